@@ -1,0 +1,28 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+IN_ROS := tools/in_ros.sh
+
+.PHONY: demo test bench lint setup tables clean
+
+setup:
+	@$(PYTHON) tools/setup_workspace.py
+
+demo: setup  ## drive a rendered route twice and close its loops; a report in results/latest
+	@$(IN_ROS) python -m demo
+
+test: setup lint  ## everything that is checked
+	@$(IN_ROS) python -m pytest -q
+
+lint: setup
+	@$(IN_ROS) ruff format --check .
+	@$(IN_ROS) ruff check .
+	@$(IN_ROS) mypy
+
+bench: setup  ## ratios, measured in one run
+	@$(IN_ROS) python -m bench
+
+tables: setup  ## write the README's tables anew from the code
+	@$(IN_ROS) python -m tools.readme_tables
+
+clean:
+	rm -rf .venv build install log results

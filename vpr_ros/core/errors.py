@@ -1,0 +1,27 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The errors a user can act on; each message names the thing, its value and the way out."""
+
+
+class VprError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class ConfigError(VprError):
+    """A parameter is unknown or outside its range."""
+
+
+class ImageError(VprError):
+    """An image message cannot be decoded."""
+
+
+class ModelError(VprError):
+    """A model file is missing, broken, or lacks a valid contract."""
+
+
+class DescriptorError(VprError):
+    """A descriptor has the wrong model, length or values."""
+
+
+class MapError(VprError):
+    """A map file is missing, corrupt, unwritable, or belongs to another model."""

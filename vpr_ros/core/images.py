@@ -1,0 +1,152 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Image messages to arrays: every encoding a camera driver sends, or a clear refusal.
+
+Robot and evaluation decode through this table, so that evaluation sees what the robot sees. All
+functions return (H, W, 3) uint8 in BGR order, whatever came in; grey images are repeated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.errors import ImageError
+
+Image = npt.NDArray[np.uint8]  # (H, W, 3) BGR
+Buffer = bytes | bytearray | memoryview | array | npt.NDArray[np.uint8]  # type: ignore[type-arg]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """How an encoding lies in memory, and the cv2 code that makes it BGR."""
+
+    values: int  # per pixel and row; planar formats: of the first plane
+    to_bgr: int | None
+    dtype: str = "u1"
+    rows: tuple[int, int] = (1, 1)  # rows in memory over image rows
+    even: tuple[int, int] = (1, 1)  # height and width must be multiples of these
+
+
+# ROS names a Bayer pattern by its first row read from the corner, OpenCV by the second row's
+# second and third pixel; hence rggb is OpenCV's BG.
+ENCODINGS: dict[str, _Layout] = {
+    "bgr8": _Layout(3, None),
+    "rgb8": _Layout(3, cv2.COLOR_RGB2BGR),
+    "bgra8": _Layout(4, cv2.COLOR_BGRA2BGR),
+    "rgba8": _Layout(4, cv2.COLOR_RGBA2BGR),
+    "mono8": _Layout(1, cv2.COLOR_GRAY2BGR),
+    "mono16": _Layout(1, cv2.COLOR_GRAY2BGR, dtype="u2"),
+    "8UC1": _Layout(1, cv2.COLOR_GRAY2BGR),
+    "8UC3": _Layout(3, None),
+    "bayer_rggb8": _Layout(1, cv2.COLOR_BayerBG2BGR, even=(2, 2)),
+    "bayer_bggr8": _Layout(1, cv2.COLOR_BayerRG2BGR, even=(2, 2)),
+    "bayer_gbrg8": _Layout(1, cv2.COLOR_BayerGR2BGR, even=(2, 2)),
+    "bayer_grbg8": _Layout(1, cv2.COLOR_BayerGB2BGR, even=(2, 2)),
+    "yuv422": _Layout(2, cv2.COLOR_YUV2BGR_UYVY, even=(1, 2)),
+    "uyvy": _Layout(2, cv2.COLOR_YUV2BGR_UYVY, even=(1, 2)),
+    "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2BGR_YUY2, even=(1, 2)),
+    "yuyv": _Layout(2, cv2.COLOR_YUV2BGR_YUY2, even=(1, 2)),
+    "nv12": _Layout(1, cv2.COLOR_YUV2BGR_NV12, rows=(3, 2), even=(2, 2)),
+    "nv21": _Layout(1, cv2.COLOR_YUV2BGR_NV21, rows=(3, 2), even=(2, 2)),
+}
+
+
+def decode_raw(
+    data: Buffer, *, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+) -> Image:
+    """Decode the fields of a sensor_msgs/Image.
+
+    `step` is the length of a row in bytes and may exceed the pixels (padding); `height` counts
+    image rows, also for nv12, whose data has half as many again. mono16 is scaled by 255/65535.
+
+    Raises ImageError on an unknown encoding, an empty image, or data that does not fit the size.
+    """
+    layout = ENCODINGS.get(encoding)
+    if layout is None:
+        raise ImageError(
+            f"Image encoding '{encoding}' is not supported. Publish one of "
+            f"{', '.join(ENCODINGS)}, or a CompressedImage."
+        )
+    _check_size(height, width, encoding, layout)
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    row_bytes = width * layout.values * dtype.itemsize
+    rows = height * layout.rows[0] // layout.rows[1]
+    raw = np.frombuffer(data, dtype=np.uint8)
+    if step < row_bytes:
+        raise ImageError(
+            f"Image step is {step} bytes, but a row of {width} px in {encoding} has {row_bytes}. "
+            "Check the camera driver."
+        )
+    # The last row may lack its padding.
+    if raw.size < step * (rows - 1) + row_bytes:
+        raise ImageError(
+            f"Image data has {raw.size} bytes, but {width}x{height} {encoding} with step {step} "
+            f"needs {step * rows}. The message was cut short or its size is wrong."
+        )
+    bytes_ = np.lib.stride_tricks.as_strided(
+        raw, shape=(rows, row_bytes), strides=(step, 1), writeable=False
+    )
+    pixels: npt.NDArray[Any] = np.ascontiguousarray(bytes_).view(dtype)
+    if layout.values > 1:
+        pixels = pixels.reshape(rows, width, layout.values)
+    if dtype.itemsize == 2:
+        pixels = cv2.convertScaleAbs(pixels.astype(np.uint16), alpha=255.0 / 65535.0)
+    return pixels if layout.to_bgr is None else _as_image(cv2.cvtColor(pixels, layout.to_bgr))
+
+
+def decode_compressed(data: Buffer, format: str = "") -> Image:
+    """Decode the fields of a sensor_msgs/CompressedImage (JPEG or PNG).
+
+    Raises ImageError on depth transport, unknown formats, and cut-off files: decoders fill the
+    missing part with grey, which would be matched as if it had been seen.
+    """
+    if "compressedDepth" in format:
+        raise ImageError(
+            f"Compressed image has format '{format}', a depth image. Subscribe to the colour one."
+        )
+    raw = np.frombuffer(data, dtype=np.uint8)
+    head, tail = raw[:8].tobytes(), raw[-64:].tobytes()
+    if head.startswith(b"\xff\xd8"):
+        complete = b"\xff\xd9" in tail
+    elif head == b"\x89PNG\r\n\x1a\n":
+        complete = b"IEND" in tail
+    else:
+        raise ImageError(
+            f"Compressed image of {raw.size} bytes (format '{format}') is neither JPEG nor PNG. "
+            "Set the publisher to jpeg or png."
+        )
+    if not complete:
+        raise ImageError(
+            f"Compressed image of {raw.size} bytes (format '{format}') is cut short. "
+            "Check the link or the driver."
+        )
+    # The orientation tag is ignored: image_transport's decoders ignore it, and a phone that
+    # writes it would otherwise turn the place.
+    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ImageError(
+            f"Compressed image of {raw.size} bytes (format '{format}') cannot be decoded. "
+            "Check the link or the driver."
+        )
+    return _as_image(pixels)
+
+
+def _as_image(pixels: npt.NDArray[Any]) -> Image:
+    assert pixels.dtype == np.uint8 and pixels.ndim == 3
+    return pixels
+
+
+def _check_size(height: int, width: int, encoding: str, layout: _Layout) -> None:
+    if height <= 0 or width <= 0:
+        raise ImageError(f"Image is empty ({width}x{height}). Check the camera driver.")
+    if height % layout.even[0] or width % layout.even[1]:
+        raise ImageError(
+            f"Image of {width}x{height} cannot be {encoding}, whose height and width are "
+            f"multiples of {layout.even[0]} and {layout.even[1]}."
+        )

@@ -1,0 +1,229 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy: is this place one we have seen, and if not, why not?
+
+Four gates, the cheap first and the expensive last: score, margin, temporal, geometric.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections import deque
+
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.database import Database
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.keyframe import Keyframe
+from vpr_ros.core.place import Candidate, Place
+from vpr_ros.core.verifier import RelativePose, Verification, verify
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig(Config):
+    """When a match becomes a loop closure."""
+
+    score_threshold: float = param(
+        -1.0,
+        "lowest cosine of a closure; -1: the model's own, calibrated for its sparsity",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+    margin_threshold: float = param(
+        -1.0,
+        "lowest lead in cosine over the best match of another place; -1: the model's own",
+        minimum=-1.0,
+        maximum=2.0,
+    )
+    candidates: int = param(
+        20, "places returned by a search and published", minimum=1, maximum=1000
+    )
+    place_keyframes: int = param(
+        5,
+        "keyframes at most this far apart count as one place (margin and temporal gate)",
+        minimum=0,
+        maximum=1000,
+    )
+    temporal_window: int = param(
+        3,
+        "the temporal gate looks at this many last keyframes, the new one included; 1: off",
+        minimum=1,
+        maximum=100,
+    )
+    temporal_matches: int = param(
+        2,
+        "so many of them must match the same place; 1: off",
+        minimum=1,
+        maximum=100,
+    )
+    min_inliers: int = param(
+        25,
+        "geometric gate: correspondences that one camera motion must explain; 0: off",
+        minimum=0,
+        maximum=5000,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temporal_matches > self.temporal_window:
+            raise ConfigError(
+                f"Parameter 'temporal_matches' is {self.temporal_matches}, more than "
+                f"temporal_window ({self.temporal_window}); no loop would ever close."
+            )
+
+
+class Reason(enum.IntEnum):
+    """Why a query closed a loop or not (vpr_msgs/Query.reason)."""
+
+    ACCEPTED = 0
+    NO_OLDER_PLACES = 1
+    LOW_SCORE = 2
+    AMBIGUOUS = 3
+    INCONSISTENT = 4
+    GEOMETRY = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopClosure:
+    """An accepted match."""
+
+    match: Place
+    score: float  # cosine
+    margin: float  # cosine, over the best match of another place
+    confidence: float  # calibrated probability, NaN if uncalibrated
+    verification: Verification | None  # None: not verified
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """What the database answered to one keyframe."""
+
+    place: Place  # of the keyframe that asked
+    candidates: tuple[Candidate, ...]  # best first
+    reason: Reason
+    message: str  # the reason in one sentence, with the numbers
+    closure: LoopClosure | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rejection:
+    reason: Reason
+    message: str
+
+
+class LoopDetector:
+    """Feeds keyframes into a database and decides which of them close a loop."""
+
+    def __init__(self, config: LoopConfig, database: Database) -> None:
+        """`config` may be replaced at any time."""
+        self.config = config
+        self.database = database
+        self._history: deque[Query] = deque(maxlen=100)
+
+    def process(self, keyframe: Keyframe) -> Query:
+        """Search, decide, remember. Raises DescriptorError, without effect, on a bad keyframe."""
+        self.database.check(keyframe)
+        candidates = tuple(
+            self.database.search_older(
+                keyframe.descriptor, keyframe.stamp_ns, self.config.candidates
+            )
+        )
+        place = self.database.add(keyframe)
+        verdict = self._judge(keyframe, place, candidates)
+        if isinstance(verdict, LoopClosure):
+            self.database.link(place, verdict.match)
+            message = f"closed with keyframe {verdict.match.id} at score {verdict.score:.3f}"
+            query = Query(place, candidates, Reason.ACCEPTED, message, verdict)
+        else:
+            query = Query(place, candidates, verdict.reason, verdict.message)
+        self._history.append(query)
+        return query
+
+    def _judge(
+        self, keyframe: Keyframe, place: Place, candidates: tuple[Candidate, ...]
+    ) -> LoopClosure | _Rejection:
+        if not candidates:
+            return _Rejection(Reason.NO_OLDER_PLACES, "no keyframe is old enough to be a loop")
+        best, thresholds = candidates[0], keyframe.calibration
+
+        wanted = self._chosen(self.config.score_threshold, thresholds.score_threshold)
+        if math.isnan(wanted):
+            return _Rejection(
+                Reason.LOW_SCORE,
+                f"model '{keyframe.model}' has no calibrated score threshold; set score_threshold",
+            )
+        if best.score < wanted:
+            return _Rejection(
+                Reason.LOW_SCORE, f"best score {best.score:.3f} is below {wanted:.3f}"
+            )
+
+        margin = self._margin(candidates)
+        lead = self._chosen(self.config.margin_threshold, thresholds.margin_threshold)
+        if margin < lead:  # false where no margin was calibrated
+            return _Rejection(
+                Reason.AMBIGUOUS,
+                f"keyframe {best.place.id} leads another place by {margin:.3f}, less than "
+                f"{lead:.3f}",
+            )
+
+        support = self._support(place, best.place)
+        if support < self.config.temporal_matches:
+            return _Rejection(
+                Reason.INCONSISTENT,
+                f"{support} of the last {self.config.temporal_window} keyframes match this place, "
+                f"{self.config.temporal_matches} are needed",
+            )
+
+        verification = self._verify(place, best.place)
+        if verification is not None and verification.inliers < self.config.min_inliers:
+            return _Rejection(
+                Reason.GEOMETRY,
+                f"{verification.inliers} correspondences agree with keyframe {best.place.id}, "
+                f"{self.config.min_inliers} are needed",
+            )
+        return LoopClosure(
+            best.place, best.score, margin, thresholds.confidence(best.score), verification
+        )
+
+    @staticmethod
+    def _chosen(parameter: float, calibrated: float) -> float:
+        """The user's threshold, or the model's where the user set none."""
+        return calibrated if parameter == -1.0 else parameter
+
+    def _margin(self, candidates: tuple[Candidate, ...]) -> float:
+        """Lead over the best match of another place; over the last match if all are one place."""
+        best = candidates[0]
+        others = (c for c in candidates[1:] if not self._same_place(c.place, best.place))
+        rival = next(others, candidates[-1] if len(candidates) > 1 else None)
+        return best.score if rival is None else best.score - rival.score
+
+    def _support(self, place: Place, match: Place) -> int:
+        """How many of the last keyframes, this one included, found the matched place."""
+        before = self.config.temporal_window - 1
+        recent = [
+            query
+            for query in (list(self._history)[-before:] if before else [])
+            if query.place.session == place.session
+        ]
+        return 1 + sum(
+            any(self._same_place(c.place, match) for c in query.candidates[:3]) for query in recent
+        )
+
+    def _verify(self, place: Place, match: Place) -> Verification | None:
+        if self.config.min_inliers == 0 or place.features is None or match.features is None:
+            return None
+        return verify(place.features, match.features)
+
+    def _same_place(self, a: Place, b: Place) -> bool:
+        return self.database.same_place(a, b, self.config.place_keyframes)
+
+
+__all__ = [
+    "LoopClosure",
+    "LoopConfig",
+    "LoopDetector",
+    "Query",
+    "Reason",
+    "RelativePose",
+]

@@ -1,0 +1,40 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the shipped models lie."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from vpr_ros.core.errors import ModelError
+
+DEFAULT_MODEL = "mobilenetv2-gem"
+
+
+def find_model(name: str) -> Path:
+    """The file of a model, given by path or by the name of a shipped one.
+
+    Raises ModelError naming the shipped ones if there is no such file.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    folders = _model_folders()
+    for folder in folders:
+        if (folder / f"{name}.onnx").is_file():
+            return folder / f"{name}.onnx"
+    shipped = sorted({f.stem for folder in folders for f in folder.glob("*.onnx")})
+    raise ModelError(
+        f"Model '{name}' is neither a file nor a shipped model. "
+        f"Give a path to an .onnx file or one of: {', '.join(shipped) or 'none found'}."
+    )
+
+
+def _model_folders() -> list[Path]:
+    """Next to the sources, then every ROS prefix, then Python's own prefix."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    roots = [Path(p) for p in (*prefixes, sys.prefix) if p]
+    beside = Path(__file__).resolve().parents[2] / "models"
+    return [beside, *(root / "share" / "vpr_ros" / "models" for root in roots)]

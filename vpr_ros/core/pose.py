@@ -1,0 +1,98 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the robot is, and where it was when an image was taken."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import math
+from collections import deque
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """Pose of the robot in a fixed frame: position [m] and unit quaternion."""
+
+    x: float
+    y: float
+    z: float
+    qx: float
+    qy: float
+    qz: float
+    qw: float
+
+    @classmethod
+    def planar(cls, x: float, y: float, yaw: float) -> Pose:
+        """Pose on the floor; `yaw` in rad."""
+        return cls(x, y, 0.0, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+
+    @property
+    def yaw(self) -> float:
+        """Heading about the vertical axis [rad]."""
+        return math.atan2(
+            2 * (self.qw * self.qz + self.qx * self.qy),
+            1 - 2 * (self.qy * self.qy + self.qz * self.qz),
+        )
+
+    def distance_m(self, other: Pose) -> float:
+        """Straight distance between the positions [m]."""
+        return math.dist((self.x, self.y, self.z), (other.x, other.y, other.z))
+
+    def angle_deg(self, other: Pose) -> float:
+        """Angle of the rotation from one to the other [deg], 0 to 180."""
+        return math.degrees(2 * math.acos(min(1.0, abs(self._dot(other)))))
+
+    def between(self, other: Pose, t: float) -> Pose:
+        """Linear in position, normalised linear in rotation; t = 0 is self, 1 is other."""
+        sign = 1.0 if self._dot(other) >= 0 else -1.0
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        position = [(1 - t) * a + t * b for a, b in zip(mine[:3], theirs[:3], strict=True)]
+        rotation = [(1 - t) * a + t * sign * b for a, b in zip(mine[3:], theirs[3:], strict=True)]
+        norm = math.hypot(*rotation)
+        return Pose(*position, *(value / norm for value in rotation))
+
+    @property
+    def is_valid(self) -> bool:
+        """False for NaN and for the all-zero quaternion of an unset message."""
+        values = dataclasses.astuple(self)
+        return all(map(math.isfinite, values)) and math.hypot(*values[3:]) > 0.5
+
+    def _dot(self, other: Pose) -> float:
+        return self.qx * other.qx + self.qy * other.qy + self.qz * other.qz + self.qw * other.qw
+
+
+class PoseBuffer:
+    """The latest poses by stamp, asked for the pose at an image's stamp."""
+
+    def __init__(self, tolerance_s: float = 0.2, capacity: int = 1000) -> None:
+        """Answers within `tolerance_s` of a known pose; keeps the newest `capacity`."""
+        self.tolerance_ns = int(tolerance_s * 1e9)
+        self._stamps: deque[int] = deque(maxlen=capacity)
+        self._poses: deque[Pose] = deque(maxlen=capacity)
+
+    def add(self, stamp_ns: int, pose: Pose) -> None:
+        """Remember a pose; an invalid one is ignored, an older stamp starts the buffer anew."""
+        if not pose.is_valid:
+            return
+        if self._stamps and stamp_ns < self._stamps[-1]:
+            self._stamps.clear()
+            self._poses.clear()
+        self._stamps.append(stamp_ns)
+        self._poses.append(pose)
+
+    def at(self, stamp_ns: int) -> Pose | None:
+        """Pose at a stamp, interpolated; None if no pose is near enough in time."""
+        after = bisect.bisect_left(self._stamps, stamp_ns)
+        around = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
+        if not around or all(abs(self._stamps[i] - stamp_ns) > self.tolerance_ns for i in around):
+            return None
+        if len(around) == 1:
+            return self._poses[around[0]]
+        first, second = around
+        span = self._stamps[second] - self._stamps[first]
+        if span == 0 or span > 2 * self.tolerance_ns:
+            nearest = min(around, key=lambda i: abs(self._stamps[i] - stamp_ns))
+            return self._poses[nearest]
+        t = (stamp_ns - self._stamps[first]) / span
+        return self._poses[first].between(self._poses[second], t)

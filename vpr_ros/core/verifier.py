@@ -1,0 +1,140 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The geometric gate: do two views agree on one rigid scene?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.images import Image
+from vpr_ros.core.keyframe import LocalFeatures
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureConfig(Config):
+    """The local features that verification needs."""
+
+    count: int = param(
+        200,
+        "ORB features kept per keyframe for geometric verification; 0: none",
+        minimum=0,
+        maximum=5000,
+    )
+    image_width: int = param(
+        320,
+        "images are shrunk to this width before features are sought",
+        unit="px",
+        minimum=64,
+        maximum=4096,
+    )
+
+
+class FeatureExtractor:
+    """ORB keypoints of an image, at reduced size."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        """`config` holds for the life of the extractor."""
+        self.config = config
+        self._orb = cv2.ORB.create(nfeatures=config.count, fastThreshold=10)
+
+    def extract(
+        self, image: Image, camera_matrix: npt.NDArray[np.float64] | None = None
+    ) -> LocalFeatures | None:
+        """Features of a BGR image (H, W, 3) with `camera_matrix` (3, 3); None if switched off."""
+        if self.config.count == 0:
+            return None
+        scale = min(1.0, self.config.image_width / image.shape[1])
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        keypoints, descriptors = self._orb.detectAndCompute(grey, None)
+        if descriptors is None:
+            descriptors = np.empty((0, 32), np.uint8)
+        points = cv2.KeyPoint.convert(keypoints) if keypoints else np.empty((0, 2))
+        return LocalFeatures(
+            keypoints=np.asarray(points, np.float32).reshape(-1, 2) / np.float32(scale),
+            descriptors=np.asarray(descriptors, np.uint8),
+            camera_matrix=camera_matrix,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RelativePose:
+    """Pose of the query camera in the match camera; the length of the way is not known."""
+
+    rotation: npt.NDArray[np.float64]  # (3, 3)
+    direction: npt.NDArray[np.float64]  # (3,) unit length
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What the geometry says about a match."""
+
+    inliers: int
+    T_match_query: RelativePose | None  # needs both camera matrices
+
+
+def verify(query: LocalFeatures, match: LocalFeatures, tolerance_px: float = 3.0) -> Verification:
+    """Count the correspondences that one epipolar geometry explains.
+
+    Mutual nearest ORB descriptors, then RANSAC (OpenCV's USAC: its number of trials follows from
+    the confidence of 0.999): the essential matrix where both camera matrices are known, else
+    the fundamental matrix. Below 8 correspondences nothing is counted.
+    """
+    pairs = _correspondences(query, match)
+    if len(pairs) < 8:
+        return Verification(0, None)
+    points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
+    if query.camera_matrix is None or match.camera_matrix is None:
+        _, mask = cv2.findFundamentalMat(
+            points_query, points_match, cv2.USAC_ACCURATE, tolerance_px, 0.999
+        )
+        return Verification(0 if mask is None else int(mask.sum()), None)
+    rays_query = _normalised(points_query, query.camera_matrix)
+    rays_match = _normalised(points_match, match.camera_matrix)
+    essential, mask = cv2.findEssentialMat(
+        rays_query,
+        rays_match,
+        np.eye(3),
+        cv2.USAC_ACCURATE,
+        0.999,
+        tolerance_px / match.camera_matrix[0, 0],
+    )
+    if essential is None or essential.shape != (3, 3) or mask is None:
+        return Verification(0, None)
+    inliers = int(mask.sum())
+    _, rotation, direction, _ = cv2.recoverPose(
+        essential, rays_query, rays_match, np.eye(3), mask=mask.copy()
+    )
+    return Verification(
+        inliers,
+        RelativePose(np.asarray(rotation, np.float64), np.asarray(direction, np.float64)[:, 0]),
+    )
+
+
+def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.int64]:
+    """Indices (M, 2) of mutual nearest neighbours."""
+    if not len(query.descriptors) or not len(match.descriptors):
+        return np.empty((0, 2), np.int64)
+    found = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(
+        query.descriptors, match.descriptors
+    )
+    # Above 64 of 256 bits two ORB descriptors are as far apart as unrelated ones.
+    return np.array(
+        [(m.queryIdx, m.trainIdx) for m in found if m.distance <= 64], np.int64
+    ).reshape(-1, 2)
+
+
+def _normalised(
+    points: npt.NDArray[np.float32], camera_matrix: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Pixels (M, 2) to the image plane at distance 1."""
+    focal = camera_matrix[[0, 1], [0, 1]]
+    centre = camera_matrix[[0, 1], [2, 2]]
+    rays: npt.NDArray[np.float64] = (points.astype(np.float64) - centre) / focal
+    return rays

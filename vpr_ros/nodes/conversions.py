@@ -1,0 +1,207 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to core values and back; nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose as PoseMsg
+from geometry_msgs.msg import Quaternion, Vector3
+from sensor_msgs.msg import BatteryState, CameraInfo
+from std_msgs.msg import Header
+
+from vpr_msgs.msg import Calibration as CalibrationMsg
+from vpr_msgs.msg import Candidate as CandidateMsg
+from vpr_msgs.msg import Keyframe as KeyframeMsg
+from vpr_msgs.msg import LocalFeatures as LocalFeaturesMsg
+from vpr_msgs.msg import LoopClosure as LoopClosureMsg
+from vpr_msgs.msg import Query as QueryMsg
+from vpr_ros.core.battery import BatteryReading
+from vpr_ros.core.contract import Calibration
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
+from vpr_ros.core.loop_detector import LoopClosure, Query
+from vpr_ros.core.place import Candidate
+from vpr_ros.core.pose import Pose
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds of a message's time."""
+    return stamp.sec * NS_PER_S + stamp.nanosec
+
+
+def to_time(nanoseconds: int) -> Time:
+    """A message's time of nanoseconds."""
+    return Time(sec=nanoseconds // NS_PER_S, nanosec=nanoseconds % NS_PER_S)
+
+
+def to_pose(message: PoseMsg) -> Pose:
+    """Core pose of a message."""
+    p, q = message.position, message.orientation
+    return Pose(p.x, p.y, p.z, q.x, q.y, q.z, q.w)
+
+
+def from_pose(pose: Pose | None) -> PoseMsg:
+    """Message of a core pose; the default pose for None."""
+    message = PoseMsg()
+    if pose is not None:
+        p, q = message.position, message.orientation
+        p.x, p.y, p.z, q.x, q.y, q.z, q.w = dataclasses.astuple(pose)
+    return message
+
+
+def camera_matrix(message: CameraInfo) -> np.ndarray | None:
+    """K (3, 3) [px]; None from an uncalibrated camera, which sends zeros."""
+    matrix = np.array(message.k, np.float64).reshape(3, 3)
+    return matrix if matrix[0, 0] > 0 and matrix[1, 1] > 0 else None
+
+
+def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
+    """Message of a keyframe."""
+    calibration = keyframe.calibration
+    return KeyframeMsg(
+        header=Header(stamp=to_time(keyframe.stamp_ns), frame_id=keyframe.frame),
+        id=keyframe.id,
+        model=keyframe.model,
+        sparsity=float(keyframe.sparsity),
+        descriptor=_floats(keyframe.descriptor),
+        calibration=CalibrationMsg(
+            score_threshold=calibration.score_threshold,
+            margin_threshold=calibration.margin_threshold,
+            confidence_slope=calibration.confidence_slope,
+            confidence_offset=calibration.confidence_offset,
+        ),
+        has_pose=keyframe.pose is not None,
+        pose=from_pose(keyframe.pose),
+        pose_frame=keyframe.pose_frame,
+        features=_from_features(keyframe.features),
+    )
+
+
+def to_keyframe(message: KeyframeMsg) -> Keyframe:
+    """Core keyframe of a message; nothing is checked here, the database does."""
+    c = message.calibration
+    return Keyframe(
+        id=message.id,
+        stamp_ns=stamp_ns(message.header.stamp),
+        model=message.model,
+        sparsity=message.sparsity,
+        descriptor=np.array(message.descriptor, np.float32),
+        frame=message.header.frame_id,
+        pose=to_pose(message.pose) if message.has_pose else None,
+        pose_frame=message.pose_frame,
+        features=_to_features(message.features),
+        calibration=Calibration(
+            message.sparsity,
+            c.score_threshold,
+            c.margin_threshold,
+            c.confidence_slope,
+            c.confidence_offset,
+        ),
+    )
+
+
+def from_candidate(candidate: Candidate) -> CandidateMsg:
+    """Message of a candidate."""
+    place = candidate.place
+    return CandidateMsg(
+        id=place.id,
+        stamp=to_time(place.stamp_ns),
+        score=candidate.score,
+        has_pose=place.pose is not None,
+        pose=from_pose(place.pose),
+        pose_frame=place.pose_frame,
+    )
+
+
+def from_query(query: Query, header: Header, keyframes: int) -> QueryMsg:
+    """Message of an answered query."""
+    return QueryMsg(
+        header=header,
+        query_id=query.place.id,
+        reason=int(query.reason),
+        message=query.message,
+        candidates=[from_candidate(c) for c in query.candidates],
+        keyframes=keyframes,
+    )
+
+
+def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClosureMsg:
+    """Message of an accepted loop."""
+    message = LoopClosureMsg(
+        header=header,
+        query_id=query_id,
+        match_id=closure.match.id,
+        match_stamp=to_time(closure.match.stamp_ns),
+        score=closure.score,
+        margin=closure.margin,
+        confidence=closure.confidence,
+    )
+    if closure.verification is not None:
+        message.verification = LoopClosureMsg.VERIFIED
+        message.inliers = closure.verification.inliers
+        relative = closure.verification.T_match_query
+        if relative is not None:
+            message.has_relative_pose = True
+            message.rotation = _quaternion(relative.rotation)
+            x, y, z = map(float, relative.direction)
+            message.direction = Vector3(x=x, y=y, z=z)
+    return message
+
+
+def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
+    """Core reading of a battery message; drivers without stamps are read as of `now_s`."""
+    stamp = stamp_ns(message.header.stamp) / NS_PER_S
+    return BatteryReading(
+        stamp_s=stamp or now_s,
+        percentage=message.percentage,
+        voltage=message.voltage,
+        status=message.power_supply_status,
+        present=message.present,
+    )
+
+
+def _floats(values: np.ndarray) -> object:
+    """An array in the form that messages take without looking at every value."""
+    from array import array
+
+    result = array("f")
+    result.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
+    return result
+
+
+def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
+    from array import array
+
+    message = LocalFeaturesMsg()
+    if features is not None:
+        message.keypoints = _floats(features.keypoints)
+        message.descriptors = array("B", features.descriptors.tobytes())
+        if features.camera_matrix is not None:
+            message.camera_matrix = features.camera_matrix.reshape(9)
+    return message
+
+
+def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
+    keypoints = np.array(message.keypoints, np.float32)
+    descriptors = np.array(message.descriptors, np.uint8)
+    if not len(keypoints) or 32 * len(keypoints) != 2 * len(descriptors):
+        return None
+    matrix = np.array(message.camera_matrix, np.float64).reshape(3, 3)
+    return LocalFeatures(
+        keypoints=keypoints.reshape(-1, 2),
+        descriptors=descriptors.reshape(-1, 32),
+        camera_matrix=matrix if matrix[0, 0] > 0 else None,
+    )
+
+
+def _quaternion(rotation: np.ndarray) -> Quaternion:
+    """Unit quaternion of a rotation matrix (3, 3), by way of its rotation vector."""
+    x, y, z = map(float, cv2.Rodrigues(rotation)[0][:, 0])
+    angle = math.sqrt(x * x + y * y + z * z)
+    scale = math.sin(angle / 2) / angle if angle > 1e-12 else 0.5
+    return Quaternion(x=x * scale, y=y * scale, z=z * scale, w=math.cos(angle / 2))

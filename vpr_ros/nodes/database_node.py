@@ -1,0 +1,247 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Node `database`: keyframes in, loop closures out, and why not where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
+
+from vpr_msgs.msg import Keyframe, LoopClosure, Query
+from vpr_msgs.srv import EncodeImage, FindPlace, LoadMap, SaveMap
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.database import Database, DatabaseConfig
+from vpr_ros.core.errors import MapError, VprError
+from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
+from vpr_ros.core.place import Candidate
+from vpr_ros.nodes import conversions
+from vpr_ros.nodes.diagnostics import OK, WARN, Complaints, Diagnostics, Report, memory_mb
+from vpr_ros.nodes.loop_markers import LoopMarkers
+from vpr_ros.nodes.parameters import Parameters
+from vpr_ros.nodes.run import run
+from vpr_ros.nodes.statistics import Latency
+
+
+@dataclasses.dataclass(frozen=True)
+class MapConfig(Config):
+    """Where the map lies."""
+
+    map: str = param(
+        "",
+        "map file, loaded at the start if it exists; save_map and load_map use it by default",
+        read_only=True,
+    )
+
+
+class DatabaseNode(Node):
+    """Feeds keyframes to a LoopDetector and publishes what it says."""
+
+    def __init__(self) -> None:
+        """Declare, load the map if there is one, listen."""
+        super().__init__("database")
+        self._complaints = Complaints(self)
+        self._config = Parameters(
+            self,
+            {"": MapConfig, "loop": LoopConfig, "database": DatabaseConfig},
+            apply=self._apply,
+        )
+        self._database = Database(self._config["database"])
+        self._detector = LoopDetector(self._config["loop"], self._database)
+        self._latency = Latency()
+        self._closures = 0
+        self._reasons = dict.fromkeys(Reason, 0)
+        self._last_reason = "no keyframe yet"
+
+        self._load_at_start()
+        overridable = QoSOverridingOptions.with_default_policies()
+        self._closure_publisher = self.create_publisher(
+            LoopClosure, "loop_closures", 50, qos_overriding_options=overridable
+        )
+        self._query_publisher = self.create_publisher(
+            Query, "queries", 50, qos_overriding_options=overridable
+        )
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._marker_publisher = self.create_publisher(Marker, "loop_markers", latched)
+        self._markers = LoopMarkers()
+        self.create_subscription(
+            Keyframe, "keyframes", self._on_keyframe, 50, qos_overriding_options=overridable
+        )
+        self._encode = self.create_client(EncodeImage, "encode_image")
+        self.create_service(FindPlace, "find_place", self._find_place)
+        self.create_service(SaveMap, "save_map", self._save_map)
+        self.create_service(LoadMap, "load_map", self._load_map)
+        Diagnostics(self, self._report)
+
+    def _apply(self, groups: dict[str, Config]) -> None:
+        loop, database = groups["loop"], groups["database"]
+        assert isinstance(loop, LoopConfig) and isinstance(database, DatabaseConfig)
+        self._detector.config, self._database.config = loop, database
+
+    def _on_keyframe(self, message: Keyframe) -> None:
+        try:
+            query = self._detector.process(conversions.to_keyframe(message))
+        except VprError as error:
+            self._complaints.add(error)
+            return
+        closure = query.closure
+        if closure is not None:
+            self._closure_publisher.publish(
+                conversions.from_closure(closure, query.place.id, message.header)
+            )
+            self._closures += 1
+        self._query_publisher.publish(
+            conversions.from_query(query, message.header, len(self._database))
+        )
+        if closure is not None and self._markers.add(query.place, closure.match):
+            self._marker_publisher.publish(self._markers.message(message.header.stamp))
+        self._reasons[query.reason] += 1
+        self._last_reason = f"{query.reason.name}: {query.message}"
+        age = self.get_clock().now().nanoseconds - conversions.stamp_ns(message.header.stamp)
+        self._latency.add(age)
+
+    # Services
+
+    async def _find_place(
+        self, request: FindPlace.Request, response: FindPlace.Response
+    ) -> FindPlace.Response:
+        count = request.count or self._config["loop"].candidates
+        try:
+            header, candidates = await self._answer(request, count)
+        except VprError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.message = f"{len(candidates)} of {len(self._database)} keyframes"
+        response.candidates = [conversions.from_candidate(c) for c in candidates]
+        self._query_publisher.publish(
+            Query(
+                header=header,
+                query_id=request.keyframe_id,
+                reason=Query.ASKED,
+                message=response.message,
+                candidates=response.candidates,
+                keyframes=len(self._database),
+            )
+        )
+        return response
+
+    async def _answer(
+        self, request: FindPlace.Request, count: int
+    ) -> tuple[Header, list[Candidate]]:
+        """Candidates for whichever field of the request is filled."""
+        if request.keyframe_id:
+            place = self._database.get(request.keyframe_id)
+            if place is None:
+                raise VprError(
+                    f"Keyframe {request.keyframe_id} is not in the database of "
+                    f"{len(self._database)}; it was never there or was evicted."
+                )
+            header = Header(stamp=conversions.to_time(place.stamp_ns), frame_id=place.frame)
+            return header, self._database.search_elsewhere(place, count)
+        if len(request.descriptor):
+            header = Header(stamp=self.get_clock().now().to_msg())
+            return header, self._database.search(np.array(request.descriptor, np.float32), count)
+        if not len(request.image.data) and not len(request.compressed_image.data):
+            raise VprError(
+                "The request is empty; fill keyframe_id, descriptor, image or compressed_image."
+            )
+        if not self._encode.service_is_ready():
+            raise VprError(
+                f"No encoder answers at {self._encode.srv_name}; start it, or send a descriptor."
+            )
+        encoded = await self._encode.call_async(
+            EncodeImage.Request(image=request.image, compressed_image=request.compressed_image)
+        )
+        if not encoded.success:
+            raise VprError(encoded.message)
+        if self._database.model not in (None, encoded.model):
+            raise VprError(
+                f"The encoder runs model '{encoded.model}', the database holds "
+                f"'{self._database.model}'. Run the model of the map."
+            )
+        filled = request.image if len(request.image.data) else request.compressed_image
+        descriptor = np.array(encoded.descriptor, np.float32)
+        return filled.header, self._database.search(descriptor, count)
+
+    def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
+        try:
+            path = self._map_path(request.path)
+            response.path = str(path)
+            response.bytes = self._database.save(path, request.overwrite)
+        except VprError as error:
+            response.message = str(error)
+            self.get_logger().error(response.message)
+            return response
+        response.success, response.keyframes = True, len(self._database)
+        response.message = f"saved {response.keyframes} keyframes to {path}"
+        self.get_logger().info(response.message)
+        return response
+
+    def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        try:
+            path = self._map_path(request.path)
+            response.keyframes = self._database.load(path, request.replace)
+        except VprError as error:
+            response.message = str(error)
+            self.get_logger().error(response.message)
+            return response
+        response.success = True
+        response.message = f"loaded {response.keyframes} keyframes from {path}"
+        self.get_logger().info(response.message)
+        return response
+
+    def _map_path(self, path: str) -> Path:
+        path = path or self._config[""].map
+        if not path:
+            raise MapError("No path was given and the parameter 'map' is empty; give a path.")
+        return Path(path).expanduser()
+
+    def _load_at_start(self) -> None:
+        path = self._config[""].map
+        if not path:
+            return
+        if not Path(path).expanduser().exists():
+            self.get_logger().info(f"Map {path} does not exist yet; save_map will write it")
+            return
+        try:
+            count = self._database.load(Path(path))
+            self.get_logger().info(f"Loaded {count} keyframes from {path}")
+        except MapError as error:
+            self._complaints.add(error)
+
+    # Diagnostics
+
+    def _report(self) -> Report:
+        database, p = self._database, self._latency.percentiles_ms()
+        level = WARN if self._complaints.count else OK
+        counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
+        return (
+            level,
+            self._complaints.last or f"{len(database)} keyframes, {self._closures} loop closures",
+            {
+                "keyframes": len(database),
+                "model": database.model or "none yet",
+                "loop_closures": self._closures,
+                **counts,
+                "last_reason": self._last_reason,
+                "latency_p50_ms": p[0],
+                "latency_p95_ms": p[1],
+                "bytes_per_keyframe": database.bytes_per_keyframe,
+                "evicted": database.evicted,
+                "memory_mb": memory_mb(),
+                "problems": self._complaints.count,
+                "last_problem": self._complaints.last,
+            },
+        )
+
+
+def main() -> None:
+    """Run the node."""
+    run(DatabaseNode)

@@ -1,0 +1,80 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""REP-107 diagnostics at 1 Hz, and errors that do not flood the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+Report = tuple[bytes, str, dict[str, Any]]  # level, summary, values
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+THROTTLE_S = 5.0
+
+
+class Diagnostics:
+    """Publishes what `report` says once a second."""
+
+    def __init__(self, node: Node, report: Callable[[], Report]) -> None:
+        """Start publishing."""
+        self._node = node
+        self._report = report
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Steady, so that a paused or rewound simulation still reports.
+        node.create_timer(1.0, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _publish(self) -> None:
+        level, summary, values = self._report()
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: vpr",
+            message=summary,
+            hardware_id="vpr_ros",
+            values=[KeyValue(key=k, value=_text(v)) for k, v in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+class Complaints:
+    """Logs a problem at once, its repetitions every few seconds, and remembers the last."""
+
+    def __init__(self, node: Node) -> None:
+        """Log under the name of `node`."""
+        self._logger = node.get_logger()
+        self._clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._logged: dict[str, tuple[float, int]] = {}
+        self.count = 0
+        self.last = ""
+
+    def add(self, error: Exception | str, kind: str | None = None) -> None:
+        """Complain; problems of one `kind` (default: the type of the error) are throttled."""
+        self.count += 1
+        self.last = str(error)
+        kind = kind or type(error).__name__
+        now = self._clock.now().nanoseconds * 1e-9
+        when, silent = self._logged.get(kind, (-THROTTLE_S, 0))
+        if now - when < THROTTLE_S:
+            self._logged[kind] = (when, silent + 1)
+            return
+        again = f" ({silent} more since the last such message)" if silent else ""
+        self._logger.error(self.last + again)
+        self._logged[kind] = (now, 0)
+
+
+def memory_mb() -> float:
+    """Resident memory of this process [MB]."""
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
