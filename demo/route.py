@@ -1,0 +1,130 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The drive through the demo's world: where the robot is at every instant, seeded and exact."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from demo.plan import Plan
+
+ODOM_HZ = 20
+IMAGE_HZ = 10
+SPEED = {1: 2.4, 2: 3.12, 3: 2.4}  # m/s by lap; lap 3 is the part never seen before
+ACCELERATION = 1.5  # m/s^2
+TURN_RATE = math.radians(75.0)  # 1/s; the robot slows down for a bend
+STOP_AT_M, STOP_S = 26.0, 4.0  # in the store: standing still must add no keyframe
+LATERAL_M, LATERAL_PERIOD_M = 0.55, 23.0  # of lap 2 against lap 1
+HEADING_RAD, HEADING_PERIOD_M = math.radians(10.0), 13.0
+WOBBLE_RAD, WOBBLE_HZ = math.radians(2.0), 0.9
+
+RING = (
+    (2.5, 0.0), (5.5, 0.0), (12.0, 0.0), (18.5, 0.0), (21.0, -1.4), (24.0, 0.6), (27.5, 0.0),
+    (30.5, 0.0), (32.6, -0.4), (32.0, 5.5), (32.4, 8.5), (32.0, 11.5), (32.4, 16.0),
+    (29.5, 16.0), (26.5, 16.0), (20.0, 16.0), (13.5, 16.0), (11.0, 17.2), (7.0, 15.2),
+    (4.5, 16.0), (2.5, 16.0), (-0.6, 16.2), (0.0, 11.5), (-0.6, 8.0), (0.0, 4.5), (0.0, -0.3),
+)  # fmt: skip
+BRANCH_AFTER = 23  # waypoints of lap 2 that still follow the ring
+BRANCH = (
+    (-0.6, 8.0), (-4.5, 8.0), (-7.5, 7.0), (-12.0, 7.6), (-15.5, 8.0), (-19.0, 7.6),
+    (-21.8, 9.0), (-22.0, 13.5),
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """Where the robot is at one instant, in the world (odom) frame."""
+
+    stamp_s: float  # since the start of the drive
+    x_m: float
+    y_m: float
+    yaw_rad: float  # counter-clockwise from +x, in (-pi, pi]
+    speed: float  # m/s
+    yaw_rate: float  # rad/s
+    lap: int  # 1, 2, or 3 for new territory
+    section: str  # name of the room
+
+
+def drive(plan: Plan) -> list[Pose]:
+    """The poses at ODOM_HZ: one lap, the second otherwise, then a wing never seen before."""
+    path = _path()
+    step = np.hypot(*np.diff(path[:, :2], axis=0).T)
+    arc = np.concatenate([[0.0], np.cumsum(step)])  # (P,) m
+    second = float(np.interp(len(RING), path[:, 2], arc))
+    third = float(np.interp(len(RING) + BRANCH_AFTER, path[:, 2], arc))
+    times, places = _schedule(path, arc, second, third)
+    x, y, yaw = _aside(path, arc, times, places, second)
+    speed = np.gradient(places, times)
+    yaw_rate = np.gradient(yaw, times)
+    poses = []
+    for k, place in enumerate(places):
+        area = plan.area_at(float(x[k]), float(y[k]))
+        poses.append(
+            Pose(
+                round(float(times[k]), 6), float(x[k]), float(y[k]),
+                math.remainder(float(yaw[k]), math.tau), float(speed[k]), float(yaw_rate[k]),
+                1 if place < second else 2 if place < third else 3, area.name if area else "wall",
+            )
+        )  # fmt: skip
+    return poses
+
+
+def _path() -> np.ndarray:
+    """The way as points (P, 3): x and y in metres and the count of waypoints behind.
+
+    Corners are cut four times at a quarter of each leg (Chaikin 1974), which gives a curve
+    without kinks that no dynamics of the robot needs to be known for.
+    """
+    corners = (*RING, *RING[:BRANCH_AFTER], *BRANCH)
+    path = np.array([(x, y, k) for k, (x, y) in enumerate(corners)])
+    for _ in range(4):
+        cut = np.stack([0.75 * path[:-1] + 0.25 * path[1:], 0.25 * path[:-1] + 0.75 * path[1:]], 1)
+        path = np.concatenate([path[:1], cut.reshape(-1, 3), path[-1:]])
+    return path
+
+
+def _schedule(
+    path: np.ndarray, arc: np.ndarray, second: float, third: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times (s) and metres along the way: bounded acceleration and turn rate, one long stop."""
+    place = np.linspace(0.0, arc[-1], round(float(arc[-1]) / 0.02))
+    turn = np.abs(np.gradient(_heading(path, arc, place), place))  # rad/m
+    limit = np.where(place < second, SPEED[1], np.where(place < third, SPEED[2], SPEED[3]))
+    speed = np.minimum(limit, TURN_RATE / np.maximum(turn, 1e-6))
+    stop = int(np.searchsorted(place, STOP_AT_M))
+    speed[[0, stop, -1]] = 0.0
+    gain = 2.0 * ACCELERATION * float(place[1])  # v1^2 - v0^2 over one step
+    for k in range(1, len(speed)):
+        speed[k] = min(speed[k], math.sqrt(speed[k - 1] ** 2 + gain))
+    for k in range(len(speed) - 2, -1, -1):
+        speed[k] = min(speed[k], math.sqrt(speed[k + 1] ** 2 + gain))
+    when = np.concatenate([[0.0], np.cumsum(2.0 * place[1] / (speed[:-1] + speed[1:]))])
+    when = np.concatenate([when[: stop + 1], when[stop:] + STOP_S])
+    place = np.insert(place, stop, place[stop])
+    times = np.arange(0.0, when[-1], 1.0 / ODOM_HZ)
+    return times, np.interp(times, when, place)
+
+
+def _heading(path: np.ndarray, arc: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Direction of the way at the places, unwrapped rad: of the chord 0.5 m ahead to behind."""
+    ends = np.clip([places + 0.5, places - 0.5], 0.0, arc[-1])
+    dx, dy = (np.diff(np.interp(ends, arc, path[:, axis]), axis=0)[0] for axis in (0, 1))
+    return np.unwrap(np.arctan2(-dy, -dx))
+
+
+def _aside(
+    path: np.ndarray, arc: np.ndarray, times: np.ndarray, places: np.ndarray, second: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y (m) and unwrapped yaw (rad) at the places; from lap 2 on beside the way and askew."""
+    x, y = (np.interp(places, arc, path[:, axis]) for axis in (0, 1))
+    heading = _heading(path, arc, places)
+    beyond = np.maximum(places - second, 0.0)
+    fade = np.minimum(beyond / 4.0, 1.0)  # the first metres lead over smoothly
+    aside = fade * LATERAL_M * np.sin(math.tau * beyond / LATERAL_PERIOD_M)
+    askew = fade * HEADING_RAD * np.sin(math.tau * beyond / HEADING_PERIOD_M)
+    moving = np.minimum(np.gradient(places, times), 1.0)
+    wobble = moving * (0.4 + 0.6 * fade) * WOBBLE_RAD * np.sin(math.tau * WOBBLE_HZ * times)
+    return x - aside * np.sin(heading), y + aside * np.cos(heading), heading + askew + wobble

@@ -1,0 +1,258 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's world, drive, battery and pictures."""
+
+import csv
+import itertools
+import math
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from demo import camera
+from demo.battery import BOOT_MESSAGES, LEFT, readings
+from demo.camera import Camera, RenderError
+from demo.plan import SOLID, Area, Plan
+from demo.route import ODOM_HZ, SPEED, STOP_S, TURN_RATE, drive
+from demo.shade import EVENING, NOON
+from demo.udmf import textmap, wad
+from demo.world import world
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return world()
+
+
+@pytest.fixture(scope="module")
+def poses(plan):
+    return drive(plan)
+
+
+def of_lap(poses, lap):
+    return [p for p in poses if p.lap == lap]
+
+
+def gap_m(a, b):
+    return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
+
+
+def turn_rad(a, b):
+    return abs(math.remainder(a.yaw_rad - b.yaw_rad, math.tau))
+
+
+def test_second_lap_passes_the_places_of_the_first(poses):
+    first = of_lap(poses, 1)
+    for pose in of_lap(poses, 2):
+        near = min(first, key=lambda p: gap_m(p, pose) + turn_rad(p, pose))
+        # where the branch leaves the ring in the last room, the views part
+        limit = math.radians(90) if pose.section == "red room" else math.radians(20)
+        assert gap_m(near, pose) < 1.0 and turn_rad(near, pose) < limit
+    assert {p.section for p in of_lap(poses, 2)} == {p.section for p in first}
+
+
+def test_second_lap_is_seen_otherwise(poses):
+    first = of_lap(poses, 1)
+    second = [p for p in of_lap(poses, 2) if p.section != "red room"]  # there the ways part
+    offsets = [min(gap_m(p, q) for q in first) for p in second]
+    assert 0.2 < np.mean(offsets) < 0.6 and max(offsets) < 0.65
+    assert SPEED[2] == pytest.approx(1.3 * SPEED[1])
+
+
+def test_new_territory_is_new(poses):
+    known = [p for p in poses if p.lap != 3]
+    new = of_lap(poses, 3)[2 * ODOM_HZ :]  # beyond the door
+    assert len(new) > 5 * ODOM_HZ
+    assert all(min(gap_m(p, q) for q in known) > 2.0 for p in new[2 * ODOM_HZ :])
+    assert {"boiler room", "cave"} <= {p.section for p in new}
+
+
+def test_poses_are_continuous_and_evenly_timed(poses):
+    tick = 1.0 / ODOM_HZ
+    assert np.allclose(np.diff([p.stamp_s for p in poses]), tick)
+    for a, b in itertools.pairwise(poses):
+        assert gap_m(a, b) < max(SPEED.values()) * tick * 1.2
+        assert turn_rad(a, b) < 1.8 * TURN_RATE * tick  # the wobble comes on top
+    assert 80 < poses[-1].stamp_s < 95
+
+
+def test_robot_stands_still_once(poses):
+    still = [p.stamp_s for a, p in itertools.pairwise(poses) if gap_m(a, p) < 1e-3]
+    still = [t for t in still if 1 < t < poses[-1].stamp_s - 1]
+    assert still[-1] - still[0] == pytest.approx(STOP_S, abs=0.4)
+
+
+def test_robot_keeps_off_walls_and_decorations(plan, poses):
+    assert "wall" not in {p.section for p in poses}
+    assert min(plan.clearance_m(p.x_m, p.y_m, 1.0) for p in poses[::4]) > 0.45
+
+
+def test_corridors_have_one_shape(plan):
+    """Corridor B is corridor A turned by half a turn; only textures differ."""
+    shapes = []
+    for name, turn in (("corridor A", False), ("corridor B", True)):
+        parts = [a for a in plan.areas if a.name == name]
+        x, y = min(a.x0 for a in parts), min(a.y0 for a in parts)
+        corner = (max(a.x1 for a in parts), max(a.y1 for a in parts)) if turn else (x, y)
+        shapes.append(
+            sorted(
+                (
+                    *sorted((abs(a.x0 - corner[0]), abs(a.x1 - corner[0]))),
+                    *sorted((abs(a.y0 - corner[1]), abs(a.y1 - corner[1]))),
+                    a.height_m,
+                    a.light,
+                    a.ceiling,
+                )
+                for a in parts
+            )
+        )
+    assert shapes[0] == shapes[1]
+
+
+def test_walls_of_a_tiny_plan():
+    plan = Plan(
+        (
+            Area("hall", 0, 0, 4, 2, "STONE"),
+            Area("pit", 1, 0.5, 2, 1.5, "BRICK1", floor_m=-0.5),
+            Area("", 3, 0.5, 3.5, 1.5, "WOOD1", height_m=0.0),
+        ),
+        (),
+    )
+    walls = plan.walls()
+    assert len(walls) == 12
+    closed = [w for w in walls if w.back == SOLID]
+    assert sorted(w.texture for w in closed) == ["STONE"] * 4 + ["WOOD1"] * 4
+    assert all({w.front, w.back} == {0, 1} for w in walls if w.back != SOLID)
+    for w in walls:  # the front area lies on the right hand
+        dx, dy = np.sign(w.x1 - w.x0), np.sign(w.y1 - w.y0)
+        i, j = min(w.x0, w.x1) - (dy < 0), min(w.y0, w.y1) - (dx > 0)
+        assert plan.cells[i, j] == w.front
+
+
+def test_clearance_sees_walls_and_steps():
+    plan = Plan((Area("hall", 0, 0, 6, 6, "STONE"), Area("box", 4, 2, 5, 4, "S", floor_m=1.0)), ())
+    assert plan.clearance_m(0.75, 3.0) == pytest.approx(0.75)
+    assert plan.clearance_m(3.0, 3.0) == pytest.approx(1.0)
+
+
+def test_level_text_is_consistent(plan):
+    text = textmap(plan, (2.5, 0.0))
+    count = {
+        kind: len(re.findall(rf"^{kind}\{{", text, re.M))
+        for kind in ("vertex", "linedef", "sidedef", "sector", "thing")
+    }
+    assert text.startswith('namespace="zdoom";') and text.count("{") == text.count("}")
+    assert count["sector"] == len(plan.areas) and count["thing"] == len(plan.things) + 1
+    ends = [int(v) for v in re.findall(r"v[12]=(\d+)", text)]
+    sides = [int(v) for v in re.findall(r"side(?:front|back)=(\d+)", text)]
+    assert set(ends) == set(range(count["vertex"]))
+    assert sorted(sides) == list(range(count["sidedef"]))
+    assert max(int(v) for v in re.findall(r"sector=(\d+)", text)) < count["sector"]
+    assert all(len(name) <= 8 for name in re.findall(r'texture\w+="([^"]*)"', text))
+
+
+def test_wad_directory():
+    data = wad("x")
+    assert data[:4] == b"PWAD"
+    names = [data[k + 8 : k + 16].rstrip(b"\0") for k in range(len(data) - 64, len(data), 16)]
+    assert names == [b"ZMAPINFO", b"MAP01", b"TEXTMAP", b"ENDMAP"]
+
+
+def test_battery_drains_after_the_boot_zeros(poses):
+    times, speeds = (np.array([getattr(p, k) for p in poses]) for k in ("stamp_s", "speed"))
+    reports = readings(times, speeds, seed=1)
+    assert all(r.percentage == 0.0 and r.voltage == 0.0 for r in reports[:BOOT_MESSAGES])
+    level = np.array([r.percentage for r in reports[BOOT_MESSAGES:]])
+    assert (np.diff(level) < 0).all() and level[0] > 0.98
+    assert level[-1] == pytest.approx(LEFT, abs=0.02)
+    assert all(12.0 < r.voltage < 17.0 for r in reports[BOOT_MESSAGES:])
+    assert reports == readings(times, speeds, seed=1)
+
+
+def test_shades():
+    image = np.full((8, 8, 3), 128, np.uint8)
+    assert (NOON.apply(image, np.random.default_rng(1)) == image).all()
+    evening = EVENING.apply(image, np.random.default_rng(1)).reshape(-1, 3).mean(axis=0)
+    assert evening[0] < evening[1] < evening[2] and evening[1] < 128
+
+
+def test_missing_renderer_says_the_way_out(monkeypatch, plan):
+    monkeypatch.setitem(sys.modules, "vizdoom", None)
+    with pytest.raises(RenderError, match="pip install vizdoom"):
+        Camera(plan, (2.5, 0.0))
+
+
+def test_pictures_are_the_same_each_time(plan, poses):
+    pytest.importorskip("vizdoom", reason="the renderer is not installed")
+
+    def take():
+        with Camera(plan, (poses[0].x_m, poses[0].y_m), seed=1) as eye:
+            return [eye.picture(p.x_m, p.y_m, p.yaw_rad) for p in poses[::300]]
+
+    first, second = take(), take()
+    assert first[0].shape == (camera.HEIGHT, camera.WIDTH, 3) and first[0].dtype == np.uint8
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert min(image.std() for image in first) > 15  # nothing black or blank
+    for a, b in itertools.pairwise(first):
+        assert np.abs(a.astype(int) - b).mean() > 5
+
+
+def test_camera_has_square_pixels_and_a_right_angle_of_view():
+    """A white pillar 9 m ahead, 2 m to 3 m left, from floor to ceiling at 4 m."""
+    pytest.importorskip("vizdoom", reason="the renderer is not installed")
+    hall = Area("hall", -10, -10, 10, 10, "REDWALL", "FLAT22", "CEIL4_2", 255)
+    pillar = Area("", 9, 2, 10, 3, "PWHITE", height_m=0.0)
+    with Camera(Plan((hall, pillar), ()), (0.0, 0.0)) as eye:
+        image = eye.picture(0.0, 0.0, 0.0)
+    rows, _ = np.where((image[:, 180:240] > 240).all(axis=2))
+    columns = np.where((image[240] > 240).all(axis=1))[0]
+    f = camera.FOCAL_PX
+    assert columns.min() == pytest.approx(320 - f * 3 / 9, abs=2)
+    assert columns.max() == pytest.approx(320 - f * 2 / 10, abs=2)
+    assert np.ptp(rows) == pytest.approx(f * 4.0 / 9, abs=3)
+
+
+def test_impossible_pose_is_an_error(plan, monkeypatch):
+    pytest.importorskip("vizdoom", reason="the renderer is not installed")
+    with Camera(plan, (2.5, 0.0)) as eye:
+        with pytest.raises(RenderError, match="inside a wall"):
+            eye.picture(-4.6, 0.0, 0.0)
+        monkeypatch.setattr(camera, "POSE_TOLERANCE_M", -1.0)
+        with pytest.raises(RenderError, match="instead of"):
+            eye.picture(2.5, 0.0, 0.0)
+
+
+def test_bag(tmp_path, monkeypatch):
+    """The whole command on a drive cut to three seconds."""
+    pytest.importorskip("vizdoom", reason="the renderer is not installed")
+    from rosbags.highlevel import AnyReader
+
+    from demo import write_bag
+    from vpr_ros.core.errors import VprError
+
+    monkeypatch.setattr(write_bag, "drive", lambda plan: drive(plan)[: 3 * ODOM_HZ])
+    folder = tmp_path / "bag"
+    taken = write_bag.write_bag(folder, quiet=True)
+    assert len(taken) == 30
+    with AnyReader([folder]) as reader:
+        count = {t: info.msgcount for t, info in reader.topics.items()}
+        order = [(c.topic, reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages()]
+    assert count == {
+        write_bag.IMAGE: 30,
+        write_bag.INFO: 30,
+        write_bag.ODOM: 60,
+        write_bag.BATTERY: 6,
+    }
+    posed = set()
+    for topic, message in order:
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        if topic == write_bag.ODOM:
+            posed.add(stamp)
+        if topic == write_bag.IMAGE:
+            assert stamp in posed  # its pose was published before
+    rows = list(csv.DictReader((folder / "route.csv").open()))
+    assert tuple(rows[0]) == write_bag.ROUTE_FIELDS and len(rows) == 30
+    with pytest.raises(VprError, match="exists already"):
+        write_bag.write_bag(folder, quiet=True)
