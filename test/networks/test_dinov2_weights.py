@@ -1,0 +1,155 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Both public namings of DINOv2 load strictly; anything else is refused with a reason."""
+
+import pytest
+import torch
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.networks.dinov2_weights import load_dinov2, read_state_dict
+from vpr_ros.networks.vit import Vit, VitConfig
+
+DIM, HIDDEN, DEPTH, PATCH, GRID = 12, 48, 2, 4, 3
+CONFIG = VitConfig(patch_size=PATCH, dim=DIM, depth=DEPTH, heads=3, position_grid=GRID)
+
+
+def facebook_state(seed=0):
+    """A small state dict with the names and shapes of dinov2_vits14_pretrain.pth."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {
+        "cls_token": (1, 1, DIM),
+        "pos_embed": (1, 1 + GRID**2, DIM),
+        "mask_token": (1, DIM),
+        "patch_embed.proj.weight": (DIM, 3, PATCH, PATCH),
+        "patch_embed.proj.bias": (DIM,),
+        "norm.weight": (DIM,),
+        "norm.bias": (DIM,),
+    }
+    for i in range(DEPTH):
+        shapes |= {
+            f"blocks.{i}.norm1.weight": (DIM,),
+            f"blocks.{i}.norm1.bias": (DIM,),
+            f"blocks.{i}.attn.qkv.weight": (3 * DIM, DIM),
+            f"blocks.{i}.attn.qkv.bias": (3 * DIM,),
+            f"blocks.{i}.attn.proj.weight": (DIM, DIM),
+            f"blocks.{i}.attn.proj.bias": (DIM,),
+            f"blocks.{i}.ls1.gamma": (DIM,),
+            f"blocks.{i}.norm2.weight": (DIM,),
+            f"blocks.{i}.norm2.bias": (DIM,),
+            f"blocks.{i}.mlp.fc1.weight": (HIDDEN, DIM),
+            f"blocks.{i}.mlp.fc1.bias": (HIDDEN,),
+            f"blocks.{i}.mlp.fc2.weight": (DIM, HIDDEN),
+            f"blocks.{i}.mlp.fc2.bias": (DIM,),
+            f"blocks.{i}.ls2.gamma": (DIM,),
+        }
+    return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+
+
+def hugging_face_state(prefix=""):
+    """The same values under the names of Hugging Face's Dinov2Model."""
+    whole = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "mask_token": "embeddings.mask_token",
+        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
+        "norm.weight": "layernorm.weight",
+        "norm.bias": "layernorm.bias",
+    }
+    state = {}
+    for key, value in facebook_state().items():
+        if key in whole:
+            state[prefix + whole[key]] = value
+            continue
+        _, layer, rest = key.split(".", 2)
+        base = f"{prefix}encoder.layer.{layer}."
+        if rest.startswith("attn.qkv."):
+            for name, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                state[f"{base}attention.attention.{name}.{rest.split('.')[-1]}"] = part
+        else:
+            rest = rest.replace("attn.proj", "attention.output.dense")
+            rest = rest.replace("ls1.gamma", "layer_scale1.lambda1")
+            state[base + rest.replace("ls2.gamma", "layer_scale2.lambda1")] = value
+    return state
+
+
+def loaded(state):
+    vit = Vit(CONFIG).eval()
+    load_dinov2(vit, state)
+    return vit
+
+
+def reference_forward(state, image):
+    """DINOv2's forward pass written from its equations, on facebookresearch names."""
+    norm = torch.nn.functional.layer_norm
+    x = torch.nn.functional.conv2d(
+        image, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=PATCH
+    )
+    x = torch.cat([state["cls_token"], x.flatten(2).transpose(1, 2)], dim=1) + state["pos_embed"]
+    for i in range(DEPTH):
+        p = {k.removeprefix(f"blocks.{i}."): v for k, v in state.items()}
+        y = norm(x, (DIM,), p["norm1.weight"], p["norm1.bias"], 1e-6)
+        y = y @ p["attn.qkv.weight"].T + p["attn.qkv.bias"]
+        q, k, v = y.reshape(1, -1, 3, 3, DIM // 3).permute(2, 0, 3, 1, 4)
+        y = ((q * (DIM // 3) ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+        y = y.transpose(1, 2).reshape(1, -1, DIM)
+        x = x + p["ls1.gamma"] * (y @ p["attn.proj.weight"].T + p["attn.proj.bias"])
+        y = norm(x, (DIM,), p["norm2.weight"], p["norm2.bias"], 1e-6)
+        y = torch.nn.functional.gelu(y @ p["mlp.fc1.weight"].T + p["mlp.fc1.bias"])
+        x = x + p["ls2.gamma"] * (y @ p["mlp.fc2.weight"].T + p["mlp.fc2.bias"])
+    return norm(x, (DIM,), state["norm.weight"], state["norm.bias"], 1e-6)
+
+
+def test_facebook_names_give_dinov2s_function():
+    image = torch.randn(1, 3, GRID * PATCH, GRID * PATCH)
+    with torch.no_grad():
+        tokens = loaded(facebook_state())(image)
+    expected = reference_forward(facebook_state(), image)
+    assert torch.allclose(tokens.class_token, expected[:, 0], atol=1e-4)
+    assert torch.allclose(tokens.patches, expected[:, 1:], atol=1e-4)
+
+
+@pytest.mark.parametrize("prefix", ["", "dinov2.", "backbone."])
+def test_hugging_face_names_give_the_same_weights(prefix):
+    ours, theirs = (
+        loaded(facebook_state()).state_dict(),
+        loaded(hugging_face_state(prefix)).state_dict(),
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_the_mask_token_may_be_absent():
+    state = facebook_state()
+    del state["mask_token"]
+    loaded(state)
+
+
+@pytest.mark.parametrize("make_state", [facebook_state, hugging_face_state])
+def test_a_missing_or_superfluous_tensor_is_an_error(make_state):
+    state = make_state()
+    for key in state:
+        if "mask_token" not in key:
+            with pytest.raises(ModelError):
+                loaded({k: v for k, v in state.items() if k != key})
+    with pytest.raises(ModelError, match="surprise"):
+        loaded(state | {"surprise": torch.zeros(1)})
+
+
+def test_registers_and_other_sizes_are_refused():
+    registers = facebook_state() | {"register_tokens": torch.zeros(1, 4, DIM)}
+    with pytest.raises(ModelError, match="without registers"):
+        loaded(registers)
+    wide = facebook_state() | {"norm.weight": torch.zeros(DIM + 1)}
+    with pytest.raises(ModelError, match=r"norm\.weight"):
+        loaded(wide)
+
+
+def test_reading_a_file(tmp_path):
+    path = tmp_path / "weights.pth"
+    with pytest.raises(ModelError, match="does not exist"):
+        read_state_dict(path)
+    torch.save(facebook_state(), path)
+    assert read_state_dict(path).keys() == facebook_state().keys()
+    torch.save([1, 2], path)
+    with pytest.raises(ModelError, match="not a state dict"):
+        read_state_dict(path)

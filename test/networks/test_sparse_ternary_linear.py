@@ -1,0 +1,96 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ternary weights, int8 activations and masks in one layer, recomputed with plain loops."""
+
+import pytest
+import torch
+
+from vpr_ros.networks.activations import int8_codes
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.straight_through import straight_through
+from vpr_ros.networks.structured_topk import channel_mask
+from vpr_ros.networks.ternary import ternary_codes
+from vpr_ros.networks.tiles import token_tiles
+
+TILES = token_tiles((2, 2), "2x2")
+
+
+def make_layer(**options):
+    torch.manual_seed(1)
+    return SparseTernaryLinear(8, 6, **options)
+
+
+def test_ternary_codes_by_loops():
+    torch.manual_seed(0)
+    weight = torch.randn(5, 7)
+    codes, delta = ternary_codes(weight)
+    mean = sum(abs(float(w)) for w in weight.flatten()) / 35
+    assert float(delta) == pytest.approx(1e-5 + mean)
+    for w, code in zip(weight.flatten(), codes.flatten(), strict=True):
+        ratio = float(w) / (1e-5 + mean)
+        assert float(code) == (0 if abs(ratio) <= 0.5 else (1 if ratio > 0 else -1))
+    assert set(codes.flatten().tolist()) == {-1.0, 0.0, 1.0}
+
+
+def test_zero_weights_stay_zero():
+    codes, _ = ternary_codes(torch.zeros(3, 3))
+    assert codes.abs().max() == 0
+
+
+def test_int8_codes_by_loops():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 9)
+    codes, scale = int8_codes(x)
+    for b in range(2):
+        for t in range(3):
+            peak = float(x[b, t].abs().max())
+            assert float(scale[b, t, 0]) == pytest.approx(peak / 127)
+            for c in range(9):
+                assert float(codes[b, t, c]) == round(float(x[b, t, c]) * 127 / peak)
+    assert codes.abs().max() == 127
+    assert int8_codes(torch.zeros(1, 1, 4))[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("int8", [True, False])
+@pytest.mark.parametrize("sparsity", [0.0, 0.4])
+def test_output_by_loops(int8, sparsity):
+    layer = make_layer(int8=int8)
+    x = torch.randn(2, 5, 8)
+    codes, scale = int8_codes(x) if int8 else (x, torch.ones(2, 5, 1))
+    mask = channel_mask(codes, sparsity, TILES)
+    signs, delta = ternary_codes(layer.weight.detach())
+    output = layer(x, sparsity, TILES).detach()
+    for b in range(2):
+        for t in range(5):
+            for o in range(6):
+                total = sum(float(codes[b, t, c] * mask[b, t, c] * signs[o, c]) for c in range(8))
+                expected = total * float(scale[b, t, 0] * delta) + float(layer.bias.detach()[o])
+                assert float(output[b, t, o]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_sparsity_may_be_a_tensor_and_zero_is_dense():
+    layer = make_layer()
+    x = torch.randn(1, 5, 8)
+    dense = layer(x, 0.0, TILES)
+    assert torch.equal(layer(x, torch.tensor(0.0), TILES), dense)
+    assert torch.equal(layer(x, torch.tensor(0.5), TILES), layer(x, 0.5, TILES))
+    assert not torch.equal(layer(x, 0.5, TILES), dense)
+
+
+def test_gradients_pass_straight_through():
+    layer = make_layer()
+    x = torch.randn(1, 5, 8, requires_grad=True)
+    layer(x, 0.5, TILES).sum().backward()
+    signs, delta = ternary_codes(layer.weight.detach())
+    # As if y = x_used W_t + b with identity from x to x_used and from W to W_t.
+    assert torch.allclose(x.grad, (signs * delta).sum(dim=0).expand(1, 5, 8))
+    codes, scale = int8_codes(x.detach())
+    used = codes * channel_mask(codes, 0.5, TILES) * scale
+    assert torch.allclose(layer.weight.grad, used.sum(dim=(0, 1)).expand(6, 8), atol=1e-6)
+    assert torch.equal(layer.bias.grad, torch.full((6,), 5.0))
+
+
+def test_straight_through_rounds_nothing():
+    source = torch.tensor([1e6, 3.0], requires_grad=True)
+    value = torch.tensor([1e-6, 1.0 / 3.0])
+    assert torch.equal(straight_through(value, source), value)

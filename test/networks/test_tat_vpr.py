@@ -1,0 +1,101 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""TAT-VPR: the dial, its tiles, gradients, and independence from the batch."""
+
+import pytest
+import torch
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.mlp import Mlp
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
+from vpr_ros.networks.ternary_vit import PatchEmbed
+
+TINY = {"image_size": 40, "patch_size": 8, "dim": 64, "depth": 2, "heads": 2, "head": "cls"}
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    return TatVPR(TatVPRConfig.from_dict({**TINY, **changes})).eval()
+
+
+@pytest.mark.parametrize("tile", ["1x1", "2x2", "image"])
+def test_the_dial_changes_the_output_and_zero_is_dense(tile):
+    network = make(tile=tile)
+    image = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        dense, low, high = network(image), network(image, 0.4), network(image, 0.6)
+        assert torch.equal(network(image, torch.tensor(0.4)), low)
+        assert torch.equal(network(image, torch.tensor(0.0)), dense)
+    assert float(dense @ low.T) < 0.9999
+    assert float(dense @ high.T) < float(dense @ low.T)
+
+
+def test_tile_and_int8_are_part_of_the_function():
+    image = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        outputs = [
+            make(tile=tile, int8=int8)(image, 0.5)
+            for tile, int8 in [("1x1", True), ("1x1", False), ("2x2", True), ("image", True)]
+        ]
+    for i, a in enumerate(outputs):
+        for b in outputs[i + 1 :]:
+            assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("tile", ["1x1", "4x4", "image"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.4, 0.6])
+def test_a_descriptor_does_not_depend_on_its_batch(tile, sparsity):
+    # Without int8 rounding, where the last bit of a matrix product may tip a code.
+    network = make(tile=tile, int8=False)
+    images = torch.randn(3, 3, 40, 40)
+    images[1] *= 50  # a loud neighbour
+    with torch.no_grad():
+        together = network(images, sparsity)
+        alone = torch.cat([network(image[None], sparsity) for image in images])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient():
+    network = make(head="gem")
+    network(torch.randn(2, 3, 40, 40), 0.5)[:, 0].sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_the_last_mlp_is_plain_and_all_else_ternary():
+    network = make(depth=3)
+    ternary = [m for m in network.modules() if isinstance(m, SparseTernaryLinear)]
+    assert len(ternary) == 3 * 2 + 2 * 2
+    assert isinstance(network.backbone.blocks[-1].mlp, Mlp)
+    assert network.backbone.blocks[0].attention.qkv.bias is None
+
+
+def test_patch_embedding_unfolds_in_reading_order():
+    embed = PatchEmbed(8, 16)
+    image = torch.randn(1, 3, 16, 24)
+    pixels = image[0, :, 8:16, 16:24].flatten()  # row 1, column 2
+    expected = embed.norm(embed.project(embed.norm_pixels(pixels)))
+    assert torch.allclose(embed(image)[0, 5], expected, atol=1e-5)
+
+
+def test_other_image_sizes_resize_the_positions():
+    assert make()(torch.randn(1, 3, 48, 64), 0.4).shape == (1, 64)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_share_everything_but_width(size):
+    config = TatVPRConfig.of_size(size, head="cls")
+    assert config.dim == {"base": 768, "small": 384, "tiny": 192}[size]
+    assert config.dim // config.heads == 64
+    assert (config.depth, config.patch_size, config.image_size) == (12, 16, 224)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [({"tile": "4"}, "Tile is '4'"), ({"image_size": 225}, "225x225"), ({"head": "vlad"}, "head")],
+)
+def test_bad_settings_are_errors(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        TatVPRConfig.from_dict(changes)

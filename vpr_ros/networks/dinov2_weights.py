@@ -1,0 +1,101 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Released DINOv2 weights, under either of their two namings, into `Vit`, strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.networks.vit import Vit
+
+# (their name, ours), applied in order to every key; what none matches stays and fails to load.
+FACEBOOK = (
+    (r"^cls_token$", "class_token"),
+    (r"^pos_embed$", "positions"),
+    (r"^patch_embed\.proj\.", "patch_embed."),
+    (r"\.attn\.qkv\.", ".attention.qkv."),
+    (r"\.attn\.proj\.", ".attention.out."),
+    (r"\.ls([12])\.gamma$", r".scale\1.gain"),
+    (r"\.mlp\.fc1\.", ".mlp.widen."),
+    (r"\.mlp\.fc2\.", ".mlp.narrow."),
+)
+HUGGING_FACE = (
+    (r"^(dinov2|backbone)\.", ""),
+    (r"^embeddings\.cls_token$", "class_token"),
+    (r"^embeddings\.mask_token$", "mask_token"),
+    (r"^embeddings\.position_embeddings$", "positions"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed."),
+    (r"^encoder\.layer\.", "blocks."),
+    (r"\.attention\.output\.dense\.", ".attention.out."),
+    (r"\.layer_scale([12])\.lambda1$", r".scale\1.gain"),
+    (r"\.mlp\.fc1\.", ".mlp.widen."),
+    (r"\.mlp\.fc2\.", ".mlp.narrow."),
+    (r"^layernorm\.", "norm."),
+)
+QKV = re.compile(r"^(.*\.attention)\.attention\.(query|key|value)\.(weight|bias)$")
+
+
+def rename(state: Mapping[str, Tensor], names: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
+    """A state dict under our names, without the mask token, which only pre-training uses."""
+    renamed = {}
+    for key, value in state.items():
+        for theirs, ours in names:
+            key = re.sub(theirs, ours, key)
+        renamed[key] = value
+    renamed.pop("mask_token", None)
+    return renamed
+
+
+def join_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Separate query, key and value projections stacked into one, in this order."""
+    joined = {key: value for key, value in state.items() if not QKV.match(key)}
+    for key in state:
+        match = QKV.match(key)
+        if match and match[2] == "query":
+            prefix, kind = match[1], match[3]
+            parts = [f"{prefix}.attention.{part}.{kind}" for part in ("query", "key", "value")]
+            missing = [part for part in parts if part not in state]
+            if missing:
+                raise ModelError(f"DINOv2 weights lack '{missing[0]}'. Give the whole state dict.")
+            joined[f"{prefix}.qkv.{kind}"] = torch.cat([state[part] for part in parts])
+    return joined
+
+
+def load_dinov2(vit: Vit, state: Mapping[str, Tensor]) -> None:
+    """Load a DINOv2 state dict, facebookresearch's or Hugging Face's names, into `vit`.
+
+    Strict: raises ModelError if a tensor is missing, superfluous (registers among them) or of
+    another shape. `vit.config` must say the size; the position grid is the file's.
+    """
+    if "patch_embed.proj.weight" in state:
+        renamed = rename(state, FACEBOOK)
+    else:
+        renamed = join_qkv(rename(state, HUGGING_FACE))
+    if any("register_tokens" in key for key in renamed):
+        raise ModelError(
+            "These DINOv2 weights have register tokens, which this network has no place for. "
+            "Give the variant without registers, e.g. dinov2_vits14_pretrain.pth."
+        )
+    try:
+        vit.load_state_dict(renamed, strict=True)
+    except RuntimeError as error:
+        raise ModelError(
+            f"These weights do not fit {vit.config}: {error} "
+            "Give the DINOv2 file of that size, or the configuration of that file."
+        ) from None
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .pth file, read without executing what it contains."""
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist. Give a DINOv2 state dict (.pth).")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(f"{path} is not a state dict of tensors. Give a DINOv2 .pth file.")
+    return state

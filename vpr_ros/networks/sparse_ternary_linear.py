@@ -1,0 +1,37 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The linear layer of TAT-VPR: ternary weights, int8 and structured-sparse activations."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.networks.activations import int8_codes
+from vpr_ros.networks.straight_through import straight_through
+from vpr_ros.networks.structured_topk import channel_mask
+from vpr_ros.networks.ternary import ternary_codes
+from vpr_ros.networks.tiles import Tiles
+
+
+class SparseTernaryLinear(nn.Linear):
+    """y = W_t (mask * x) + b with full-precision weights behind it for training.
+
+    Order: activations become int8 codes (if `int8`), the mask is chosen from the codes, masked
+    codes meet the ternary weights. Choosing from codes, whole numbers, lets the exported graph
+    and the compiled operator choose the same channels. All three steps pass gradients straight
+    through. At sparsity 0 the layer is dense.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True, int8: bool = True) -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.int8 = int8
+
+    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+        """(B, N, inputs) to (B, N, outputs) at `sparsity` in [0, 1)."""
+        codes, scale = int8_codes(x) if self.int8 else (x, 1.0)
+        if isinstance(sparsity, Tensor) or sparsity > 0:
+            codes = codes * channel_mask(codes, sparsity, tiles)
+        x = straight_through(codes * scale, x)
+        signs, delta = ternary_codes(self.weight)
+        return F.linear(x, straight_through(signs * delta, self.weight), self.bias)

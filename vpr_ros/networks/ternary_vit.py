@@ -1,0 +1,149 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ternary vision transformer of TAT-VPR, from image to tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.core.config import Config, param
+from vpr_ros.networks.attention import HeadedProduct
+from vpr_ros.networks.mlp import Mlp
+from vpr_ros.networks.positions import patch_grid, resize_positions
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.tiles import PER_TOKEN, Tiles, tile_sides, token_tiles
+from vpr_ros.networks.tokens import Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class TernaryVitConfig(Config):
+    """Size and selection rule; the defaults are TAT-VPR's reference, ViT-B/16 at 224 px."""
+
+    image_size: int = param(224, "side of the training images", unit="px", minimum=1)
+    patch_size: int = param(16, "side of a patch", unit="px", minimum=1)
+    dim: int = param(768, "values per token", minimum=1)
+    depth: int = param(12, "blocks", minimum=1)
+    heads: int = param(12, "attention heads", minimum=1)
+    mlp_ratio: int = param(4, "hidden over outer width of the MLP", minimum=1)
+    tile: str = param(PER_TOKEN, "patches that share a selection: '1x1', e.g. '4x4', or 'image'")
+    int8: bool = param(True, "activations of the ternary layers are int8, one scale per token")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tile_sides(self.tile)
+        patch_grid(self.image_size, self.image_size, self.patch_size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches (H, W) of a training image."""
+        return patch_grid(self.image_size, self.image_size, self.patch_size)
+
+
+class PatchEmbed(nn.Module):
+    """Unfolded patches, layer norm, linear, layer norm (TAT-VPR's reference)."""
+
+    def __init__(self, patch_size: int, dim: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        values = 3 * patch_size**2
+        self.norm_pixels = nn.LayerNorm(values)
+        self.project = nn.Linear(values, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, 3, H, W) to (B, N, C); a patch's pixels stand channel by channel."""
+        side = self.patch_size
+        cut = image.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, 3, h, side, w, side)
+        pixels = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, h * w, values)
+        return self.norm(self.project(self.norm_pixels(pixels)))
+
+
+class TernaryAttention(nn.Module):
+    """Self-attention whose projections are ternary and sparse; qkv has no bias."""
+
+    def __init__(self, config: TernaryVitConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.qkv = SparseTernaryLinear(dim, 3 * dim, bias=False, int8=config.int8)
+        self.product = HeadedProduct(config.heads)
+        self.out = SparseTernaryLinear(dim, dim, int8=config.int8)
+
+    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
+        q, k, v = self.qkv(x, sparsity, tiles).chunk(3, dim=-1)
+        return self.out(self.product(q, k, v), sparsity, tiles)
+
+
+class TernaryMlp(nn.Module):
+    """A ternary, sparse MLP with a second layer norm before its second layer."""
+
+    def __init__(self, config: TernaryVitConfig) -> None:
+        super().__init__()
+        hidden = config.dim * config.mlp_ratio
+        self.widen = SparseTernaryLinear(config.dim, hidden, int8=config.int8)
+        self.norm = nn.LayerNorm(hidden)
+        self.narrow = SparseTernaryLinear(hidden, config.dim, int8=config.int8)
+
+    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
+        x = self.norm(F.gelu(self.widen(x, sparsity, tiles)))
+        return self.narrow(x, sparsity, tiles)
+
+
+class TernaryBlock(nn.Module):
+    """Pre-norm block; in the last one the MLP is dense and of full precision, without its norm."""
+
+    def __init__(self, config: TernaryVitConfig, last: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.dim)
+        self.attention = TernaryAttention(config)
+        self.norm2 = nn.LayerNorm(config.dim)
+        self.mlp: TernaryMlp | Mlp = (
+            Mlp(config.dim, config.dim * config.mlp_ratio) if last else TernaryMlp(config)
+        )
+
+    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
+        x = x + self.attention(self.norm1(x), sparsity, tiles)
+        normed = self.norm2(x)
+        if isinstance(self.mlp, Mlp):
+            return x + self.mlp(normed)
+        return x + self.mlp(normed, sparsity, tiles)
+
+
+class TernaryVit(nn.Module):
+    """TAT-VPR's backbone (arXiv 2505.16447) with the run-time dial `sparsity`.
+
+    That the last MLP lacks the second layer norm follows from the published sizes, which come
+    out to the third decimal only so.
+    """
+
+    def __init__(self, config: TernaryVitConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.patch_size, config.dim)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, config.dim))
+        positions = 1 + config.grid[0] * config.grid[1]
+        self.positions = nn.Parameter(torch.zeros(1, positions, config.dim))
+        self.blocks = nn.ModuleList(
+            TernaryBlock(config, last=i + 1 == config.depth) for i in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        for parameter in (self.class_token, self.positions):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, image: Tensor, sparsity: float | Tensor = 0.0) -> Tokens:
+        """Normalised RGB images (B, 3, H, W), sides multiples of the patch, to tokens."""
+        grid = patch_grid(*image.shape[2:], self.config.patch_size)
+        tiles = token_tiles(grid, self.config.tile).to(image.device)
+        class_token = self.class_token.expand(image.shape[0], -1, -1)
+        x = torch.cat([class_token, self.patch_embed(image)], dim=1)  # (B, 1 + N, C)
+        x = x + resize_positions(self.positions, grid)
+        for block in self.blocks:
+            x = block(x, sparsity, tiles)
+        x = self.norm(x)
+        return Tokens(x[:, 0], x[:, 1:], grid)
