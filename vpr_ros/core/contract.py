@@ -72,6 +72,8 @@ class Contract:
                 raise ModelError(
                     f"Model contract has {field} {getattr(self, field)}; export again."
                 )
+        if not all(value > 0 for value in self.std):
+            raise ModelError(f"Model contract has std {self.std}; export again.")
         if not 0.0 <= self.sparsity_max < 1.0:
             raise ModelError(
                 f"Model contract has sparsity_max {self.sparsity_max}; it must lie in [0, 1)."
@@ -124,10 +126,15 @@ class Contract:
         try:
             values = {key: json.loads(text) for key, text in found.items()}
             return cls(**{key: _typed(key, value) for key, value in values.items()})
-        except (ValueError, TypeError, KeyError) as error:
+        except ModelError as error:
+            raise ModelError(f"{source}: {error}") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(
                 f"{source}: unreadable contract ({error}). Export it again."
             ) from None
+
+
+_INTEGERS = ("input_height", "input_width", "descriptor_size", "format")
 
 
 def _by_sparsity(point: Calibration) -> float:
@@ -143,4 +150,7 @@ def _typed(key: str, value: Any) -> Any:
             Calibration(**{k: math.nan if v is None else float(v) for k, v in point.items()})
             for point in value
         )
+    kind = {"sparsity_max": float, **dict.fromkeys(_INTEGERS, int)}.get(key, str)
+    if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+        raise TypeError(f"{key} is {value!r}, not a {kind.__name__}")
     return value

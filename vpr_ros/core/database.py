@@ -7,6 +7,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,8 @@ class Database:
 
     def link(self, query: Place, match: Place) -> None:
         """Remember a closed loop: both keyframes show one place."""
-        self._links[query.sequence].add(match.sequence)
-        self._links[match.sequence].add(query.sequence)
+        if query.sequence in self._places and match.sequence in self._places:
+            self._link(query.sequence, match.sequence)
 
     def same_place(self, a: Place, b: Place, reach: int) -> bool:
         """Do two keyframes show one place, as far as is known?
@@ -190,20 +191,25 @@ class Database:
         They do if at most `reach` keyframes lie between them in one session, or if closed loops
         lead from the one to the other: the laps of a route are one place, seen again.
         """
-        sessions = {a.session, b.session}
         seen: set[int] = set()
         fringe = {a.sequence}
         for _ in range(3):  # laps back to back; more hops would let drift join all places
-            if any(abs(s - b.sequence) <= reach and self._is_of(s, sessions) for s in fringe):
+            around = {n for s in fringe for n in self._neighbours(s, reach)}
+            if b.sequence in around:
                 return True
             seen |= fringe
-            around = {s + d for s in fringe for d in range(-reach, reach + 1)}
-            fringe = {t for s in around if s in self._links for t in self._links[s]} - seen
+            fringe = {t for s in around for t in self._links.get(s, ())} - seen
         return False
 
-    def _is_of(self, sequence: int, sessions: set[int]) -> bool:
-        place = self._places.get(sequence)
-        return place is not None and place.session in sessions
+    def _neighbours(self, sequence: int, reach: int) -> list[int]:
+        """Sequences at most `reach` away in the same session, itself included."""
+        span = range(sequence - reach, sequence + reach + 1)
+        near = {s: self._places[s].session for s in span if s in self._places}
+        return [s for s, session in near.items() if session == near.get(sequence)]
+
+    def _link(self, a: int, b: int) -> None:
+        self._links[a].add(b)
+        self._links[b].add(a)
 
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
@@ -232,17 +238,22 @@ class Database:
         path = path.expanduser().absolute()
         data = read_map(path)
         keep = bool(self._order) and not replace
-        if keep and data.model != self.model:
+        size = data.descriptors.shape[1]
+        if keep and (data.model, size) != (self.model, self.descriptor_size):
             raise MapError(
-                f"Map {path} comes from model '{data.model}', the database holds '{self.model}'. "
-                "Run the model of the map, or load it with replace."
+                f"Map {path} comes from model '{data.model}' ({size} values), the database holds "
+                f"'{self.model}' ({self.descriptor_size}). Run the model of the map, or load it "
+                "with replace."
             )
         current = self._to_map() if keep else None
         fresh = Database(self.config)
-        fresh._append(data)
+        fresh._append(data, without=self._sequence_of if keep else {})
         fresh._session += 1
         if current is not None:
             fresh._append(current)
+        for source in (data, current):
+            if source is not None:
+                fresh._link_as(source)
         while len(fresh) > self.config.max_keyframes:
             fresh._evict()
         self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted, _file=path)
@@ -302,9 +313,22 @@ class Database:
                 break
         self._index.remove_ids(np.array(sorted(gone), np.int64))
         self._order = [s for s in self._order if s not in gone]
+        self._bequeath_links(older, gone)
         for sequence in gone:
             del self._sequence_of[self._places.pop(sequence).id]
         self.evicted += len(gone)
+
+    def _bequeath_links(self, older: list[int], gone: set[int]) -> None:
+        """Pass the links of those that go to the keyframe before them, which looks alike."""
+        heir = older[0]
+        for sequence in older:
+            if sequence not in gone:
+                heir = sequence
+                continue
+            for other in self._links.pop(sequence, ()):
+                self._links[other].discard(sequence)
+                if other != heir and self._places[heir].session == self._places[sequence].session:
+                    self._link(other, heir)
 
     def _to_map(self) -> MapData:
         places = [self._places[s] for s in self._order]
@@ -312,16 +336,14 @@ class Database:
         links = [(s, t) for s in self._order for t in sorted(self._links.get(s, ())) if s < t]
         return pack(self.model or "", places, rows.reshape(len(places), -1), links)
 
-    def _append(self, data: MapData) -> None:
-        """Add a map's keyframes behind those here; ids already known are left out."""
-        if not len(data.ids):
-            return
+    def _append(self, data: MapData, without: Mapping[int, int] | None = None) -> None:
+        """Add a map's keyframes behind those here, but for the ids in `without`."""
         if self._index is None:
             self._index = _new_index(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
         shift = self._next_sequence - int(data.sequence[0])
         session = self._session - int(data.sessions[0])
-        new = np.array([int(id) not in self._sequence_of for id in data.ids])
+        new = np.array([int(id) not in (without or {}) for id in data.ids])
         self._index.add_with_ids(
             np.ascontiguousarray(data.descriptors[new], np.float32), data.sequence[new] + shift
         )
@@ -332,9 +354,14 @@ class Database:
                 )
             )
         self._session = int(data.sessions[-1]) + session
-        for a, b in data.links + shift:
-            self._links[int(a)].add(int(b))
-            self._links[int(b)].add(int(a))
+
+    def _link_as(self, data: MapData) -> None:
+        """Take over a map's links, by the ids of its keyframes."""
+        places = zip(data.sequence.tolist(), data.ids.tolist(), strict=True)
+        here = {old: self._sequence_of[id] for old, id in places}
+        for a, b in data.links.tolist():
+            if a in here and b in here:
+                self._link(here[a], here[b])
 
 
 def _new_index(size: int, precision: str) -> Any:

@@ -111,7 +111,7 @@ def decode_compressed(data: Buffer, format: str = "") -> Image:
             f"Compressed image has format '{format}', a depth image. Subscribe to the colour one."
         )
     raw = np.frombuffer(data, dtype=np.uint8)
-    head, tail = raw[:8].tobytes(), raw[-64:].tobytes()
+    head, tail = raw[:8].tobytes(), _end(raw)
     if head.startswith(b"\xff\xd8"):
         complete = b"\xff\xd9" in tail
     elif head == b"\x89PNG\r\n\x1a\n":
@@ -128,13 +128,22 @@ def decode_compressed(data: Buffer, format: str = "") -> Image:
         )
     # The orientation tag is ignored: image_transport's decoders ignore it, and a phone that
     # writes it would otherwise turn the place.
-    pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a damaged header that promises gigapixels
+        pixels = None
     if pixels is None:
         raise ImageError(
             f"Compressed image of {raw.size} bytes (format '{format}') cannot be decoded. "
             "Check the link or the driver."
         )
     return _as_image(pixels)
+
+
+def _end(raw: npt.NDArray[np.uint8]) -> bytes:
+    """The last bytes of a file, without the zeros that cameras fill their buffers with."""
+    filled = raw.tobytes().rstrip(b"\0")
+    return filled[-64:]
 
 
 def _as_image(pixels: npt.NDArray[Any]) -> Image:

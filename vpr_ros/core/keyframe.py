@@ -21,6 +21,7 @@ class LocalFeatures:
 
     keypoints: npt.NDArray[np.float32]  # (N, 2) x, y [px of the camera image]
     descriptors: npt.NDArray[np.uint8]  # (N, 32) ORB
+    pixel_size: float = 1.0  # camera pixels per pixel of the reduced image they were found in
     camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3) or unknown
 
     @property

@@ -44,6 +44,9 @@ def pack(
         feature_descriptors=np.concatenate(
             [np.empty((0, 32), np.uint8), *(f.descriptors for f in features)]
         ),
+        pixel_sizes=np.array(
+            [p.features.pixel_size if p.features else np.nan for p in places], np.float32
+        ),
         camera_matrices=np.array([_matrix(p.features) for p in places]).reshape(-1, 3, 3),
         links=np.array(links, np.int64).reshape(-1, 2),
     )
@@ -90,5 +93,6 @@ def _features(data: MapData, row: int, end: int) -> LocalFeatures | None:
         # copied, so that an evicted place frees its memory
         keypoints=data.keypoints[end - count : end].copy(),
         descriptors=data.feature_descriptors[end - count : end].copy(),
+        pixel_size=float(data.pixel_sizes[row]),
         camera_matrix=None if np.isnan(matrix).any() else matrix,
     )

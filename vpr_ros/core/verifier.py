@@ -20,7 +20,7 @@ class FeatureConfig(Config):
     """The local features that verification needs."""
 
     count: int = param(
-        200,
+        300,
         "ORB features kept per keyframe for geometric verification; 0: none",
         minimum=0,
         maximum=5000,
@@ -49,18 +49,28 @@ class FeatureExtractor:
         if self.config.count == 0:
             return None
         scale = min(1.0, self.config.image_width / image.shape[1])
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        keypoints, descriptors = self._orb.detectAndCompute(grey, None)
+        try:
+            keypoints, descriptors = self._orb.detectAndCompute(grey, None)
+        except cv2.error:  # an image so thin that ORB's pyramid vanishes
+            keypoints, descriptors = (), None
         if descriptors is None:
             descriptors = np.empty((0, 32), np.uint8)
         points = cv2.KeyPoint.convert(keypoints) if keypoints else np.empty((0, 2))
         return LocalFeatures(
             keypoints=np.asarray(points, np.float32).reshape(-1, 2) / np.float32(scale),
             descriptors=np.asarray(descriptors, np.uint8),
+            pixel_size=1 / scale,
             camera_matrix=camera_matrix,
         )
+
+
+# Chosen on rtabmap_samples and the demo's route: the settings that best part right from wrong.
+RATIO = 0.8  # nearest over second nearest distance (Lowe, IJCV 2004, section 7.1)
+FARTHEST = 64  # of 256 bits; above, two ORB descriptors are as far apart as unrelated ones
+TOLERANCE = 1.5  # px of the reduced image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,16 +89,17 @@ class Verification:
     T_match_query: RelativePose | None  # needs both camera matrices
 
 
-def verify(query: LocalFeatures, match: LocalFeatures, tolerance_px: float = 3.0) -> Verification:
+def verify(query: LocalFeatures, match: LocalFeatures) -> Verification:
     """Count the correspondences that one epipolar geometry explains.
 
-    Mutual nearest ORB descriptors, then RANSAC (OpenCV's USAC: its number of trials follows from
-    the confidence of 0.999): the essential matrix where both camera matrices are known, else
-    the fundamental matrix. Below 8 correspondences nothing is counted.
+    RANSAC (OpenCV's USAC: its number of trials follows from the confidence of 0.999): the
+    essential matrix where both camera matrices are known, else the fundamental matrix. Below 8
+    correspondences nothing is counted.
     """
     pairs = _correspondences(query, match)
     if len(pairs) < 8:
         return Verification(0, None)
+    tolerance_px = TOLERANCE * max(query.pixel_size, match.pixel_size)
     points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
     if query.camera_matrix is None or match.camera_matrix is None:
         _, mask = cv2.findFundamentalMat(
@@ -118,15 +129,17 @@ def verify(query: LocalFeatures, match: LocalFeatures, tolerance_px: float = 3.0
 
 
 def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.int64]:
-    """Indices (M, 2) of mutual nearest neighbours."""
-    if not len(query.descriptors) or not len(match.descriptors):
+    """Indices (M, 2) of query and match keypoints that stand out as alike."""
+    if not len(query.descriptors) or len(match.descriptors) < 2:
         return np.empty((0, 2), np.int64)
-    found = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(
-        query.descriptors, match.descriptors
-    )
-    # Above 64 of 256 bits two ORB descriptors are as far apart as unrelated ones.
+    nearest = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(query.descriptors, match.descriptors, k=2)
     return np.array(
-        [(m.queryIdx, m.trainIdx) for m in found if m.distance <= 64], np.int64
+        [
+            (first.queryIdx, first.trainIdx)
+            for first, second in nearest
+            if first.distance < RATIO * second.distance and first.distance <= FARTHEST
+        ],
+        np.int64,
     ).reshape(-1, 2)
 
 

@@ -181,6 +181,7 @@ def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
     if features is not None:
         message.keypoints = _floats(features.keypoints)
         message.descriptors = array("B", features.descriptors.tobytes())
+        message.pixel_size = features.pixel_size
         if features.camera_matrix is not None:
             message.camera_matrix = features.camera_matrix.reshape(9)
     return message
@@ -195,6 +196,7 @@ def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
     return LocalFeatures(
         keypoints=keypoints.reshape(-1, 2),
         descriptors=descriptors.reshape(-1, 32),
+        pixel_size=message.pixel_size,
         camera_matrix=matrix if matrix[0, 0] > 0 else None,
     )
 

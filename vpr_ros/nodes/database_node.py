@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from rclpy.node import Node
@@ -43,13 +44,19 @@ class MapConfig(Config):
 class DatabaseNode(Node):
     """Feeds keyframes to a LoopDetector and publishes what it says."""
 
+    PARAMETERS: ClassVar[dict[str, type[Config]]] = {
+        "": MapConfig,
+        "loop": LoopConfig,
+        "database": DatabaseConfig,
+    }
+
     def __init__(self) -> None:
         """Declare, load the map if there is one, listen."""
         super().__init__("database")
         self._complaints = Complaints(self)
         self._config = Parameters(
             self,
-            {"": MapConfig, "loop": LoopConfig, "database": DatabaseConfig},
+            self.PARAMETERS,
             apply=self._apply,
         )
         self._database = Database(self._config["database"])

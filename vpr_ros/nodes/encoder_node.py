@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from typing import ClassVar
 
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -59,6 +60,12 @@ class EncoderConfig(Config):
 class EncoderNode(Node):
     """Receives in the executor's thread, encodes in its own: the newest frame wins."""
 
+    PARAMETERS: ClassVar[dict[str, type[Config]]] = {
+        "": EncoderConfig,
+        "gate": GateConfig,
+        "features": FeatureConfig,
+    }
+
     def __init__(self) -> None:
         """Declare, load the model, listen. A model that fails to load leaves the node waiting."""
         super().__init__("encoder")
@@ -67,7 +74,7 @@ class EncoderNode(Node):
         self._frontend: Frontend | None = None
         self._config = Parameters(
             self,
-            {"": EncoderConfig, "gate": GateConfig, "features": FeatureConfig},
+            self.PARAMETERS,
             check=self._check,
             apply=self._apply,
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import ClassVar
 
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.clock import Clock, ClockType
@@ -43,13 +44,13 @@ class GovernorConfig(Config):
 class GovernorNode(Node):
     """Follows `battery_state` and steers one encoder by its parameter."""
 
+    PARAMETERS: ClassVar[dict[str, type[Config]]] = {"": GovernorConfig, "battery": BatteryConfig}
+
     def __init__(self) -> None:
         """Declare and listen."""
         super().__init__("governor")
         self._complaints = Complaints(self)
-        self._config = Parameters(
-            self, {"": GovernorConfig, "battery": BatteryConfig}, apply=self._apply
-        )
+        self._config = Parameters(self, self.PARAMETERS, apply=self._apply)
         self._policy = BatteryPolicy(self._config["battery"])
         self._decision = BatteryDecision(None, None, "no battery message yet")
         self._encoder = self.resolve_service_name(self._config[""].encoder)

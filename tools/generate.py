@@ -1,0 +1,175 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write config/vpr.yaml and the README's tables from the code, so that no default stands twice.
+
+python -m tools.generate          writes them
+python -m tools.generate --check  fails if they are not up to date
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+
+from vpr_ros.core.config import Doc
+from vpr_ros.nodes.database_node import DatabaseNode
+from vpr_ros.nodes.encoder_node import EncoderNode
+from vpr_ros.nodes.governor_node import GovernorNode
+from vpr_ros.nodes.parameters import full_name
+
+ROOT = Path(__file__).resolve().parent.parent
+NODES = {"encoder": EncoderNode, "database": DatabaseNode, "governor": GovernorNode}
+
+
+def params_file() -> str:
+    """The text of config/vpr.yaml."""
+    lines = [
+        "# Copyright 2026 The vpr_ros authors",
+        "# SPDX-License-Identifier: Apache-2.0",
+        "# Every parameter with its default. Copy this file, keep what you change, and give it as",
+        "#   ros2 launch vpr_ros vpr.launch.py params_file:=/path/to/yours.yaml",
+        "# Those not marked read-only can be changed at any time with `ros2 param set`.",
+    ]
+    for node, kind in NODES.items():
+        lines += ["", f"/**/{node}:", "  ros__parameters:"]
+        for group, config in kind.PARAMETERS.items():
+            indent = "    "
+            if group:
+                lines.append(f"{indent}{group}:")
+                indent += "  "
+            for name, default, doc in config.fields():
+                lines += [f"{indent}# {line}" for line in _wrapped(_described(doc), indent)]
+                lines.append(f"{indent}{name}: {_yaml(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def parameter_table() -> str:
+    """Markdown rows of all parameters."""
+    rows = ["| parameter | default | range | what it does |", "|---|---|---|---|"]
+    for node, kind in NODES.items():
+        rows.append(f"| **/vpr/{node}** | | | |")
+        for group, config in kind.PARAMETERS.items():
+            rows += [_parameter_row(group, field) for field in config.fields()]
+    return "\n".join(rows)
+
+
+def interface_table() -> str:
+    """Markdown rows of all topics and services, asked of the running nodes."""
+    rows = ["| node | | name | type | what it is |", "|---|---|---|---|---|"]
+    rclpy.init()
+    for name, kind in NODES.items():
+        # A node would listen to whichever image topic is published.
+        argument = ["-p", "image_transport:=compressed"] if name == "encoder" else []
+        rclpy.shutdown()
+        rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr", *argument])
+        node = kind()
+        rows += [
+            f"| {name} | {way} | `{topic}` | `{_type_name(message)}` | {_summary(message)} |"
+            for way, topic, message in _interfaces(node)
+        ]
+        node.destroy_node()
+    rclpy.shutdown()
+    raw = next(row for row in rows if "image/compressed" in row)
+    both = raw.replace("/vpr/image/compressed", "/vpr/image").replace("CompressedImage", "Image")
+    rows.insert(rows.index(raw), both)
+    return "\n".join(rows)
+
+
+def _interfaces(node: Node) -> Iterator[tuple[str, str, Any]]:
+    """(direction, name, type) of what is not part of every ROS node."""
+    for subscription in node.subscriptions:
+        yield "in", subscription.topic_name, subscription.msg_type
+    for publisher in node.publishers:
+        if publisher.topic_name not in ("/rosout", "/parameter_events"):
+            yield "out", publisher.topic_name, publisher.msg_type
+    for service in node.services:
+        if not service.srv_type.__module__.startswith(("rcl_interfaces", "type_description")):
+            yield "service", node.resolve_service_name(service.srv_name), service.srv_type
+
+
+def _type_name(message: Any) -> str:
+    package, kind = message.__module__.split(".")[:2]
+    return f"{package}/{kind}/{message.__name__}"
+
+
+def _summary(message: Any) -> str:
+    """The first sentence of our own definitions."""
+    package, kind, name = _type_name(message).split("/")
+    file = ROOT / package / kind / f"{name}.{kind}"
+    if not file.is_file():
+        return ""
+    return file.read_text().splitlines()[0].removeprefix("# ").split(". ")[0].rstrip(".")
+
+
+def launch_table() -> str:
+    """Markdown rows of the launch file's arguments."""
+    tree = ast.parse((ROOT / "launch" / "vpr.launch.py").read_text())
+    rows = ["| argument | default | what it is |", "|---|---|---|"]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ARGUMENTS":
+            for entry in node.value.elts:  # type: ignore[attr-defined]
+                name, default, text = entry.elts
+                value = default.value if isinstance(default, ast.Constant) else "config/vpr.yaml"
+                rows.append(f"| `{name.value}` | {f'`{value}`' if value else ''} | {text.value} |")
+    return "\n".join(rows)
+
+
+def readme(text: str) -> str:
+    """The README with every generated block renewed."""
+    tables = {"parameters": parameter_table, "interfaces": interface_table, "launch": launch_table}
+    for name, table in tables.items():
+        block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            sys.exit(f"README.md has no block '<!-- {name} -->'; put one back.")
+        text = block.sub(lambda m, table=table: m[1] + table() + "\n" + m[2], text)
+    return text
+
+
+def _parameter_row(group: str, field: tuple[str, object, Doc]) -> str:
+    name, default, doc = field
+    unit = f" {doc.unit}" if doc.unit else ""
+    text = doc.text + (" (read-only)" if doc.read_only else "")
+    return f"| `{full_name(group, name)}` | `{_yaml(default)}`{unit} | {doc.range_text} | {text} |"
+
+
+def _described(doc: Doc) -> str:
+    unit = f" [{doc.unit}]" if doc.unit else ""
+    limits = f" In {doc.range_text}." if doc.range_text.startswith("[") else ""
+    limits = f" {doc.range_text.capitalize()}." if doc.choices else limits
+    return f"{doc.text}{unit}.{limits}{' Read-only.' if doc.read_only else ''}"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 97 - len(indent))
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def main() -> None:
+    """Write, or with --check compare."""
+    wanted = {
+        ROOT / "config" / "vpr.yaml": params_file(),
+        ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+    }
+    for path, text in wanted.items():
+        if path.is_file() and path.read_text() == text:
+            continue
+        if "--check" in sys.argv:
+            sys.exit(f"{path.relative_to(ROOT)} is not up to date; run `make tables`.")
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
