@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.structured_topk import channel_mask, keep_largest, kept_channels
+from vpr_ros.networks.structured_topk import channel_mask, keep_largest, kept_channels, tile_scores
 from vpr_ros.networks.tiles import token_tiles
 
 
@@ -20,7 +20,10 @@ def mask_by_loops(x, sparsity, tiles):
         for tile in range(tiles.count):
             members = [t for t in range(tokens) if int(tiles.of_token[t]) == tile]
             scores = [
-                sum(float(abs(x[b, t, c]) / x[b, t].abs().mean()) for t in members)
+                sum(
+                    round(float(abs(x[b, t, c])) * 256 * channels / float(x[b, t].abs().sum()))
+                    for t in members
+                )
                 for c in range(channels)
             ]
             best = sorted(range(channels), key=lambda c: (-scores[c], c))[:count]
@@ -33,7 +36,7 @@ def mask_by_loops(x, sparsity, tiles):
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.4, 0.7, 0.95])
 def test_mask_equals_plain_loops(tile, sparsity):
     torch.manual_seed(0)
-    x = torch.randn(2, 1 + 5 * 6, 10)
+    x = torch.randint(-127, 128, (2, 1 + 5 * 6, 10)).float()
     tiles = token_tiles((5, 6), tile)
     assert torch.equal(channel_mask(x, sparsity, tiles), mask_by_loops(x, sparsity, tiles))
 
@@ -70,8 +73,15 @@ def test_a_token_of_zeros_does_not_spoil_its_tile():
 def test_tokens_of_a_tile_share_their_channels_and_vote_alike():
     x = torch.tensor([[[0.0, 0.0, 0.0], [9.0, 1.0, 2.0], [0.1, 0.8, 0.1]]])
     mask = channel_mask(x, 0.6, token_tiles((1, 2), "image"))  # keeps 2 of 3
-    # Raw sums would prefer channels 0 and 2; votes are (2.55, 2.65, 0.8).
+    # Raw sums would prefer channels 0 and 2; the votes add up to 2.55, 2.65 and 0.8.
     assert mask[0, 1].tolist() == mask[0, 2].tolist() == [1, 1, 0]
+
+
+def test_whole_votes_add_up_alike_in_any_order():
+    x = torch.randint(-127, 128, (1, 1 + 64, 96)).float()
+    tiles = token_tiles((8, 8), "image")
+    shuffled = x[:, [0, *(1 + torch.randperm(64)).tolist()]]
+    assert torch.equal(tile_scores(x, tiles), tile_scores(shuffled, tiles))
 
 
 def test_class_and_prompts_are_a_tile_of_their_own():

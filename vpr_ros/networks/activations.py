@@ -16,5 +16,7 @@ def int8_codes(x: Tensor) -> tuple[Tensor, Tensor]:
     codes = round(x * 127 / max |x|), halves to even; x is about codes * scale. Symmetric and per
     token, as in BitNet b1.58 (arXiv 2402.17764, section 2).
     """
+    x = x.float()  # under mixed precision, too, the codes are those of the robot
     peak = x.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_PEAK)
-    return (x * (LEVELS / peak)).round(), peak / LEVELS
+    levels = peak.new_tensor(LEVELS)  # a tensor: a number would become 1 / peak, rounded twice
+    return (x * (levels / peak)).round(), peak / levels

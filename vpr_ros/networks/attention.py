@@ -39,18 +39,19 @@ class SelfAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
+        self.dim = dim
         self.qkv = nn.Linear(dim, 3 * dim)
         self.product = HeadedProduct(heads)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = self.qkv(x).split(self.dim, dim=-1)
         return self.out(self.product(q, k, v))
 
     def forward_watched(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and the attention of the first (class) token to every token, (B, N)."""
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = self.qkv(x).split(self.dim, dim=-1)
         return self.out(self.product(q, k, v)), self.product.first_row(q, k)
 
 
@@ -59,6 +60,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
+        self.dim = dim
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.product = HeadedProduct(heads)
@@ -66,5 +68,5 @@ class CrossAttention(nn.Module):
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
         """Queries (B, N, C) over context (B, M, C), to (B, N, C)."""
-        k, v = self.kv(context).chunk(2, dim=-1)
+        k, v = self.kv(context).split(self.dim, dim=-1)
         return self.out(self.product(self.q(queries), k, v))

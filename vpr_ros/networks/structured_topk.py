@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vpr_ros.networks.tiles import Tiles
 
 ROUNDING_GUARD = 1e-3  # float32 noise of (1 - s) K at K < 8192, so that s = 0.7 keeps 3 of 10
+VOTE_STEPS = 256  # votes are counted in 1/256 of a token's mean magnitude
 SMALLEST_SUM = 1e-12  # keeps a token of zeros from dividing by zero
 
 
@@ -26,15 +26,17 @@ def kept_channels(sparsity: float | Tensor, channels: int) -> int:
 def tile_scores(x: Tensor, tiles: Tiles) -> Tensor:
     """Score of every channel in every tile, (B, tiles, K), for activations (B, N, K).
 
-    The sum over the tile's tokens of |x_tc| / sum_c |x_tc|, so that every token of a tile votes
-    with the same weight. (The definition says mean for sum; a factor K changes no choice, and
-    sums of int8 codes are exact, so that every implementation gets the same votes.)
+    The sum over the tile's tokens of |x_tc| / mean_c |x_tc|, so that every token of a tile votes
+    with the same weight. Votes are rounded to whole steps: whole numbers add up exactly in any
+    order, so that training, the exported graph and the compiled operator, which sum in different
+    orders, choose the same channels.
     """
     magnitude = x.abs().float()
-    votes = magnitude / magnitude.sum(dim=-1, keepdim=True).clamp(min=SMALLEST_SUM)
-    member = F.one_hot(tiles.of_token, tiles.count).to(votes).T  # (tiles, N)
-    with torch.autocast(x.device.type, enabled=False):  # bf16 sums would tie channels at random
-        return member @ votes
+    total = magnitude.sum(dim=-1, keepdim=True).clamp(min=SMALLEST_SUM)
+    steps = magnitude.new_tensor(VOTE_STEPS * x.shape[-1])  # a tensor: 1 / total would round twice
+    votes = (magnitude * (steps / total)).round()
+    scores = votes.new_zeros(x.shape[0], tiles.count, x.shape[-1])
+    return scores.index_add_(1, tiles.of_token, votes)
 
 
 def keep_largest(scores: Tensor, count: int) -> Tensor:

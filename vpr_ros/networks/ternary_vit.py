@@ -67,14 +67,14 @@ class TernaryAttention(nn.Module):
 
     def __init__(self, config: TernaryVitConfig) -> None:
         super().__init__()
-        dim = config.dim
+        self.dim = dim = config.dim
         self.qkv = SparseTernaryLinear(dim, 3 * dim, bias=False, int8=config.int8)
         self.product = HeadedProduct(config.heads)
         self.out = SparseTernaryLinear(dim, dim, int8=config.int8)
 
     def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        q, k, v = self.qkv(x, sparsity, tiles).chunk(3, dim=-1)
+        q, k, v = self.qkv(x, sparsity, tiles).split(self.dim, dim=-1)
         return self.out(self.product(q, k, v), sparsity, tiles)
 
 

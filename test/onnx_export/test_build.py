@@ -1,0 +1,169 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported graphs: they compute what torch computes, on stock operators, and prove it."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.onnx_export.build import build
+from vpr_ros.onnx_export.check import OPERATOR_TOLERANCE, check, sample_images
+from vpr_ros.onnx_export.functions import CONTRIB, DOMAIN
+from vpr_ros.onnx_export.twins import PRECISIONS, exchange
+
+SIDE = 80
+TAT = {"image_size": SIDE, "dim": 64, "depth": 2, "heads": 1, "head": "gem", "tile": "2x2"}
+EFFICIENT = {
+    "dim": 64,
+    "depth": 2,
+    "heads": 1,
+    "position_grid": 4,
+    "prompts": 8,
+    "rows": 4,
+    "patch_size": 16,
+}
+
+
+def tat(**changes):
+    torch.manual_seed(0)
+    return TatVPR(TatVPRConfig.from_dict({**TAT, **changes})).eval()
+
+
+def efficient(**changes):
+    torch.manual_seed(0)
+    network = EfficientVPR(EfficientVPRConfig.from_dict({**EFFICIENT, **changes})).eval()
+    for block in network.vit.blocks:  # as in trained weights: branches that matter
+        torch.nn.init.constant_(block.scale1.gain, 0.5)
+        torch.nn.init.constant_(block.scale2.gain, 0.5)
+    return network
+
+
+def session(model):
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def run(model, image, sparsity=None):
+    feed = {} if sparsity is None else {"sparsity": np.array(sparsity, dtype=np.float32)}
+    return session(model).run(["descriptor"], {"image": image.numpy(), **feed})[0]
+
+
+@pytest.mark.parametrize("tile", ["1x1", "2x2", "4x4", "image"])
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_tat_vpr_agrees_with_torch(tile, precision):
+    model, agreements = build(tat(tile=tile), SIDE, SIDE, precision)
+    assert [a.sparsity for a in agreements] == [0.0, 0.4, 0.6]
+    for agreement in agreements:
+        assert agreement.operator_error <= OPERATOR_TOLERANCE
+        assert agreement.cosine > 0.999
+    onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize("head", ["boq", "mixvpr", "cls"])
+def test_every_head_exports(head):
+    _, agreements = build(tat(head=head), SIDE, SIDE, "int8", (0.4,))
+    assert agreements[0].cosine > 0.999
+
+
+def test_salad_exports():
+    network = tat(head="salad", image_size=144)
+    assert build(network, 144, 144, "int8", (0.4,))[1][0].cosine > 0.999
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tuning": "vpt_deep"},
+        {"selector": "boq"},
+        {"selector": "fc"},
+        {"selector": "fc", "features": "ms+ole"},
+        {"selector": "fc", "features": "ms"},
+    ],
+)
+def test_efficientvpr_and_its_ablations_export(changes):
+    for precision in PRECISIONS:
+        model, (agreement,) = build(efficient(**changes), SIDE, SIDE, precision)
+        assert agreement.cosine > 0.9999
+        assert agreement.cosine_to_original > 0.999
+        assert [i.name for i in model.graph.input] == ["image"]
+
+
+def test_the_dial_is_in_the_graph():
+    network, image = tat(), sample_images(SIDE, SIDE)[:1]
+    model, _ = build(network, SIDE, SIDE, "float16")
+    outputs = [run(model, image, sparsity) for sparsity in (0.0, 1e-6, 0.3, 0.6)]
+    assert np.array_equal(outputs[0], outputs[1])  # all channels kept: dense
+    assert np.abs(outputs[0] - outputs[2]).max() > 1e-3
+    assert np.abs(outputs[2] - outputs[3]).max() > 1e-3
+
+
+def test_any_batch_size():
+    model, _ = build(tat(), SIDE, SIDE, "int8")
+    images = torch.randn(5, 3, SIDE, SIDE)
+    together = run(model, images, 0.4)
+    alone = np.concatenate([run(model, image[None], 0.4) for image in images])
+    assert together.shape == (5, 64)
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_weights_are_packed_and_operators_are_stock():
+    network = tat(dim=128, heads=2)
+    model, _ = build(network, SIDE, SIDE, "int8")
+    packed = [t for t in model.graph.initializer if t.name.endswith(".packed")]
+    assert len(packed) == 2 * 2 + 1 * 2
+    assert sum(len(t.raw_data) for t in packed) * 4 == sum(
+        layer.weight.numel()
+        for name, layer in network.named_modules()
+        if type(layer).__name__ == "SparseTernaryLinear"
+    )
+    defined = {(f.domain, f.name) for f in model.functions}
+    for node in model.graph.node:
+        assert node.domain in ("", CONTRIB) or (node.domain, node.op_type) in defined
+    assert {domain for domain, _ in defined} == {DOMAIN}
+    for function in model.functions:
+        assert {node.domain for node in function.node} <= {"", CONTRIB}
+    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    assert all(len(t.dims) < 2 or np.prod(t.dims) < 256 for t in floats)
+
+
+def test_float32_is_the_dense_yardstick():
+    network, image = tat(), sample_images(SIDE, SIDE)[:1]
+    model, _ = build(network, SIDE, SIDE, "float32")
+    assert [i.name for i in model.graph.input] == ["image"]
+    assert not any(t.name.endswith(".packed") for t in model.graph.initializer)
+    with torch.no_grad():
+        cosine = float(torch.from_numpy(run(model, image)) @ network(image).T)
+    assert cosine > 0.999  # the same weights; the original rounds activations to int8
+
+
+def test_a_wrong_descriptor_is_refused():
+    network = tat()
+    model, _ = build(network, SIDE, SIDE, "int8")
+    other = exchange(network, "int8")
+    torch.nn.init.normal_(other.backbone.norm.weight)
+    with pytest.raises(ModelError, match="exported descriptor has cosine"):
+        check(model, other, network, 0.0)
+
+
+def test_a_wrong_operator_is_refused():
+    network = tat()
+    model, _ = build(network, SIDE, SIDE, "int8")
+    function = next(f for f in model.functions if f.name == "SparseTernaryLinear")
+    guard = next(n for n in _selection(function) if n.output[0] == "steps")
+    guard.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array(1.0, dtype=np.float32)))
+    with pytest.raises(ModelError, match="Operator SparseTernaryLinear"):
+        check(model, exchange(network, "int8"), network, 0.5)
+
+
+def _selection(function):
+    branch = next(node for node in function.node if node.op_type == "If")
+    graph = next(a.g for a in branch.attribute if a.name == "then_branch")
+    return graph.node
