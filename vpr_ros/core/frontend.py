@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import numpy.typing as npt
@@ -62,10 +62,14 @@ class Frontend:
         # With odometry the frame is already known to be a keyframe, so its features are sought
         # while the network runs; without it they wait for the second gate.
         certain = frame.pose is not None
-        features = self._beside.submit(self._extract, image, frame) if certain else None
+        beside = self._beside.submit(self._extract, image, frame) if certain else None
         started = time.perf_counter()
-        descriptor = self.encoder.encode(image, sparsity)
-        self.encode_s = time.perf_counter() - started
+        try:
+            descriptor = self.encoder.encode(image, sparsity)
+        finally:
+            self.encode_s = time.perf_counter() - started
+            if beside is not None:  # never left to run beside the next frame
+                wait([beside])
         self.encoded += 1
         if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor):
             return None
@@ -78,7 +82,7 @@ class Frontend:
             frame=frame.frame,
             pose=frame.pose,
             pose_frame=frame.pose_frame if frame.pose else "",
-            features=features.result() if features else self._extract(image, frame),
+            features=beside.result() if beside else self._extract(image, frame),
             calibration=self.encoder.contract.calibration_at(sparsity),
         )
         self._next_id += 1

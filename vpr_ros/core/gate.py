@@ -28,7 +28,7 @@ class GateConfig(Config):
         0.2, "without odometry: encode at most this often", unit="s", minimum=0.0, maximum=3600.0
     )
     change: float = param(
-        0.05,
+        0.03,
         "without odometry: keep a frame whose descriptor differs from the last keyframe's by "
         "this cosine distance",
         minimum=0.0,

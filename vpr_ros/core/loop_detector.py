@@ -121,6 +121,10 @@ class LoopDetector:
         self.database = database
         self._history: deque[Query] = deque(maxlen=100)
 
+    def reset(self) -> None:
+        """Forget the last queries; their places have changed (a map was loaded)."""
+        self._history.clear()
+
     def process(self, keyframe: Keyframe) -> Query:
         """Search, decide, remember. Raises DescriptorError, without effect, on a bad keyframe."""
         self.database.check(keyframe)
@@ -158,16 +162,18 @@ class LoopDetector:
                 Reason.LOW_SCORE, f"best score {best.score:.3f} is below {wanted:.3f}"
             )
 
-        margin = self._margin(candidates)
+        rival = self._rival(candidates)
+        # Without a rival among the candidates the lead is at least that over the last of them.
+        margin = best.score - (rival or candidates[-1]).score
         lead = self._chosen(self.config.margin_threshold, thresholds.margin_threshold)
-        if margin < lead:  # false where no margin was calibrated
+        if rival is not None and margin < lead:  # false where no margin was calibrated
             return _Rejection(
                 Reason.AMBIGUOUS,
-                f"keyframe {best.place.id} leads another place by {margin:.3f}, less than "
-                f"{lead:.3f}",
+                f"keyframe {best.place.id} leads keyframe {rival.place.id} of another place by "
+                f"{margin:.3f}, less than {lead:.3f}",
             )
 
-        support = self._support(place, best.place)
+        support = self._support(place, best.place, wanted)
         if support < self.config.temporal_matches:
             return _Rejection(
                 Reason.INCONSISTENT,
@@ -191,14 +197,12 @@ class LoopDetector:
         """The user's threshold, or the model's where the user set none."""
         return calibrated if parameter == -1.0 else parameter
 
-    def _margin(self, candidates: tuple[Candidate, ...]) -> float:
-        """Lead over the best match of another place; over the last match if all are one place."""
-        best = candidates[0]
-        others = (c for c in candidates[1:] if not self._same_place(c.place, best.place))
-        rival = next(others, candidates[-1] if len(candidates) > 1 else None)
-        return best.score if rival is None else best.score - rival.score
+    def _rival(self, candidates: tuple[Candidate, ...]) -> Candidate | None:
+        """The best candidate of another place than the best; None if all are of one place."""
+        best = candidates[0].place
+        return next((c for c in candidates if not self._same_place(c.place, best)), None)
 
-    def _support(self, place: Place, match: Place) -> int:
+    def _support(self, place: Place, match: Place, wanted: float) -> int:
         """How many of the last keyframes, this one included, found the matched place."""
         before = self.config.temporal_window - 1
         recent = [
@@ -207,7 +211,11 @@ class LoopDetector:
             if query.place.session == place.session
         ]
         return 1 + sum(
-            any(self._same_place(c.place, match) for c in query.candidates[:3]) for query in recent
+            any(
+                c.score >= wanted and self._same_place(c.place, match)
+                for c in query.candidates[:3]
+            )
+            for query in recent
         )
 
     def _verify(self, place: Place, match: Place) -> Verification | None:

@@ -58,6 +58,8 @@ def write_map(path: Path, data: MapData) -> int:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.*.tmp"):
+            left.unlink()  # of a save that was killed
         with temporary.open("wb") as file:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)
             file.flush()

@@ -18,7 +18,7 @@ def find_model(name: str) -> Path:
 
     Raises ModelError naming the shipped ones if there is no such file.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike Path's, never raises
     if path.is_file():
         return path
     folders = _model_folders()

@@ -100,6 +100,15 @@ def verify(query: LocalFeatures, match: LocalFeatures) -> Verification:
     if len(pairs) < 8:
         return Verification(0, None)
     tolerance_px = TOLERANCE * max(query.pixel_size, match.pixel_size)
+    try:
+        return _fit(query, match, pairs, tolerance_px)
+    except cv2.error:  # USAC asserts where no model fits any of its samples
+        return Verification(0, None)
+
+
+def _fit(
+    query: LocalFeatures, match: LocalFeatures, pairs: npt.NDArray[np.int64], tolerance_px: float
+) -> Verification:
     points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
     if query.camera_matrix is None or match.camera_matrix is None:
         _, mask = cv2.findFundamentalMat(

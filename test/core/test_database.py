@@ -1,0 +1,367 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The database finds what plain NumPy finds, stays bounded, and forgets nothing on disk."""
+
+import math
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.database import Database, DatabaseConfig
+from vpr_ros.core.errors import DescriptorError, MapError
+
+RNG = np.random.default_rng(0)
+D = 32
+
+
+def units(count, size=D):
+    rows = RNG.normal(size=(count, size)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def config(**values):
+    """Nothing recent but the last keyframe, unless asked."""
+    return DatabaseConfig(**{"exclude_recent_s": 0.0, "exclude_recent_keyframes": 1, **values})
+
+
+def ids(candidates):
+    return [c.place.id for c in candidates]
+
+
+@pytest.fixture
+def fill(make_keyframe):
+    """fill(rows, ...): a database of one keyframe a second, ids from `first`."""
+
+    def fill(rows, first=0, start_s=0, database=None, **values):
+        database = Database(config(**values)) if database is None else database
+        for i, row in enumerate(rows):
+            database.add(make_keyframe(first + i, start_s + i, row))
+        return database
+
+    return fill
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float16", 2e-3)])
+def test_search_equals_brute_force(fill, precision, tolerance):
+    rows = units(300)
+    database = fill(rows, precision=precision)
+    for query in units(20):
+        scores = rows @ query
+        found = database.search(query, 7)
+        assert [c.score for c in found] == pytest.approx(np.sort(scores)[:-8:-1], abs=tolerance)
+        assert all(abs(scores[c.place.id] - c.score) <= tolerance for c in found)
+        if precision == "float32":
+            assert ids(found) == np.argsort(-scores)[:7].tolist()
+
+
+def test_more_than_there_is_and_nothing_at_all(fill):
+    assert Database(config()).search(units(1)[0], 5) == []
+    assert Database(config()).search_older(units(1)[0], 0, 5) == []
+    assert len(fill(units(3)).search(units(1)[0], 50)) == 3
+
+
+def test_bookkeeping(fill, make_keyframe, make_features):
+    rows = units(3)
+    database = fill(rows, first=7)
+    assert len(database) == 3 and database.descriptor_size == D and database.model == "m"
+    assert database.get(8).stamp_ns == 10**9 and database.get(1) is None
+    assert np.allclose(database.descriptor(database.get(8)), rows[1], atol=1e-3)
+    bare = database.bytes_per_keyframe
+    assert 2 * D < bare < 2 * D + 1000
+    features = make_features(np.ones((200, 2)))
+    database.add(make_keyframe(10, 9, rows[0], features=features))
+    assert database.bytes_per_keyframe == pytest.approx(bare + features.nbytes / 4)
+
+
+# What is too fresh
+
+
+def test_standing_still_does_not_crowd_out_the_old_match(fill):
+    """Thirty identical fresh frames, one old view, one candidate asked for."""
+    here, old = units(2)
+    old = 0.8 * here + 0.6 * (old - (old @ here) * here) / np.linalg.norm(
+        old - (old @ here) * here
+    )
+    database = fill([old, *units(20)])
+    fill([here] * 30, first=100, start_s=50, database=database)
+    database.config = config(exclude_recent_s=40.0)
+    found = database.search_older(here, 80 * 10**9, 1)
+    assert ids(found) == [0] and found[0].score == pytest.approx(0.8, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "keyframes", "youngest"),
+    [(0.0, 1, 18), (0.0, 5, 14), (5.0, 1, 14), (4.5, 1, 15), (5.0, 10, 9), (100.0, 1, None)],
+)
+def test_exclusion_by_time_and_by_count(fill, seconds, keyframes, youngest):
+    database = fill(units(20), exclude_recent_s=seconds, exclude_recent_keyframes=keyframes)
+    found = ids(database.search_older(units(1)[0], 20 * 10**9, 100))
+    assert sorted(found) == list(range(youngest + 1)) if youngest is not None else found == []
+
+
+def test_search_elsewhere_leaves_the_neighbours_out(fill):
+    database = fill(units(20), exclude_recent_keyframes=3)
+    found = ids(database.search_elsewhere(database.get(10), 100))
+    assert sorted(found) == [*range(7), *range(14, 20)]
+
+
+def test_a_clock_that_jumps_back_makes_all_before_it_older(fill, make_keyframe):
+    rows = units(20)
+    database = fill(rows, start_s=1000, exclude_recent_s=60.0)
+    assert database.search_older(rows[3], 1019 * 10**9, 1) == []
+    assert ids(database.search_older(rows[3], 5 * 10**9, 1)) == [3]
+    assert database.session == 1
+    place = database.add(make_keyframe(100, 5, rows[3]))
+    assert place.session == 1
+    assert 100 not in ids(database.search_older(rows[3], 6 * 10**9, 50))
+    assert database.add(make_keyframe(101, 6, rows[4])).session == 1  # one jump, one session
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("id", "descriptor", "model", "message"),
+    [
+        (9, units(1)[0], "other", "from model 'other', the database holds 'm'"),
+        (9, units(1, 31)[0], "m", r"31 values, the database holds 32 \('m'\)"),
+        (9, np.full(D, math.nan), "m", "length nan; it must be finite"),
+        (9, np.append(np.zeros(D - 1), math.inf), "m", "length inf"),
+        (9, 0.9 * units(1)[0], "m", "length 0.9"),
+        (9, np.zeros(D), "m", "length 0;"),
+        (9, np.empty(0), "m", r"shape \(0,\)"),
+        (9, units(1), "m", r"shape \(1, 32\)"),
+        (1, units(1)[0], "m", "Keyframe 1 is already in the database"),
+    ],
+)
+def test_bad_keyframes_are_refused_without_effect(
+    fill, make_keyframe, id, descriptor, model, message
+):
+    rows = units(3)
+    database = fill(rows)
+    with pytest.raises(DescriptorError, match=message):
+        database.add(make_keyframe(id, 10, descriptor, model=model))
+    if id == 9 and model == "m":
+        with pytest.raises(DescriptorError, match=message):
+            database.search(np.asarray(descriptor, np.float32), 1)
+    assert len(database) == 3 and ids(database.search(rows[1], 1)) == [1]
+
+
+# What is forgotten
+
+
+@pytest.mark.parametrize("maximum", [4, 50, 250])
+def test_the_bound_holds_and_evictions_are_counted(fill, maximum):
+    rows = units(600)
+    database = fill(rows, max_keyframes=maximum)
+    assert len(database) <= maximum and database.evicted == 600 - len(database)
+    assert len(database) >= maximum - max(1, maximum // 100)
+    kept = [i for i in range(600) if database.get(i)]
+    assert len(kept) == len(database)
+    assert kept[-(maximum // 2) :] == list(range(600 - maximum // 2, 600))
+    for i in kept:  # and the index still agrees with the books
+        assert ids(database.search(rows[i], 1)) == [i]
+    assert sorted(ids(database.search(rows[0], 1000))) == kept
+
+
+def test_the_redundant_go_first_and_the_newest_half_never(fill):
+    distinct, still = units(100), units(1)[0]
+    # two distinct views, then one of standing still, and so on
+    mixed = [still if i % 3 == 2 else distinct[i] for i in range(60)]
+    dull = [distinct[60]] * 60  # newest, all alike
+    database = fill([*mixed[:6], *[still] * 20, *mixed[6:40], *dull], max_keyframes=120)
+    fill(units(18), first=500, start_s=500, database=database)
+    gone = {i for i in range(120) if database.get(i) is None}
+    assert len(gone) == 18 and gone <= set(range(6, 26))
+
+
+# What is on disk
+
+
+def test_a_saved_map_answers_as_before(fill, tmp_path, make_keyframe, make_features):
+    rows = units(60)
+    database = fill(rows, max_keyframes=50)
+    database.add(make_keyframe(99, 99, units(1)[0], features=make_features(np.ones((5, 2)))))
+    size = database.save(tmp_path / "a.vprmap")
+    assert size == (tmp_path / "a.vprmap").stat().st_size
+    for precision in ("float16", "float32"):
+        again = Database(config(precision=precision))
+        assert again.load(tmp_path / "a.vprmap") == len(database) == len(again)
+        assert again.model == "m"
+        for query in rows[::7]:
+            before, after = database.search(query, 10), again.search(query, 10)
+            assert ids(after) == ids(before)
+            assert [c.score for c in after] == pytest.approx([c.score for c in before], abs=1e-6)
+        assert np.array_equal(again.get(99).features.keypoints, np.ones((5, 2)))
+
+
+def test_a_map_does_not_care_about_the_clock(fill, tmp_path, make_keyframe):
+    """All of a map is older than what follows, even if today's clock is behind."""
+    rows = units(20)
+    fill(rows, start_s=1_000_000).save(tmp_path / "a.vprmap")
+    database = Database(config(exclude_recent_s=60.0, exclude_recent_keyframes=10))
+    database.load(tmp_path / "a.vprmap")
+    assert ids(database.search_older(rows[19], 5 * 10**9, 1)) == [19]
+    database.add(make_keyframe(100, 5, rows[19]))
+    assert ids(database.search_older(rows[19], 6 * 10**9, 1)) == [19]
+
+
+def test_loading_keeps_what_is_here_as_newer(fill, tmp_path):
+    rows, more = units(20), units(10)
+    fill(rows).save(tmp_path / "a.vprmap")
+    database = fill(more, first=100, start_s=500, exclude_recent_s=60.0)
+    assert database.load(tmp_path / "a.vprmap") == 20 and len(database) == 30
+    assert ids(database.search(more[4], 1)) == [104] and ids(database.search(rows[4], 1)) == [4]
+    found = ids(database.search_older(more[4], 510 * 10**9, 50))
+    assert sorted(found) == list(range(20))  # its own are still too fresh
+    database.load(tmp_path / "a.vprmap", replace=True)
+    assert len(database) == 20 and database.get(104) is None
+
+
+def test_loading_twice_changes_nothing(fill, tmp_path, make_keyframe):
+    rows = units(20)
+    database = fill(rows, exclude_recent_s=60.0)
+    database.link(database.get(15), database.get(0))
+    database.save(tmp_path / "a.vprmap")
+    for _ in range(2):
+        database.load(tmp_path / "a.vprmap")
+        assert len(database) == 20
+        assert database.search_older(rows[3], 20 * 10**9, 5) == []  # all is still fresh
+    later = [database.add(make_keyframe(100 + i, 20 + i, row)) for i, row in enumerate(units(20))]
+    assert database.same_place(database.get(15), database.get(0), 1)
+    assert not any(database.same_place(p, database.get(0), 1) for p in later)
+
+
+def test_loading_too_much_evicts(fill, tmp_path):
+    fill(units(100)).save(tmp_path / "a.vprmap")
+    database = fill(units(10), first=500, start_s=500, max_keyframes=50)
+    assert database.load(tmp_path / "a.vprmap") == 100
+    assert len(database) == 50 and database.evicted == 60
+    assert all(database.get(500 + i) for i in range(10))
+
+
+@pytest.mark.parametrize(
+    "rows", [units(5), units(5, 16)], ids=["another model's", "another size under one name"]
+)
+def test_a_foreign_map_is_refused(fill, tmp_path, make_keyframe, rows):
+    foreign = Database(config())
+    model = "other" if rows.shape[1] == D else "m"
+    foreign.add(make_keyframe(0, 0, rows[0], model=model))
+    foreign.save(tmp_path / "a.vprmap")
+    database = fill(units(5))
+    with pytest.raises(MapError, match=rf"from model '{model}' \({rows.shape[1]}.*holds 'm' \(32"):
+        database.load(tmp_path / "a.vprmap")
+    assert len(database) == 5 and database.model == "m"
+    database.load(tmp_path / "a.vprmap", replace=True)
+    assert len(database) == 1 and database.model == model
+
+
+def test_a_missing_or_damaged_map_changes_nothing(fill, tmp_path):
+    rows = units(5)
+    database = fill(rows)
+    (tmp_path / "bad").write_bytes(b"bad")
+    for name, message in (("none", "does not exist"), ("bad", "damaged")):
+        for replace in (False, True):
+            with pytest.raises(MapError, match=message):
+                database.load(tmp_path / name, replace)
+    assert len(database) == 5 and ids(database.search(rows[2], 1)) == [2]
+
+
+def test_only_the_map_in_use_is_overwritten(fill, tmp_path):
+    path = tmp_path / "a.vprmap"
+    first, second = fill(units(3)), fill(units(5))
+    first.save(path)
+    before = path.read_bytes()
+    with pytest.raises(MapError, match=r"exists and is not the one in use.*overwrite"):
+        second.save(path)
+    assert path.read_bytes() == before
+    first.save(path)  # its own
+    second.save(path, overwrite=True)
+    second.save(path)
+    third = Database(config())
+    third.load(path)
+    third.save(path)
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/a", "a" * 300, "file/a"])
+def test_a_map_that_cannot_be_written_is_named(fill, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "~nobody-here").touch()
+    database = fill(units(3))
+    with pytest.raises(MapError, match="cannot be written"):
+        database.save(type(tmp_path)(name))
+    assert len(database) == 3
+
+
+def test_nothing_is_saved_of_nothing(tmp_path):
+    with pytest.raises(MapError, match="no keyframes yet"):
+        Database(config()).save(tmp_path / "a.vprmap")
+    assert not list(tmp_path.iterdir())
+
+
+# What is one place
+
+SAME = [(0, 5), (20, 0), (20, 3), (40, 0), (42, 19)]
+OTHER = [(0, 6), (0, 10), (20, 10), (40, 10), (30, 10)]
+
+
+@pytest.fixture
+def laps(fill):
+    """Three laps of 20 keyframes, their starts closed: 20 with 0, 40 with 20."""
+    database = fill(units(60))
+    database.link(database.get(20), database.get(0))
+    database.link(database.get(40), database.get(20))
+    return database
+
+
+def related(database, pairs, reach=5):
+    return [
+        database.same_place(database.get(a), database.get(b), reach)
+        and database.same_place(database.get(b), database.get(a), reach)
+        for a, b in pairs
+    ]
+
+
+def test_laps_are_one_place(laps):
+    assert related(laps, SAME) == [True] * len(SAME)
+    assert related(laps, OTHER) == [False] * len(OTHER)
+
+
+def test_laps_are_one_place_after_a_reload_and_a_merge(laps, fill, tmp_path):
+    laps.save(tmp_path / "a.vprmap")
+    for database in (Database(config()), fill(units(30), first=100, start_s=100)):
+        database.load(tmp_path / "a.vprmap")
+        assert related(database, SAME) == [True] * len(SAME)
+        assert related(database, OTHER) == [False] * len(OTHER)
+
+
+def test_sessions_are_not_neighbours(laps, fill, tmp_path, make_keyframe):
+    """The end of a map and the start of today's drive follow each other by chance only."""
+    laps.save(tmp_path / "a.vprmap")
+    database = Database(config())
+    database.load(tmp_path / "a.vprmap")
+    fill(units(10), first=100, start_s=100, database=database)
+    assert related(database, [(59, 100), (58, 101)]) == [False, False]
+    database.link(database.get(59), database.get(10))
+    assert related(database, [(100, 10), (59, 12)]) == [False, True]
+
+
+def test_evicted_keyframes_leave_their_links_to_the_one_before(fill, make_keyframe):
+    rows = units(20)
+    rows[5] = rows[4]  # 5 is redundant and goes first
+    database = fill(rows, max_keyframes=20)
+    database.link(database.get(15), database.get(5))
+    database.add(make_keyframe(100, 100, units(1)[0]))
+    assert database.get(5) is None
+    assert related(database, [(15, 4)], reach=0) == [True]
+
+
+def test_links_are_bounded_too(fill, make_keyframe):
+    database = fill(units(10), max_keyframes=50)
+    for i in range(10, 400):
+        place = database.add(make_keyframe(i, i, units(1)[0]))
+        (match,) = database.search_older(units(1)[0], i * 10**9, 1)
+        database.link(place, match.place)
+    assert sum(map(len, database._links.values())) < 50 * 50
+    assert set(database._links) <= set(database._places)

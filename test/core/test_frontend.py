@@ -1,0 +1,112 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames become keyframes only if they are worth it, and cost nothing if not."""
+
+import types
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.contract import Calibration
+from vpr_ros.core.errors import DescriptorError, ImageError
+from vpr_ros.core.frontend import Frame, Frontend
+from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.pose import Pose
+from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
+
+S = 1_000_000_000
+MATRIX = np.eye(3)
+
+
+class FakeEncoder:
+    """The colour of the first pixel, of unit length."""
+
+    def __init__(self):
+        self.contract = types.SimpleNamespace(
+            name="fake", calibration_at=lambda sparsity: Calibration(sparsity, 0.5)
+        )
+        self.sparsities = []
+
+    def encode(self, image, sparsity):
+        self.sparsities.append(sparsity)
+        colour = image[0, 0].astype(np.float32)
+        if not colour.any():
+            raise DescriptorError("black")
+        return colour / np.linalg.norm(colour)
+
+
+class Camera:
+    """Frames of one colour that count how often they are decoded."""
+
+    def __init__(self):
+        self.decoded = 0
+
+    def frame(self, t_s, colour=(9, 9, 9), pose=None):
+        def decode():
+            self.decoded += 1
+            return np.full((48, 64, 3), colour, np.uint8)
+
+        return Frame(round(t_s * S), decode, "camera", pose, "odom", MATRIX)
+
+
+@pytest.fixture
+def camera():
+    return Camera()
+
+
+@pytest.fixture
+def frontend():
+    gate = KeyframeGate(GateConfig(distance_m=0.5, angle_deg=20, interval_s=0.2, change=0.05))
+    return Frontend(FakeEncoder(), gate, FeatureExtractor(FeatureConfig()), first_id=7)
+
+
+@pytest.mark.parametrize("pose", [None, Pose.planar(1, 2, 0)], ids=["blind", "odometry"])
+def test_a_keyframe_carries_all_that_is_known(frontend, camera, pose):
+    keyframe = frontend.process(camera.frame(3, (0, 3, 4), pose), 0.3)
+    assert (keyframe.id, keyframe.stamp_ns, keyframe.model) == (7, 3 * S, "fake")
+    assert keyframe.descriptor == pytest.approx((0, 0.6, 0.8))
+    assert keyframe.sparsity == 0.3 and frontend.encoder.sparsities == [0.3]
+    assert keyframe.calibration == Calibration(0.3, 0.5)
+    assert keyframe.frame == "camera" and keyframe.pose == pose
+    assert keyframe.pose_frame == ("odom" if pose else "")
+    assert keyframe.features.camera_matrix is MATRIX
+    assert frontend.encoded == 1 and frontend.encode_s > 0
+
+
+@pytest.mark.parametrize("pose", [None, Pose.planar(1, 2, 0)], ids=["blind", "odometry"])
+def test_standing_still_adds_nothing(frontend, camera, pose):
+    kept = [frontend.process(camera.frame(i, pose=pose), 0.0) for i in range(1, 30)]
+    assert [k is not None for k in kept] == [True] + [False] * 28
+    assert camera.decoded == (1 if pose else 29)
+
+
+def test_what_the_gate_refuses_is_not_even_decoded(frontend, camera):
+    frontend.process(camera.frame(1), 0.0)
+    assert frontend.process(camera.frame(1.1, (200, 0, 0)), 0.0) is None
+    assert camera.decoded == frontend.encoded == 1
+
+
+def test_ids_rise_by_one_a_keyframe(frontend, camera):
+    frames = [camera.frame(i, pose=Pose.planar(0.3 * i, 0, 0)) for i in range(1, 9)]
+    keyframes = [k for k in (frontend.process(f, 0.0) for f in frames) if k]
+    assert [k.id for k in keyframes] == [7, 8, 9, 10] and camera.decoded == 4
+
+
+@pytest.mark.parametrize("pose", [None, Pose.planar(1, 2, 0)], ids=["blind", "odometry"])
+def test_a_frame_that_fails_has_no_effect(frontend, camera, pose):
+    def broken():
+        raise ImageError("cut short")
+
+    with pytest.raises(ImageError, match="cut short"):
+        frontend.process(Frame(S, broken, pose=pose), 0.0)
+    with pytest.raises(DescriptorError, match="black"):
+        frontend.process(camera.frame(1, (0, 0, 0), pose), 0.0)
+    keyframe = frontend.process(camera.frame(1, pose=pose), 0.0)
+    assert keyframe.id == 7
+
+
+def test_a_clock_that_jumps_back_is_survived(frontend, camera):
+    assert frontend.process(camera.frame(1000), 0.0)
+    assert frontend.process(camera.frame(5), 0.0)
+    assert frontend.process(camera.frame(5.1), 0.0) is None
+    assert frontend.process(camera.frame(6, (9, 0, 0)), 0.0).id == 9
