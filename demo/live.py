@@ -1,0 +1,137 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The live part of the demo: three nodes, a player and a recorder, as processes over DDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from demo.messages import BATTERY, IMAGE, INFO, ODOM
+from demo.processes import ProcessError, Processes
+from demo.topics import NODES, PLAYED, READY
+from vpr_ros.core.errors import VprError
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 30.0
+# the last keyframe's answer, and one more round of diagnostics, which come at 1 Hz
+DRAIN_S = 2.0
+POLL_S = 0.1
+# as launch/vpr.launch.py connects the nodes to a robot
+REMAPPINGS = {
+    "image": IMAGE.removesuffix("/compressed"),
+    "image/compressed": IMAGE,
+    "camera_info": INFO,
+    "odom": ODOM,
+    "battery_state": BATTERY,
+}
+
+
+def environment(domain: int, logs: Path) -> dict[str, str]:
+    """Of all processes: a ROS graph of their own that no robot nearby sees."""
+    return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
+        **os.environ,
+        "ROS_DOMAIN_ID": str(domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOG_DIR": str(logs / "ros"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
+    """How to start each node in namespace /vpr; VprError for a parameter that sets nothing."""
+    common = ["-r", "__ns:=/vpr"]
+    for inner, outer in REMAPPINGS.items():
+        common += ["-r", f"{inner}:={outer}"]
+    file = ROOT / "config" / "vpr.yaml"
+    if file.exists():
+        common += ["--params-file", str(file)]
+    commands = {}
+    for name in NODES:
+        code = f"from vpr_ros.nodes.{name}_node import main; main()"
+        commands[name] = [sys.executable, "-c", code, "--ros-args", *common]
+    for parameter in parameters:
+        # rcl has a form for one node's parameter, but it does not look into namespaces
+        node, _, assignment = parameter.partition(":")
+        if node not in NODES or ":=" not in assignment:
+            raise VprError(
+                f"'{parameter}' sets no parameter; write NODE:NAME:=VALUE with one of the nodes "
+                f"{', '.join(NODES)}."
+            )
+        commands[node] += ["-p", assignment]
+    return commands
+
+
+def run_live(
+    folder: Path, duration_s: float, domain: int, commands: dict[str, list[str]], console: Console
+) -> None:
+    """Play `folder`/drive into the nodes; leaves `closures`, `play.json` and `logs` beside it."""
+    logs = folder / "logs"
+    logs.mkdir()
+    with Processes(logs, environment(domain, logs)) as processes:
+        processes.start("record", [sys.executable, "-m", "demo.record", folder / "closures"])
+        for name, command in commands.items():
+            processes.start(name, command)
+        with console.status("Starting the encoder, the database and the governor"):
+            _wait_until_ready(processes)
+        play = [sys.executable, "-m", "demo.play", folder / "drive", folder / "play.json"]
+        processes.start("play", play)
+        _follow(processes, duration_s, console)
+        time.sleep(DRAIN_S)
+        _check(processes)
+        processes.stop("record")
+
+
+def _wait_until_ready(processes: Processes) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while READY not in (lines := processes.lines("record")):
+        _check(processes)
+        if time.monotonic() > deadline:
+            heard = {line.split(":")[0] for line in lines}
+            silent = [name for name in NODES if name not in heard]
+            name = silent[0] if silent else "record"
+            raise ProcessError(
+                f"Node '{name}' has not reported within {START_TIMEOUT_S:.0f} s. "
+                + processes.tail(name)
+            )
+        time.sleep(POLL_S)
+
+
+def _follow(processes: Processes, duration_s: float, console: Console) -> None:
+    """Show how far the drive is and what the nodes say, until the player has ended."""
+    columns = (
+        TextColumn("Driving the route", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s", table_column=Column(no_wrap=True)),
+        # the only one that gives way on a narrow terminal
+        TextColumn(
+            "[dim]{task.fields[state]}",
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        task = progress.add_task("", total=duration_s, state="")
+        while not processes.ended("play"):
+            _check(processes)
+            told = [x for x in processes.lines("play") if x.startswith(PLAYED)]
+            said = dict(line.split(": ", 1) for line in processes.lines("record") if ": " in line)
+            state = "; ".join(said[name] for name in ("database", "governor") if name in said)
+            played_s = float(told[-1].removeprefix(PLAYED)) if told else 0.0
+            progress.update(task, completed=played_s, state=state)
+            time.sleep(POLL_S)
+        progress.update(task, completed=duration_s)
+
+
+def _check(processes: Processes) -> None:
+    """ProcessError if a node, or the recorder, is no longer there."""
+    for name in ("record", *NODES):
+        if processes.ended(name):
+            raise ProcessError(f"Process '{name}' ended before its time. {processes.tail(name)}")

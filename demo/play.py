@@ -1,0 +1,110 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the drive at its own pace, as if it happened now: `python -m demo.play BAG PLAY_JSON`.
+
+Every stamp is moved by one constant offset, which the JSON file names, so that the poses of the
+drive still belong to the moved stamps.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import qos_profile_sensor_data
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage
+
+from demo.messages import BATTERY, IMAGE, INFO, ODOM
+from demo.topics import PLAYED
+
+KINDS = {IMAGE: CompressedImage, INFO: CameraInfo, ODOM: Odometry, BATTERY: BatteryState}
+LISTENER_TIMEOUT_S = 20.0
+LEAD_S = 0.3
+PROGRESS_S = 0.25
+STAMP = struct.Struct("<iI")  # sec, nanosec
+STAMP_AT = 4  # behind the four bytes of encapsulation: every type here opens with its header
+
+
+def read(bag: Path) -> list[tuple[int, str, bytearray]]:
+    """(nanoseconds of publication, topic, little-endian CDR) of every message, in order."""
+    with Reader(bag) as reader:
+        return [(when, c.topic, bytearray(raw)) for c, when, raw in reader.messages()]
+
+
+def restamp(raw: bytearray, offset_ns: int) -> bytes:
+    """The message with its header's stamp moved."""
+    sec, nanosec = STAMP.unpack_from(raw, STAMP_AT)
+    STAMP.pack_into(raw, STAMP_AT, *divmod(sec * 10**9 + nanosec + offset_ns, 10**9))
+    return bytes(raw)
+
+
+def wait_for_listeners(publishers: dict[str, Publisher]) -> None:
+    """Return when every topic has a subscriber; end the process if one stays without."""
+    deadline = time.monotonic() + LISTENER_TIMEOUT_S
+    while silent := [t for t, p in publishers.items() if not p.get_subscription_count()]:
+        if time.monotonic() > deadline:
+            sys.exit(f"Nobody listens to {', '.join(silent)} after {LISTENER_TIMEOUT_S:.0f} s.")
+        if not rclpy.ok():
+            sys.exit("Interrupted while waiting for listeners.")
+        time.sleep(0.05)
+
+
+def play(
+    messages: list[tuple[int, str, bytearray]], publishers: dict[str, Publisher]
+) -> dict[str, float]:
+    """Publish all at the right moments; returns the offset, and how late they went out."""
+    begin = messages[0][0]
+    offset = time.time_ns() + round(LEAD_S * 1e9) - begin
+    lags, told = [], 0.0
+    for when, topic, raw in messages:
+        data = restamp(raw, offset)
+        wait_s = (when + offset - time.time_ns()) * 1e-9
+        if wait_s > 0:
+            time.sleep(wait_s)
+        if not rclpy.ok():
+            sys.exit("Interrupted while playing.")
+        publishers[topic].publish(data)
+        lags.append(time.time_ns() - when - offset)
+        elapsed = (when - begin) * 1e-9
+        if elapsed - told >= PROGRESS_S:
+            told = elapsed
+            print(f"{PLAYED}{elapsed:.2f}", flush=True)
+    p50, p95 = np.percentile(lags, (50, 95)) / 1e6
+    return {
+        "offset_ns": offset,
+        "begin_ns": begin,
+        "messages": len(messages),
+        "duration_s": (messages[-1][0] - begin) * 1e-9,
+        "lag_p50_ms": round(float(p50), 3),
+        "lag_p95_ms": round(float(p95), 3),
+        "lag_max_ms": round(max(lags) / 1e6, 3),
+    }
+
+
+def main() -> None:
+    """Run the command."""
+    bag, report = map(Path, sys.argv[1:])
+    messages = read(bag)
+    rclpy.init()
+    node = Node("drive")
+    publishers = {
+        # cameras and drivers usually send best effort; so does this one
+        topic: node.create_publisher(kind, topic, qos_profile_sensor_data)
+        for topic, kind in KINDS.items()
+    }
+    wait_for_listeners(publishers)
+    report.write_text(json.dumps(play(messages, publishers), indent=2) + "\n")
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

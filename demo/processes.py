@@ -1,0 +1,101 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that never outlive the demo, each with a log of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from vpr_ros.core.errors import VprError
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PATIENCE_S = 5.0  # between asking a process to end and ending it
+TAIL_LINES = 12
+
+
+class ProcessError(VprError):
+    """A process of the demo did not start, or ended before its time."""
+
+
+class Processes:
+    """Starts processes and stops them all at the end of a `with` block."""
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        """`logs` is a folder that exists."""
+        self._logs = logs
+        self._environment = dict(environment)
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # an impatient second Ctrl-C must not leave processes behind
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.stop(*self._running)
+        signal.signal(signal.SIGINT, before)
+
+    def start(self, name: str, command: Sequence[str | Path]) -> None:
+        """Run a command; what it prints goes to `<name>.log`."""
+        with self.log(name).open("wb") as log:
+            self._running[name] = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which stops the rest
+                preexec_fn=_end_with_parent,
+            )
+
+    def ended(self, name: str) -> bool:
+        """Has this process done its work? ProcessError if it failed."""
+        status = self._running[name].poll()
+        if status not in (None, 0):
+            shown = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+            raise ProcessError(f"Process '{name}' ended with {shown}. {self.tail(name)}")
+        return status is not None
+
+    def stop(self, *names: str) -> None:
+        """Ask these to end, as Ctrl-C would; after PATIENCE_S they are killed."""
+        chosen = [self._running[name] for name in names]
+        for process in chosen:
+            process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + PATIENCE_S
+        for process in chosen:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for name in names:
+            del self._running[name]
+
+    def log(self, name: str) -> Path:
+        """Where a process's output lies."""
+        return self._logs / f"{name}.log"
+
+    def lines(self, name: str) -> list[str]:
+        """What a process has printed so far."""
+        return self.log(name).read_text(errors="replace").splitlines()
+
+    def tail(self, name: str) -> str:
+        """The end of a log, for an error message."""
+        lines = self.lines(name)[-TAIL_LINES:]
+        return "\n".join([f"The end of its log {self.log(name)}:", *(f"  {x}" for x in lines)])
+
+
+def _end_with_parent() -> None:
+    """In the child: be terminated by the kernel should the demo be killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

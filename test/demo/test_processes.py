@@ -1,0 +1,105 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's child processes: watched, named when they die, never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from demo import processes
+from demo.live import node_commands
+from demo.processes import ProcessError, Processes
+from vpr_ros.core.errors import VprError
+
+SLEEP = [sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(60)"]
+DEAF = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "print('awake', flush=True); time.sleep(60)",
+]
+
+
+def wait_for_line(running, name):
+    deadline = time.monotonic() + 10
+    while not running.lines(name) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_all_are_stopped_also_the_deaf_and_after_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE_S", 0.3)
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path, os.environ) as running:
+        for name, command in (("willing", SLEEP), ("deaf", DEAF)):
+            running.start(name, command)
+            wait_for_line(running, name)
+        pids = [process.pid for process in running._running.values()]
+        raise KeyboardInterrupt
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_death_is_told_with_the_end_of_the_log(tmp_path):
+    with Processes(tmp_path, os.environ) as running:
+        running.start("node", [sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
+        with pytest.raises(ProcessError, match=r"(?s)'node' ended with status 3.*last words"):
+            while not running.ended("node"):
+                time.sleep(0.02)
+
+
+def test_a_killed_process_is_told_by_its_signal(tmp_path):
+    with Processes(tmp_path, os.environ) as running:
+        running.start("node", SLEEP)
+        wait_for_line(running, "node")
+        running._running["node"].send_signal(signal.SIGKILL)
+        with pytest.raises(ProcessError, match="SIGKILL"):
+            while not running.ended("node"):
+                time.sleep(0.02)
+
+
+def test_children_end_with_a_killed_demo(tmp_path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from demo.processes import Processes; "
+        f"running = Processes(Path({str(tmp_path)!r}), os.environ); "
+        "running.start('child', [sys.executable, '-c', 'import time; time.sleep(60)']); "
+        "print(running._running['child'].pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 5
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _runs(child)
+
+
+def _runs(pid):
+    """A process that has ended but whose new parent does not collect it does not run."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_parameters_reach_their_node_alone():
+    commands = node_commands(["database:loop.min_inliers:=30"])
+    assert commands["database"][-2:] == ["-p", "loop.min_inliers:=30"]
+    assert "-p" not in commands["encoder"] + commands["governor"]
+
+
+@pytest.mark.parametrize("text", ["loop.min_inliers:=30", "database:loop.min_inliers", "x:y:=1"])
+def test_a_parameter_of_no_node_is_refused(text):
+    with pytest.raises(VprError, match="NODE:NAME:=VALUE"):
+        node_commands([text])
