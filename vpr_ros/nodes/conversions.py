@@ -154,10 +154,9 @@ def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClo
 
 
 def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
-    """Core reading of a battery message; drivers without stamps are read as of `now_s`."""
-    stamp = stamp_ns(message.header.stamp) / NS_PER_S
+    """Core reading of a battery message that came at `now_s`; many drivers set no stamp."""
     return BatteryReading(
-        stamp_s=stamp or now_s,
+        stamp_s=now_s,
         percentage=message.percentage,
         voltage=message.voltage,
         status=message.power_supply_status,

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -28,6 +31,8 @@ from vpr_ros.nodes.loop_markers import LoopMarkers
 from vpr_ros.nodes.parameters import Parameters
 from vpr_ros.nodes.run import run
 from vpr_ros.nodes.statistics import Latency
+
+ENCODE_TIMEOUT_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +85,10 @@ class DatabaseNode(Node):
         self.create_subscription(
             Keyframe, "keyframes", self._on_keyframe, 50, qos_overriding_options=overridable
         )
-        self._encode = self.create_client(EncodeImage, "encode_image")
-        self.create_service(FindPlace, "find_place", self._find_place)
+        # A group of their own, so that keyframes are taken while an image is being encoded.
+        asking = ReentrantCallbackGroup()
+        self._encode = self.create_client(EncodeImage, "encode_image", callback_group=asking)
+        self.create_service(FindPlace, "find_place", self._find_place, callback_group=asking)
         self.create_service(SaveMap, "save_map", self._save_map)
         self.create_service(LoadMap, "load_map", self._load_map)
         Diagnostics(self, self._report)
@@ -159,15 +166,7 @@ class DatabaseNode(Node):
             raise VprError(
                 "The request is empty; fill keyframe_id, descriptor, image or compressed_image."
             )
-        if not self._encode.service_is_ready():
-            raise VprError(
-                f"No encoder answers at {self._encode.srv_name}; start it, or send a descriptor."
-            )
-        encoded = await self._encode.call_async(
-            EncodeImage.Request(image=request.image, compressed_image=request.compressed_image)
-        )
-        if not encoded.success:
-            raise VprError(encoded.message)
+        encoded = await self._encoded(request)
         if self._database.model not in (None, encoded.model):
             raise VprError(
                 f"The encoder runs model '{encoded.model}', the database holds "
@@ -176,6 +175,27 @@ class DatabaseNode(Node):
         filled = request.image if len(request.image.data) else request.compressed_image
         descriptor = np.array(encoded.descriptor, np.float32)
         return filled.header, self._database.search(descriptor, count)
+
+    async def _encoded(self, request: FindPlace.Request) -> EncodeImage.Response:
+        """The encoder's answer for the image of a request."""
+        if not self._encode.service_is_ready():
+            raise VprError(
+                f"No encoder answers at {self._encode.srv_name}; start it, or send a descriptor."
+            )
+        answer = self._encode.call_async(
+            EncodeImage.Request(image=request.image, compressed_image=request.compressed_image)
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        timeout = self.create_timer(ENCODE_TIMEOUT_S, answer.cancel, clock=steady)
+        encoded = await answer
+        self.destroy_timer(timeout)
+        if encoded is None:
+            raise VprError(
+                f"The encoder did not answer within {ENCODE_TIMEOUT_S:g} s; is it still running?"
+            )
+        if not encoded.success:
+            raise VprError(encoded.message)
+        return encoded
 
     def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         try:
@@ -195,6 +215,7 @@ class DatabaseNode(Node):
         try:
             path = self._map_path(request.path)
             response.keyframes = self._database.load(path, request.replace)
+            self._detector.reset()
         except VprError as error:
             response.message = str(error)
             self.get_logger().error(response.message)
@@ -208,13 +229,13 @@ class DatabaseNode(Node):
         path = path or self._config[""].map
         if not path:
             raise MapError("No path was given and the parameter 'map' is empty; give a path.")
-        return Path(path).expanduser()
+        return Path(os.path.expanduser(path))
 
     def _load_at_start(self) -> None:
         path = self._config[""].map
         if not path:
             return
-        if not Path(path).expanduser().exists():
+        if not os.path.exists(os.path.expanduser(path)):
             self.get_logger().info(f"Map {path} does not exist yet; save_map will write it")
             return
         try:

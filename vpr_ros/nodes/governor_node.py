@@ -122,11 +122,14 @@ class GovernorNode(Node):
 
     def _synchronise(self) -> None:
         """Notice an encoder that was restarted: its first events may precede discovery."""
+        self._steer()
         if self._client.services_are_ready():
             self._client.get_parameters(["sparsity"]).add_done_callback(self._on_value)
 
     def _on_value(self, future: Future) -> None:
         (value,) = (v.double_value for v in future.result().values)
+        if value == self._sent:
+            self._current, self._sent = value, None
         if value == self._current:
             self._odd = None
         elif value != self._odd:
@@ -153,6 +156,7 @@ class GovernorNode(Node):
         self._current = value
         if value == self._sent:
             self._sent = None
+            self._steer()  # the battery may have moved on meanwhile
         elif self._config[""].mode == "auto":
             self.get_logger().info(
                 f"Sparsity was set to {value:g} by hand; leaving it alone until mode is auto"

@@ -1,0 +1,42 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of the node tests."""
+
+import cv2
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import BatteryState, CompressedImage, Image
+from std_msgs.msg import Header
+
+
+def raw(image, stamp, encoding="bgr8"):
+    """A sensor_msgs/Image."""
+    return Image(
+        header=Header(stamp=stamp, frame_id="camera"),
+        height=image.shape[0],
+        width=image.shape[1],
+        encoding=encoding,
+        step=image.strides[0],
+        data=image.tobytes(),
+    )
+
+
+def compressed(image, stamp):
+    """A sensor_msgs/CompressedImage (JPEG)."""
+    data = cv2.imencode(".jpg", image)[1].tobytes()
+    return CompressedImage(header=Header(stamp=stamp, frame_id="camera"), format="jpeg", data=data)
+
+
+def odometry(x, stamp):
+    """A nav_msgs/Odometry at x [m]."""
+    message = Odometry(header=Header(stamp=stamp, frame_id="odom"), child_frame_id="base_link")
+    message.pose.pose.position.x = float(x)
+    return message
+
+
+def battery(percentage, stamp, **fields):
+    """A sensor_msgs/BatteryState."""
+    fields = {
+        "present": True,
+        "power_supply_status": BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
+    } | fields
+    return BatteryState(header=Header(stamp=stamp), percentage=percentage, **fields)

@@ -1,0 +1,146 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A made-up robot: it starts the real nodes as processes and talks to them over DDS."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Log
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+
+# Each robot has a DDS domain of its own, so that tests never hear one another.
+_DOMAINS = itertools.cycle(range(10 + os.getpid() % 40, 100))
+
+
+class Robot:
+    """Publishers, subscriptions and node processes of one test."""
+
+    def __init__(self):
+        self.domain = next(_DOMAINS)
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = rclpy.create_node("robot", namespace="vpr", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.processes = {}
+        self.heard = defaultdict(list)
+        self.status = {}
+        self.logs = []
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        self.node.create_subscription(Log, "/rosout", self._on_log, 1000)
+
+    def start(self, name, **parameters):
+        """Start a node as a process; parameters as dotted names with __ for the dot."""
+        arguments = ["--ros-args", "-r", "__ns:=/vpr"]
+        for key, value in parameters.items():
+            arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
+        code = f"from vpr_ros.nodes.{name}_node import main; main()"
+        environment = dict(os.environ, ROS_DOMAIN_ID=str(self.domain))
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.PIPE
+        )
+        self.status.pop(name, None)
+        self.wait(lambda: name in self.status, f"/vpr/{name} to report", 30)
+        return self.processes[name]
+
+    def kill(self, name):
+        """kill -9."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def stop(self):
+        """End every process as Ctrl-C does; each must exit cleanly."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGINT)
+        codes = {name: process.wait(20) for name, process in self.processes.items()}
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+        return codes
+
+    def publisher(self, kind, topic, qos=10):
+        """A publisher that has been matched by a subscriber."""
+        publisher = self.node.create_publisher(kind, topic, qos)
+        self.wait(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+        return publisher
+
+    def listen(self, kind, topic, qos=100):
+        """Collect messages of a topic in the returned list."""
+        messages = self.heard[topic]
+        subscription = self.node.create_subscription(kind, topic, messages.append, qos)
+        self.wait(
+            lambda: self.node.count_publishers(subscription.topic_name) > 0,
+            f"a publisher of {topic}",
+        )
+        return messages
+
+    def call(self, kind, name, **fields):
+        """Call a service and return its response."""
+        client = self.node.create_client(kind, name)
+        self.wait(client.service_is_ready, f"service {name}")
+        return self.result(client.call_async(kind.Request(**fields)))
+
+    def set(self, node, name, value):
+        """Set a parameter as `ros2 param set` does; returns the SetParametersResult."""
+        (result,) = self.result(
+            self._parameters(node).set_parameters([Parameter(name, value=value)])
+        ).results
+        return result
+
+    def get(self, node, name):
+        """Value of a parameter."""
+        (value,) = self.result(self._parameters(node).get_parameters([name])).values
+        return rclpy.parameter.parameter_value_to_python(value)
+
+    def result(self, future):
+        """Result of a future."""
+        self.wait(future.done, "an answer")
+        return future.result()
+
+    def wait(self, condition, what="a condition", timeout_s=15.0):
+        """Spin until a condition holds."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.02)
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    raise AssertionError(f"{name} died: {process.stderr.read().decode()[-3000:]}")
+            if time.monotonic() > end:
+                raise AssertionError(f"waited {timeout_s:g} s for {what}")
+
+    def spin(self, seconds):
+        """Let time pass."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def stamp(self):
+        """Now, as a message's time."""
+        return self.node.get_clock().now().to_msg()
+
+    def _parameters(self, node):
+        client = AsyncParameterClient(self.node, node)
+        self.wait(client.services_are_ready, f"parameters of {node}")
+        return client
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            name = status.name.split(":")[0].rpartition("/")[2]
+            self.status[name] = {v.key: v.value for v in status.values} | {
+                "level": status.level,
+                "message": status.message,
+            }
+
+    def _on_log(self, message):
+        self.logs.append(f"{message.name}: {message.msg}")

@@ -1,0 +1,164 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every publisher gets through, and bad input costs a message, not the node."""
+
+import messages
+import numpy as np
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image
+
+from vpr_msgs.msg import Keyframe
+
+QOS = {
+    "reliable": QoSProfile(depth=5),
+    "best effort": qos_profile_sensor_data,
+    "reliable, transient local": QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    "best effort, depth 1": QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+}
+
+
+@pytest.mark.parametrize("qos", QOS)
+@pytest.mark.parametrize("kind", [Image, CompressedImage])
+def test_every_publisher_gets_through(robot, picture, qos, kind):
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    topic, make = {
+        Image: ("image", messages.raw),
+        CompressedImage: ("image/compressed", messages.compressed),
+    }[kind]
+    publisher = robot.publisher(kind, topic, QOS[qos])
+    stamp = robot.stamp()
+    publisher.publish(make(picture(1), stamp))
+    robot.wait(lambda: keyframes, "a keyframe")
+    (keyframe,) = keyframes
+    assert keyframe.header.stamp == stamp and keyframe.header.frame_id == "camera"
+    assert keyframe.model == "mobilenetv2-gem"
+    assert np.linalg.norm(keyframe.descriptor) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_silent_publisher_loses_to_the_other_transport(robot, picture):
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    robot.publisher(Image, "image")  # never publishes
+    compressed = robot.node.create_publisher(CompressedImage, "image/compressed", 10)
+    robot.wait(lambda: compressed.get_subscription_count() > 0, "the encoder to change over")
+    compressed.publish(messages.compressed(picture(1), robot.stamp()))
+    robot.wait(lambda: keyframes, "a keyframe")
+
+
+BAD = {
+    "encoding": (dict(encoding="16UC1"), "'16UC1' is not supported"),
+    "size": (dict(height=4000), "The message was cut short or its size is wrong"),
+    "empty": (dict(height=0, width=0, data=b""), "Image is empty (0x0)"),
+    "step": (dict(step=10), "step is 10 bytes"),
+    "stamp": (dict(stamp=None), "has no stamp"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_image_costs_one_message(robot, picture, case):
+    fields, complaint = BAD[case]
+    fields = dict(fields)
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    publisher = robot.publisher(Image, "image")
+    for number in range(20):
+        bad = messages.raw(picture(number), robot.stamp())
+        if "stamp" in fields:
+            bad.header.stamp.sec = bad.header.stamp.nanosec = 0
+        for name, value in fields.items():
+            if name != "stamp":
+                setattr(bad, name, value)
+        publisher.publish(bad)
+        robot.spin(0.02)
+    robot.wait(lambda: complaint in robot.status["encoder"]["last_problem"], complaint)
+    logged = [line for line in robot.logs if complaint in line]
+    assert len(logged) == 1, "twenty bad images, one line"
+    publisher.publish(messages.raw(picture(1), robot.stamp()))
+    robot.wait(lambda: keyframes, "a keyframe after the bad images")
+
+
+def test_a_truncated_jpeg_costs_one_message(robot, picture):
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    publisher = robot.publisher(CompressedImage, "image/compressed")
+    bad = messages.compressed(picture(1), robot.stamp())
+    bad.data = bad.data[: len(bad.data) // 2]
+    publisher.publish(bad)
+    robot.wait(lambda: "cut short" in robot.status["encoder"]["last_problem"], "a complaint")
+    publisher.publish(messages.compressed(picture(1), robot.stamp()))
+    robot.wait(lambda: keyframes, "a keyframe after the bad image")
+
+
+@pytest.mark.parametrize("model", ["missing", "corrupt"])
+def test_without_a_model_the_encoder_waits_for_one(robot, picture, tmp_path, model):
+    path = tmp_path / "model.onnx"
+    if model == "corrupt":
+        path.write_bytes(b"\x08\x07" + bytes(range(256)) * 20)
+    robot.start("encoder", model=path)
+    assert robot.status["encoder"]["level"] == b"\x02"
+    assert str(path) in robot.status["encoder"]["message"]
+    keyframes = robot.listen(Keyframe, "keyframes")
+    publisher = robot.publisher(Image, "image")
+    publisher.publish(messages.raw(picture(1), robot.stamp()))
+    refused = robot.set("encoder", "model", "no-such-model")
+    assert not refused.successful and "mobilenetv2-gem" in refused.reason
+    assert robot.set("encoder", "model", "mobilenetv2-gem").successful
+    publisher.publish(messages.raw(picture(1), robot.stamp()))
+    robot.wait(lambda: keyframes, "a keyframe with the new model")
+
+
+def test_standing_still_adds_nothing_with_and_without_odometry(robot, picture):
+    from nav_msgs.msg import Odometry
+
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    camera = robot.publisher(Image, "image")
+    for _ in range(10):
+        camera.publish(messages.raw(picture(1), robot.stamp()))
+        robot.spin(0.25)
+    assert len(keyframes) == 1 and not keyframes[0].has_pose
+    wheels = robot.publisher(Odometry, "odom")
+    for step in range(20):
+        x = 0.0 if step < 10 else 0.3 * (step - 9)  # stands, then drives 3 m
+        wheels.publish(messages.odometry(x, robot.stamp()))
+        robot.spin(0.05)
+        camera.publish(messages.raw(picture(2 + step), robot.stamp()))
+        robot.spin(0.05)
+    posed = [k for k in keyframes if k.has_pose]
+    assert [round(k.pose.position.x, 1) for k in posed] == [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
+    assert {k.pose_frame for k in posed} == {"odom"}
+
+
+def test_the_newest_frame_wins_and_drops_are_counted(robot, picture):
+    robot.start("encoder", gate__interval_s=0.0, gate__change=0.0)
+    keyframes = robot.listen(Keyframe, "keyframes")
+    publisher = robot.publisher(Image, "image", 100)
+    stamps = []
+    for number in range(60):
+        stamps.append(robot.stamp())
+        publisher.publish(messages.raw(picture(number), stamps[-1]))
+    robot.wait(lambda: keyframes and keyframes[-1].header.stamp == stamps[-1], "the newest frame")
+    assert len(keyframes) < len(stamps)
+    robot.wait(
+        lambda: int(robot.status["encoder"]["dropped_images"]) >= 1, "the drops to be reported"
+    )
+
+
+def test_a_clock_that_jumps_back_starts_a_new_session(robot, picture):
+    from vpr_msgs.msg import Query
+
+    robot.start("encoder")
+    robot.start("database", loop__score_threshold=0.5, loop__temporal_matches=1)
+    queries = robot.listen(Query, "queries")
+    publisher = robot.publisher(Image, "image")
+    start = robot.stamp()
+    for turn in range(2):  # the same bag, played twice
+        for number in range(15):
+            stamp = type(start)(sec=start.sec + 2 * number, nanosec=start.nanosec)
+            publisher.publish(messages.raw(picture(number), stamp))
+            robot.wait(lambda n=15 * turn + number: len(queries) > n, "an answer")
+    second = queries[15:]
+    assert [q.candidates[0].stamp for q in second] == [q.header.stamp for q in second]
+    assert second[0].reason == Query.ACCEPTED, second[0].message
