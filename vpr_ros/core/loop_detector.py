@@ -58,7 +58,7 @@ class LoopConfig(Config):
         maximum=100,
     )
     min_inliers: int = param(
-        35,
+        45,
         "geometric gate: correspondences that one camera motion must explain; 0: off",
         minimum=0,
         maximum=5000,

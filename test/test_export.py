@@ -1,0 +1,220 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The exporter, on random weights; and the default model file as it is shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from vpr_ros.core.contract import Contract
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.errors import ConfigError, ModelError
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "models" / "mobilenetv2-gem.onnx"
+DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(SHIPPED)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+
+
+def test_the_shipped_file_carries_its_contract(encoder):
+    contract = encoder.contract
+    assert (contract.name, contract.dial) == ("mobilenetv2-gem", "resolution")
+    again = Contract.from_metadata(contract.to_metadata(), "again")
+    assert again.to_metadata() == contract.to_metadata()  # NaN equals nothing
+    sparsities = [point.sparsity for point in contract.calibration]
+    assert sparsities == sorted(sparsities)
+    assert (sparsities[0], sparsities[-1]) == (0.0, contract.sparsity_max)
+    scores = [point.score_threshold for point in contract.calibration]
+    assert all(0.8 < score < 1.0 for score in scores)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.4, 0.6, 0.75])
+def test_shipped_descriptors_have_unit_length(encoder, image, sparsity):
+    descriptor = encoder.encode(image, sparsity)
+    assert descriptor.shape == (1280,)
+    assert descriptor.dtype == np.float32
+    assert np.linalg.norm(descriptor) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_dial_ends_at_sparsity_max(encoder, image):
+    with pytest.raises(ConfigError, match=r"0\.75"):
+        encoder.encode(image, 0.8)
+
+
+def test_shipped_file_finds_a_revisited_place(encoder):
+    if not DATA.is_dir():
+        pytest.skip(f"needs the images in {DATA}")
+    import cv2
+
+    first_lap = [encoder.encode(cv2.imread(str(DATA / f"{i}.jpg"))) for i in range(1, 41)]
+    again = encoder.encode(cv2.imread(str(DATA / "67.jpg")))
+    best = 1 + int(np.argmax(np.stack(first_lap) @ again))
+    assert abs(best - 27) <= 2  # revisits.csv: 67 shows 27
+
+
+# The exporter itself needs torch; the shipped file above does not.
+
+
+@pytest.fixture(scope="module")
+def item():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from vpr_ros.export import Exportable
+    from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM
+    from vpr_ros.networks.resolution_dial import ResolutionDial
+
+    torch.manual_seed(0)
+    contract = dataclasses.replace(
+        Encoder(SHIPPED).contract,
+        name="random",
+        input_height=96,
+        input_width=128,
+        training_data="none: random weights of a test",
+        calibration=(),
+    )
+    return Exportable(ResolutionDial(MobileNetV2GeM()).eval(), contract)
+
+
+@pytest.fixture(scope="module")
+def exported(item, tmp_path_factory):
+    from vpr_ros.export import TOLERANCE_HALF, export
+
+    path = tmp_path_factory.mktemp("export") / "random.onnx"
+    assert export(item, path) <= TOLERANCE_HALF
+    assert [p.name for p in path.parent.iterdir()] == ["random.onnx"]
+    return path
+
+
+def run(path, images, sparsity, output="descriptor"):
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    feed = {"image": images, "sparsity": np.array(sparsity, dtype=np.float32)}
+    (values,) = session.run([output], feed)
+    return values
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.4, 0.6])
+def test_onnxruntime_agrees_with_torch(item, exported, sparsity):
+    import torch
+
+    from vpr_ros.export import TOLERANCE_HALF, check_images
+
+    images = check_images(item.contract)
+    with torch.no_grad():
+        expected = item.network(torch.from_numpy(images), torch.tensor(sparsity)).numpy()
+    np.testing.assert_allclose(run(exported, images, sparsity), expected, atol=TOLERANCE_HALF)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.6])
+def test_a_batch_gives_what_its_images_give_alone(item, exported, sparsity):
+    from vpr_ros.export import check_images
+
+    images = check_images(item.contract)
+    alone = np.concatenate([run(exported, image[None], sparsity) for image in images])
+    np.testing.assert_allclose(run(exported, images, sparsity), alone, atol=1e-5)
+
+
+def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
+    import onnx
+
+    from vpr_ros.export import check_images, store_half, trace
+
+    dense = trace(item.network.network, item.contract, free_size=True)
+    store_half(dense)
+    onnx.save(dense, tmp_path / "dense.onnx")
+    images = check_images(item.contract)
+    session = ort.InferenceSession(tmp_path / "dense.onnx", providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["descriptor"], {"image": images})
+    np.testing.assert_array_equal(run(exported, images, 0.0), expected)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "size"), [(0.0, (96, 128)), (0.4, (80, 96)), (0.6, (64, 80))]
+)
+def test_the_graph_itself_sees_fewer_pixels(item, exported, tmp_path, sparsity, size):
+    import onnx
+
+    from vpr_ros.export import check_images
+
+    model = onnx.load(exported)
+    resized = onnx.helper.make_tensor_value_info("resized", onnx.TensorProto.FLOAT, None)
+    model.graph.output.append(resized)
+    onnx.save(model, tmp_path / "open.onnx")
+    images = check_images(item.contract)
+    assert run(tmp_path / "open.onnx", images, sparsity, "resized").shape == (2, 3, *size)
+
+
+def test_the_exported_file_is_small_and_runs_with_stock_operators(exported):
+    import onnx
+
+    model = onnx.load(exported)
+    assert exported.stat().st_size < 5e6
+    assert {node.domain for node in model.graph.node} == {""}
+    assert {(entry.domain, entry.version) for entry in model.opset_import} == {("", 18)}
+
+
+def test_a_difference_from_torch_is_refused_and_the_older_file_stays(item, monkeypatch, tmp_path):
+    import vpr_ros.export as export
+
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"older")
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    with pytest.raises(ModelError, match="Nothing was written"):
+        export.export(item, path)
+    assert path.read_bytes() == b"older"
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_an_input_that_the_dial_cannot_pass_unchanged_is_refused(item, tmp_path):
+    from vpr_ros.export import export
+
+    odd = dataclasses.replace(item, contract=dataclasses.replace(item.contract, input_height=100))
+    with pytest.raises(ModelError, match="100x128"):
+        export(odd, tmp_path / "odd.onnx")
+
+
+def test_the_command_reports_missing_weights_in_one_line(tmp_path, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from vpr_ros.export import main
+
+    output = tmp_path / "model.onnx"
+    arguments = ["mobilenetv2-gem", "--output", str(output), "--weights", str(tmp_path / "no.pth")]
+    assert main(arguments) == 1
+    assert "no.pth does not exist" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.slow
+def test_the_shipped_file_is_what_the_exporter_writes(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from vpr_ros.export import check_images, main
+    from vpr_ros.networks.mobilenet_v2 import imagenet_weights_path
+
+    try:
+        imagenet_weights_path()
+    except ModelError as error:
+        pytest.skip(str(error))
+    again = tmp_path / "again.onnx"
+    assert main(["mobilenetv2-gem", "--output", str(again)]) == 0
+    contract = Encoder(SHIPPED).contract
+    assert Encoder(again).contract.to_metadata() == contract.to_metadata()
+    images = check_images(contract)
+    for sparsity in (0.0, 0.6):
+        np.testing.assert_allclose(
+            run(again, images, sparsity), run(SHIPPED, images, sparsity), atol=1e-6
+        )
