@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = {"builtin_interfaces", "rcl_interfaces", "std_srvs", "vpr_msgs"}
 ROS = {"rclpy", "cv_bridge", "ament_index_python", "launch", "launch_ros", *MESSAGES}
 WITHOUT_TORCH = ("core", "nodes", "evaluation")
-TORCH_ROOMS = ("networks", "training", "onnx_export", "export")
+TORCH_ROOMS = ("networks", "training", "export")
 HEADER = "# Copyright 2026 The vpr_ros authors\n# SPDX-License-Identifier: Apache-2.0\n"
 
 

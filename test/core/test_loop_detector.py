@@ -98,7 +98,9 @@ def test_ambiguous(make):
     view = like(3, 0.72, PLACES[20])
     query = one_after(make, range(40), [view], **TEMPORAL_OFF)
     assert query.reason is Reason.AMBIGUOUS
-    assert query.message == "keyframe 3 leads keyframe 20 of another place by 0.026, less than 0.100"
+    assert (
+        query.message == "keyframe 3 leads keyframe 20 of another place by 0.026, less than 0.100"
+    )
     allowed = one_after(make, range(40), [view], margin_threshold=0.02, **TEMPORAL_OFF)
     assert allowed.reason is Reason.ACCEPTED
     assert allowed.closure.margin == pytest.approx(0.026, abs=2e-3)

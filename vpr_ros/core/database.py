@@ -199,18 +199,22 @@ class Database:
         seen: set[int] = set()
         fringe = {a.sequence}
         for _ in range(3):  # laps back to back; more hops would let drift join all places
-            around = {n for s in fringe for n in self._neighbours(s, reach)}
-            if b.sequence in around:
+            if any(abs(s - b.sequence) <= reach and self._together(s, b.sequence) for s in fringe):
                 return True
             seen |= fringe
-            fringe = {t for s in around for t in self._links.get(s, ())} - seen
+            fringe = {
+                linked
+                for sequence in fringe
+                for near in range(sequence - reach, sequence + reach + 1)
+                if near in self._links and self._together(near, sequence)
+                for linked in self._links[near]
+            } - seen
         return False
 
-    def _neighbours(self, sequence: int, reach: int) -> list[int]:
-        """Sequences at most `reach` away in the same session, itself included."""
-        span = range(sequence - reach, sequence + reach + 1)
-        near = {s: self._places[s].session for s in span if s in self._places}
-        return [s for s, session in near.items() if session == near.get(sequence)]
+    def _together(self, a: int, b: int) -> bool:
+        """Are both sequences known, and of one session?"""
+        first, second = self._places.get(a), self._places.get(b)
+        return first is not None and second is not None and first.session == second.session
 
     def _link(self, a: int, b: int) -> None:
         self._links[a].add(b)

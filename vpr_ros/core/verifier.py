@@ -112,7 +112,7 @@ def _fit(
     points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
     if query.camera_matrix is None or match.camera_matrix is None:
         _, mask = cv2.findFundamentalMat(
-            points_query, points_match, cv2.USAC_ACCURATE, tolerance_px, 0.999
+            points_query, points_match, cv2.USAC_FAST, tolerance_px, 0.999
         )
         return Verification(0 if mask is None else int(mask.sum()), None)
     rays_query = _normalised(points_query, query.camera_matrix)
@@ -121,7 +121,7 @@ def _fit(
         rays_query,
         rays_match,
         np.eye(3),
-        cv2.USAC_ACCURATE,
+        cv2.USAC_FAST,
         0.999,
         tolerance_px / match.camera_matrix[0, 0],
     )

@@ -110,6 +110,8 @@ class DatabaseNode(Node):
                 conversions.from_closure(closure, query.place.id, message.header)
             )
             self._closures += 1
+        age = self.get_clock().now().nanoseconds - conversions.stamp_ns(message.header.stamp)
+        self._latency.add(age)
         self._query_publisher.publish(
             conversions.from_query(query, message.header, len(self._database))
         )
@@ -117,8 +119,6 @@ class DatabaseNode(Node):
             self._marker_publisher.publish(self._markers.message(message.header.stamp))
         self._reasons[query.reason] += 1
         self._last_reason = f"{query.reason.name}: {query.message}"
-        age = self.get_clock().now().nanoseconds - conversions.stamp_ns(message.header.stamp)
-        self._latency.add(age)
 
     # Services
 

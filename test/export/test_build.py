@@ -10,12 +10,13 @@ import torch
 from onnx import numpy_helper
 
 from vpr_ros.core.errors import ModelError
+from vpr_ros.export.build import build
+from vpr_ros.export.check import OPERATOR_TOLERANCE, check, sample_images
+from vpr_ros.export.functions import CONTRIB, DOMAIN
+from vpr_ros.export.half import SMALLEST
+from vpr_ros.export.twins import PRECISIONS, exchange
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
-from vpr_ros.onnx_export.build import build
-from vpr_ros.onnx_export.check import OPERATOR_TOLERANCE, check, sample_images
-from vpr_ros.onnx_export.functions import CONTRIB, DOMAIN
-from vpr_ros.onnx_export.twins import PRECISIONS, exchange
 
 SIDE = 80
 TAT = {"image_size": SIDE, "dim": 64, "depth": 2, "heads": 1, "head": "gem", "tile": "2x2"}
@@ -56,7 +57,7 @@ def run(model, image, sparsity=None):
 
 
 @pytest.mark.parametrize("tile", ["1x1", "2x2", "4x4", "image"])
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tat_vpr_agrees_with_torch(tile, precision):
     model, agreements = build(tat(tile=tile), SIDE, SIDE, precision)
     assert [a.sparsity for a in agreements] == [0.0, 0.4, 0.6]
@@ -98,7 +99,7 @@ def test_efficientvpr_and_its_ablations_export(changes):
 
 def test_the_dial_is_in_the_graph():
     network, image = tat(), sample_images(SIDE, SIDE)[:1]
-    model, _ = build(network, SIDE, SIDE, "float16")
+    model, _ = build(network, SIDE, SIDE, "fp16")
     outputs = [run(model, image, sparsity) for sparsity in (0.0, 1e-6, 0.3, 0.6)]
     assert np.array_equal(outputs[0], outputs[1])  # all channels kept: dense
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-3
@@ -131,12 +132,12 @@ def test_weights_are_packed_and_operators_are_stock():
     for function in model.functions:
         assert {node.domain for node in function.node} <= {"", CONTRIB}
     floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
-    assert all(len(t.dims) < 2 or np.prod(t.dims) < 256 for t in floats)
+    assert all(len(t.dims) < 2 or np.prod(t.dims) < SMALLEST for t in floats)
 
 
 def test_float32_is_the_dense_yardstick():
     network, image = tat(), sample_images(SIDE, SIDE)[:1]
-    model, _ = build(network, SIDE, SIDE, "float32")
+    model, _ = build(network, SIDE, SIDE, "fp32")
     assert [i.name for i in model.graph.input] == ["image"]
     assert not any(t.name.endswith(".packed") for t in model.graph.initializer)
     with torch.no_grad():

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exporter, on random weights; and the default model file as it is shipped."""
+"""The exporter of the default model, on random weights; and the file as it is shipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "mobilenetv2-gem.onnx"
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
 
@@ -73,7 +73,7 @@ def test_shipped_file_finds_a_revisited_place(encoder):
 def item():
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from vpr_ros.export import Exportable
+    from vpr_ros.export.mobilenet import Exportable
     from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM
     from vpr_ros.networks.resolution_dial import ResolutionDial
 
@@ -91,12 +91,19 @@ def item():
 
 @pytest.fixture(scope="module")
 def exported(item, tmp_path_factory):
-    from vpr_ros.export import TOLERANCE_HALF, export
+    from vpr_ros.export.mobilenet import export
+    from vpr_ros.export.resolution import TOLERANCE_HALF
 
     path = tmp_path_factory.mktemp("export") / "random.onnx"
     assert export(item, path) <= TOLERANCE_HALF
     assert [p.name for p in path.parent.iterdir()] == ["random.onnx"]
     return path
+
+
+def images_for(contract):
+    from vpr_ros.export.check import sample_images
+
+    return sample_images(contract.input_height, contract.input_width).numpy()
 
 
 def run(path, images, sparsity, output="descriptor"):
@@ -110,9 +117,9 @@ def run(path, images, sparsity, output="descriptor"):
 def test_onnxruntime_agrees_with_torch(item, exported, sparsity):
     import torch
 
-    from vpr_ros.export import TOLERANCE_HALF, check_images
+    from vpr_ros.export.resolution import TOLERANCE_HALF
 
-    images = check_images(item.contract)
+    images = images_for(item.contract)
     with torch.no_grad():
         expected = item.network(torch.from_numpy(images), torch.tensor(sparsity)).numpy()
     np.testing.assert_allclose(run(exported, images, sparsity), expected, atol=TOLERANCE_HALF)
@@ -120,22 +127,22 @@ def test_onnxruntime_agrees_with_torch(item, exported, sparsity):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.6])
 def test_a_batch_gives_what_its_images_give_alone(item, exported, sparsity):
-    from vpr_ros.export import check_images
-
-    images = check_images(item.contract)
+    images = images_for(item.contract)
     alone = np.concatenate([run(exported, image[None], sparsity) for image in images])
     np.testing.assert_allclose(run(exported, images, sparsity), alone, atol=1e-5)
 
 
 def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
     import onnx
+    import torch
 
-    from vpr_ros.export import check_images, store_half, trace
+    from vpr_ros.export.half import store_half
+    from vpr_ros.export.trace import trace
 
-    dense = trace(item.network.network, item.contract, free_size=True)
+    dense = trace(item.network.network, {"image": torch.zeros(2, 3, 96, 128)}, free_sides=True)
     store_half(dense)
     onnx.save(dense, tmp_path / "dense.onnx")
-    images = check_images(item.contract)
+    images = images_for(item.contract)
     session = ort.InferenceSession(tmp_path / "dense.onnx", providers=["CPUExecutionProvider"])
     (expected,) = session.run(["descriptor"], {"image": images})
     np.testing.assert_array_equal(run(exported, images, 0.0), expected)
@@ -147,13 +154,11 @@ def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
 def test_the_graph_itself_sees_fewer_pixels(item, exported, tmp_path, sparsity, size):
     import onnx
 
-    from vpr_ros.export import check_images
-
     model = onnx.load(exported)
     resized = onnx.helper.make_tensor_value_info("resized", onnx.TensorProto.FLOAT, None)
     model.graph.output.append(resized)
     onnx.save(model, tmp_path / "open.onnx")
-    images = check_images(item.contract)
+    images = images_for(item.contract)
     assert run(tmp_path / "open.onnx", images, sparsity, "resized").shape == (2, 3, *size)
 
 
@@ -167,19 +172,20 @@ def test_the_exported_file_is_small_and_runs_with_stock_operators(exported):
 
 
 def test_a_difference_from_torch_is_refused_and_the_older_file_stays(item, monkeypatch, tmp_path):
-    import vpr_ros.export as export
+    from vpr_ros.export import resolution
+    from vpr_ros.export.mobilenet import export
 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
-    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    monkeypatch.setattr(resolution, "TOLERANCE", 0.0)
     with pytest.raises(ModelError, match="Nothing was written"):
-        export.export(item, path)
+        export(item, path)
     assert path.read_bytes() == b"older"
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_an_input_that_the_dial_cannot_pass_unchanged_is_refused(item, tmp_path):
-    from vpr_ros.export import export
+    from vpr_ros.export.mobilenet import export
 
     odd = dataclasses.replace(item, contract=dataclasses.replace(item.contract, input_height=100))
     with pytest.raises(ModelError, match="100x128"):
@@ -189,7 +195,7 @@ def test_an_input_that_the_dial_cannot_pass_unchanged_is_refused(item, tmp_path)
 def test_the_command_reports_missing_weights_in_one_line(tmp_path, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from vpr_ros.export import main
+    from vpr_ros.export.__main__ import main
 
     output = tmp_path / "model.onnx"
     arguments = ["mobilenetv2-gem", "--output", str(output), "--weights", str(tmp_path / "no.pth")]
@@ -202,7 +208,7 @@ def test_the_command_reports_missing_weights_in_one_line(tmp_path, capsys):
 def test_the_shipped_file_is_what_the_exporter_writes(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from vpr_ros.export import check_images, main
+    from vpr_ros.export.__main__ import main
     from vpr_ros.networks.mobilenet_v2 import imagenet_weights_path
 
     try:
@@ -213,7 +219,7 @@ def test_the_shipped_file_is_what_the_exporter_writes(tmp_path):
     assert main(["mobilenetv2-gem", "--output", str(again)]) == 0
     contract = Encoder(SHIPPED).contract
     assert Encoder(again).contract.to_metadata() == contract.to_metadata()
-    images = check_images(contract)
+    images = images_for(contract)
     for sparsity in (0.0, 0.6):
         np.testing.assert_allclose(
             run(again, images, sparsity), run(SHIPPED, images, sparsity), atol=1e-6

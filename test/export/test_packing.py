@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.onnx_export.packing import pack_ternary, unpack_ternary
+from vpr_ros.export.packing import pack_ternary, unpack_ternary
 
 
 def test_every_code_stands_at_its_bits():

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
-from vpr_ros.networks.tiles import token_tiles
-from vpr_ros.networks.vit import Vit, VitConfig
-from vpr_ros.onnx_export.twins import (
+from vpr_ros.export.twins import (
     Int8Conv,
     Int8Linear,
     PackedTernaryLinear,
     exchange,
     fold_layer_scales,
 )
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.networks.tiles import token_tiles
+from vpr_ros.networks.vit import Vit, VitConfig
 
 
 def relative_error(found, expected):
@@ -73,5 +73,5 @@ def test_the_network_itself_stays_as_it_was():
 
 
 def test_unknown_precision_is_an_error():
-    with pytest.raises(ModelError, match="Precision is 'int4'; give one of float32"):
+    with pytest.raises(ModelError, match="Precision is 'int4'; give one of fp32"):
         exchange(torch.nn.Linear(1, 1), "int4")

@@ -1,0 +1,185 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes add: two processes over DDS, 640x480 raw images at 5 Hz, every one a closure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from bench.costs import Row
+from vpr_msgs.msg import LoopClosure
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.frontend import Frame, Frontend
+from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
+from vpr_ros.core.pose import Pose
+from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
+from vpr_ros.nodes.image_decoder import ImageDecoder
+
+PLACES = 30
+LAPS = 4
+RATE_HZ = 5.0
+DOMAIN = "91"
+
+
+def drive(features: int) -> dict[str, Row]:
+    """Latency beyond the encoder's own time, and CPU time over that of the work itself."""
+    os.environ["ROS_DOMAIN_ID"] = DOMAIN
+    pictures = [_picture(number) for number in range(PLACES)]
+    common = ["gate.distance_m:=0.1", f"features.count:={features}"]
+    loop = ["loop.score_threshold:=0.9", "loop.temporal_matches:=1", "loop.margin_threshold:=0.0"]
+    recent = ["database.exclude_recent_s:=1.0"]
+    nodes = [_start("encoder", common), _start("database", loop + recent)]
+    rclpy.init()
+    try:
+        robot = _Robot()
+        robot.lap(pictures, 0)
+        robot.lap(pictures, 1)  # everything is warm
+        before = robot.encoder_status()
+        for lap in range(2, LAPS):
+            robot.lap(pictures, lap)
+        after = robot.encoder_status()
+        latencies = [s for lap, s in robot.latencies if lap >= 2]
+        published = robot.database_latency_ms
+        encode_ms = [ms for ms in robot.encode_ms if ms > 0]
+    finally:
+        rclpy.shutdown()
+        for node in nodes:
+            node.terminate()
+            node.wait(10)
+    encode = float(np.median(encode_ms))
+    p50, p95 = np.percentile(latencies, (50, 95)) * 1e3
+    frames = after["encoded"] - before["encoded"]
+    cpu = (after["cpu_s"] - before["cpu_s"]) / frames
+    work = _work_cpu(pictures, features)
+    return {
+        f"image stamp to closure ({len(latencies)} closures)": (f"{p50:.1f}", f"{p95:.1f}", "ms"),
+        "  of it the encoder's own time": (f"{encode:.1f}", "", "ms"),
+        "  node overhead, to closure published": (f"{published - encode:.1f}", "", "ms"),
+        "  node overhead, to closure received": (
+            f"{p50 - encode:.1f}",
+            f"{p95 - encode:.1f}",
+            "ms",
+        ),
+        "encoder's CPU a frame": (f"{1e3 * cpu:.1f}", "", "ms"),
+        "  over the work alone": (f"{cpu / work:.2f}", "", "ratio"),
+    }
+
+
+class _Robot(Node):
+    """Publishes images and odometry, and hears closures and diagnostics."""
+
+    def __init__(self) -> None:
+        super().__init__("bench", namespace="vpr")
+        self.latencies: list[tuple[int, float]] = []
+        self.encode_ms: list[float] = []
+        self.database_latency_ms = 0.0
+        self._status: dict[str, str] = {}
+        self._reported = 0
+        self._camera = self.create_publisher(Image, "image", qos_profile_sensor_data)
+        self._odometry = self.create_publisher(Odometry, "odom", 50)
+        self._lap = 0
+        self.create_subscription(LoopClosure, "loop_closures", self._on_closure, 50)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        while not (self._camera.get_subscription_count() and self.count_publishers("queries")):
+            rclpy.spin_once(self, timeout_sec=0.1)
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            rclpy.spin_once(self, timeout_sec=0.1)
+
+    def lap(self, pictures: list[np.ndarray], lap: int) -> None:
+        """Drive past every place once, in real time."""
+        self._lap = lap
+        for number, picture in enumerate(pictures):
+            due = time.monotonic() + 1.0 / RATE_HZ
+            odometry = Odometry()
+            odometry.header.stamp = self.get_clock().now().to_msg()
+            odometry.header.frame_id = "odom"
+            odometry.pose.pose.position.x = float(lap * len(pictures) + number)
+            self._odometry.publish(odometry)
+            message = Image(height=480, width=640, encoding="bgr8", step=1920)
+            message.data = picture.tobytes()
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._camera.publish(message)
+            while time.monotonic() < due:
+                rclpy.spin_once(self, timeout_sec=max(0.0, due - time.monotonic()))
+
+    def encoder_status(self) -> dict[str, float]:
+        """The encoder's next diagnostics."""
+        seen = self._reported
+        while self._reported == seen:
+            rclpy.spin_once(self, timeout_sec=0.1)
+        return {key: float(self._status[key]) for key in ("cpu_s", "encoded")}
+
+    def _on_closure(self, message: LoopClosure) -> None:
+        now = self.get_clock().now().nanoseconds
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        self.latencies.append((self._lap, (now - stamp) * 1e-9))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {value.key: value.value for value in status.values}
+            if "database" in status.name:
+                self.database_latency_ms = float(values["latency_p50_ms"])
+            if "encoder" in status.name:
+                self._status = values
+                self._reported += 1
+                self.encode_ms.append(float(self._status["encode_ms"]))
+
+
+def _work_cpu(pictures: list[np.ndarray], features: int) -> float:
+    """CPU time a frame [s] of decoding, encoding and feature extraction alone, in this process."""
+    frontend = Frontend(
+        Encoder(find_model(DEFAULT_MODEL), threads=1),
+        KeyframeGate(GateConfig(distance_m=0.1)),
+        FeatureExtractor(FeatureConfig(count=features)),
+    )
+    decoder = ImageDecoder()
+    messages = [
+        Image(height=480, width=640, encoding="bgr8", step=1920, data=picture.tobytes())
+        for picture in pictures
+    ]
+    cpu = 0.0
+    for number in range(-5, len(messages)):  # the first ones warm up
+        message = messages[number]
+        time.sleep(1.0 / RATE_HZ - 0.03)  # as cold as in the node
+        started = time.process_time()
+        frame = Frame(
+            stamp_ns=(number + 10) * 200_000_000,
+            decode=lambda message=message: decoder.decode(message),
+            pose=Pose.planar(float(number), 0.0, 0.0),
+        )
+        assert frontend.process(frame, 0.0) is not None
+        cpu += time.process_time() - started if number >= 0 else 0.0
+    return cpu / len(messages)
+
+
+def _start(name: str, parameters: list[str]) -> subprocess.Popen[bytes]:
+    arguments = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", "warn"]
+    for parameter in parameters:
+        arguments += ["-p", parameter]
+    code = f"from vpr_ros.nodes.{name}_node import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code, *arguments])
+
+
+def _picture(number: int) -> np.ndarray:
+    """A picture (480, 640, 3) full of corners, unlike every other number's."""
+    random = np.random.default_rng(number)
+    picture = np.full((480, 640, 3), random.integers(0, 255, 3), np.uint8)
+    for _ in range(80):
+        colour = random.integers(0, 255, 3).tolist()
+        x, y, width, height = random.integers((0, 0, 10, 10), (620, 460, 200, 150)).tolist()
+        cv2.rectangle(picture, (x, y), (x + width, y + height), colour, -1)
+    return picture

@@ -1,0 +1,115 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to core values: nothing gets lost, and robot and evaluation see the same pixels."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CameraInfo, Image
+
+from vpr_ros.core import images
+from vpr_ros.core.contract import Calibration
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures
+from vpr_ros.core.pose import Pose
+from vpr_ros.nodes import conversions
+from vpr_ros.nodes.image_decoder import BRIDGED, ImageDecoder
+
+RANDOM = np.random.default_rng(0)
+
+
+def image_message(encoding, padding=0):
+    layout = images.ENCODINGS[encoding]
+    rows = 12 * layout.rows[0] // layout.rows[1]
+    row = 16 * layout.values * np.dtype(layout.dtype).itemsize + padding
+    data = RANDOM.integers(0, 256, rows * row, dtype=np.uint8).tobytes()
+    return Image(height=12, width=16, encoding=encoding, step=row, data=data)
+
+
+@pytest.mark.parametrize("encoding", images.ENCODINGS)
+@pytest.mark.parametrize("padding", [0, 8])
+def test_cv_bridge_and_core_agree_pixel_for_pixel(encoding, padding):
+    decoder = ImageDecoder()
+    assert decoder.status == "cv_bridge", "without cv_bridge this test would compare nothing"
+    message = image_message(encoding, padding)
+    direct = images.decode_raw(
+        message.data, height=12, width=16, encoding=encoding, step=message.step
+    )
+    assert np.array_equal(decoder.decode(message), direct)
+
+
+@pytest.mark.parametrize("encoding", BRIDGED)
+def test_cv_bridge_converts_what_it_can(encoding, monkeypatch):
+    decoder = ImageDecoder()
+    monkeypatch.setattr(
+        images, "decode_raw", lambda *a, **k: pytest.fail("cv_bridge was passed by")
+    )
+    assert decoder.decode(image_message(encoding)).shape == (12, 16, 3)
+
+
+def test_a_broken_cv_bridge_does_no_harm(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)  # importing it fails
+    decoder = ImageDecoder()
+    assert "using OpenCV directly" in decoder.status
+    assert decoder.decode(image_message("bgr8")).shape == (12, 16, 3)
+
+
+def test_a_keyframe_survives_the_way_through_a_message():
+    descriptor = RANDOM.standard_normal(64).astype(np.float32)
+    keyframe = Keyframe(
+        id=2**60 + 1,
+        stamp_ns=1_700_000_000_123_456_789,
+        model="m",
+        sparsity=0.25,
+        descriptor=descriptor / np.linalg.norm(descriptor),
+        frame="camera",
+        pose=Pose.planar(1.0, 2.0, 0.5),
+        pose_frame="odom",
+        features=LocalFeatures(
+            keypoints=RANDOM.uniform(0, 640, (5, 2)).astype(np.float32),
+            descriptors=RANDOM.integers(0, 256, (5, 32)).astype(np.uint8),
+            pixel_size=2.0,
+            camera_matrix=np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]),
+        ),
+        calibration=Calibration(0.25, 0.875, 0.125, 8.0, -4.0),
+    )
+    back = conversions.to_keyframe(conversions.from_keyframe(keyframe))
+    assert np.array_equal(back.descriptor, keyframe.descriptor)
+    for name in ("keypoints", "descriptors", "camera_matrix", "pixel_size"):
+        assert np.array_equal(getattr(back.features, name), getattr(keyframe.features, name))
+    for name in ("id", "stamp_ns", "model", "sparsity", "frame", "pose", "pose_frame"):
+        assert getattr(back, name) == getattr(keyframe, name)
+    assert back.calibration == keyframe.calibration
+
+
+def test_a_bare_keyframe_stays_bare():
+    bare = Keyframe(1, 2, "m", 0.0, np.array([1.0, 0.0], np.float32))
+    back = conversions.to_keyframe(conversions.from_keyframe(bare))
+    assert back.pose is None and back.features is None
+    assert math.isnan(back.calibration.score_threshold)
+
+
+@pytest.mark.parametrize(
+    "nanoseconds", [0, 1, 999_999_999, 1_000_000_000, 1_700_000_000_000_000_001]
+)
+def test_time_goes_both_ways(nanoseconds):
+    assert conversions.stamp_ns(conversions.to_time(nanoseconds)) == nanoseconds
+    assert isinstance(conversions.to_time(nanoseconds), Time)
+
+
+@pytest.mark.parametrize("vector", [(0, 0, 0), (0.3, -0.2, 0.9), (0, 0, 3.1), (1e-9, 0, 0)])
+def test_a_rotation_becomes_its_quaternion(vector):
+    q = conversions._quaternion(cv2.Rodrigues(np.array(vector, float))[0])
+    angle = np.linalg.norm(vector)
+    assert q.w == pytest.approx(math.cos(angle / 2), abs=1e-9)
+    assert (q.x, q.y, q.z) == pytest.approx(
+        np.array(vector) * np.sinc(angle / 2 / np.pi) / 2, abs=1e-9
+    )
+
+
+def test_an_uncalibrated_camera_has_no_matrix():
+    assert conversions.camera_matrix(CameraInfo()) is None

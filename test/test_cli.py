@@ -1,0 +1,119 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `vpr`: what it prints, how it fails, and that its help comes at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer")
+
+from vpr_ros import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def vpr(monkeypatch, capsys):
+    """Run `vpr ...` in this process: (exit code or message, standard output)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vpr", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr().out
+
+    return run
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; sys.argv = ['vpr', '--help']\n"
+        "from vpr_ros import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'faiss', 'rich'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "heavy: []" in done.stdout, done.stderr
+    assert "model-info" in done.stdout
+    assert "export" in done.stdout
+
+
+def test_model_info_prints_contract_and_cost(vpr):
+    pytest.importorskip("onnx")
+    code, text = vpr("model-info", "mobilenetv2-gem")
+    assert code == 0
+    for part in ("mobilenetv2-gem, version 1", "1280 values", "resolution", "2.21 M", "4.5 MB"):
+        assert part in text
+    assert "BSD-3-Clause" in text
+    assert len([line for line in text.splitlines() if " % " in line]) == 5  # sparsities
+
+
+def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from vpr_ros.networks.checkpoint import save_checkpoint
+    from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+
+    torch.manual_seed(0)
+    config = TatVPRConfig(image_size=32, dim=64, depth=1, heads=1, head="cls", tile="2x2")
+    save_checkpoint(tmp_path / "tiny.pt", TatVPR(config))
+    output = tmp_path / "tiny.onnx"
+    code, text = vpr("export", tmp_path / "tiny.pt", output, "--precision", "fp16")
+    assert (code, output.is_file()) == (0, True)
+    assert "cosine to torch" in text
+    code, text = vpr("model-info", output)
+    assert "activations, sparsity 0 to 0.6" in text
+    assert "2x2" in text
+    assert "Not calibrated" in text
+
+
+def test_known_errors_are_one_line_and_exit_code_1(vpr, tmp_path):
+    pytest.importorskip("onnx")
+    text = tmp_path / "text.onnx"
+    text.write_text("not a graph")
+    for arguments in (["model-info", text], ["model-info", tmp_path / "no.onnx"]):
+        message, _ = vpr(*arguments)  # a text: Python prints it and exits with 1
+        assert message.startswith("vpr: ")
+        assert "\n" not in message
+    pytest.importorskip("torch")
+    message, _ = vpr("export", text, tmp_path / "a.onnx")
+    assert "not a readable checkpoint" in message
+    assert "\n" not in message
+
+
+def test_the_process_itself_ends_with_1_and_one_line(tmp_path):
+    pytest.importorskip("onnx")
+    command = [sys.executable, "-m", "vpr_ros.cli", "model-info", str(tmp_path / "no.onnx")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vpr: Model")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_unknown_errors_keep_their_traceback(vpr, monkeypatch):
+    from vpr_ros.core import model_files
+
+    def broken(name):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(model_files, "find_model", broken)
+    monkeypatch.setattr(sys, "argv", ["vpr", "model-info", "a"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_a_missing_package_is_named(vpr, monkeypatch):
+    from vpr_ros.core import model_files
+
+    def without_onnx(name):
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    monkeypatch.setattr(model_files, "find_model", without_onnx)
+    message, _ = vpr("model-info", "a")
+    assert message == "vpr: this needs onnx. Run: pip install onnx"

@@ -1,0 +1,68 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is written is what is there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_generated_tables_and_parameter_file_are_up_to_date():
+    pytest.importorskip("rclpy", reason="needs ROS 2; run `make test`")
+    command = [sys.executable, "-m", "tools.generate", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_make_target_the_readme_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_every_local_link_leads_somewhere():
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/*.md")]:
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_versions_and_licences_agree():
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "vpr_ros/__init__.py").read_text())[1]
+    assert f'version="{version}"' in (ROOT / "setup.py").read_text()
+    for package in (ROOT, ROOT / "vpr_msgs"):
+        text = (package / "package.xml").read_text()
+        assert f"<version>{version}</version>" in text and "<license>Apache-2.0</license>" in text
+        assert re.search(rf"^{re.escape(version)} ", (package / "CHANGELOG.rst").read_text(), re.M)
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_parameter_file_is_yaml_for_the_three_nodes():
+    values = yaml.safe_load((ROOT / "config/vpr.yaml").read_text())
+    assert set(values) == {"/**/encoder", "/**/database", "/**/governor"}
+
+
+def test_every_model_has_a_card_and_they_fit():
+    models = list((ROOT / "models").glob("*.onnx"))
+    assert models and all(model.with_suffix(".md").is_file() for model in models)
+    assert sum(model.stat().st_size for model in models) < 100e6
+
+
+def test_colcon_finds_and_has_built_both_packages():
+    colcon = shutil.which("colcon")
+    if colcon is None:
+        pytest.skip("needs colcon; run `make test`")
+    listed = subprocess.run([colcon, "list", "-n"], cwd=ROOT, capture_output=True, text=True)
+    assert listed.stdout.split() == ["vpr_msgs", "vpr_ros"]
+    share = ROOT / "install" / "vpr_ros" / "share" / "vpr_ros"
+    for file in ("launch/vpr.launch.py", "config/vpr.yaml", "models/mobilenetv2-gem.onnx"):
+        assert (share / file).is_file()
+    scripts = {p.name for p in (ROOT / "install/vpr_ros/lib/vpr_ros").iterdir()}
+    assert {"encoder", "database", "governor"} <= scripts

@@ -1,0 +1,121 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the launch file asks for. `launch` is not on PyPI: stand-ins record what it is told."""
+
+import importlib.util
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+class Recorded:
+    """Any launch class: keeps what it was made of."""
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+
+class LaunchDescription(Recorded):
+    def __init__(self, actions):
+        self.actions = list(actions)
+
+    def add_action(self, action):
+        self.actions.append(action)
+
+
+class LaunchConfiguration:
+    def __init__(self, name):
+        self.name = name
+
+    def perform(self, context):
+        return context[self.name]
+
+
+@pytest.fixture
+def launch_file(monkeypatch):
+    """The launch file as a module."""
+
+    def stand_in(name, **members):
+        module = types.ModuleType(name)
+        for member, value in members.items():
+            setattr(module, member, value)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    kinds = {
+        n: type(n, (Recorded,), {})
+        for n in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "Node")
+    }
+    node = kinds.pop("Node")
+    share = types.SimpleNamespace(get_package_share_directory=lambda name: str(ROOT))
+    monkeypatch.setitem(sys.modules, "ament_index_python", types.ModuleType("a"))
+    monkeypatch.setitem(sys.modules, "ament_index_python.packages", share)
+    stand_in("launch", LaunchContext=dict, LaunchDescription=LaunchDescription)
+    stand_in("launch.actions", **kinds)
+    stand_in("launch.substitutions", LaunchConfiguration=LaunchConfiguration)
+    stand_in("launch_ros")
+    stand_in("launch_ros.actions", Node=node)
+    spec = importlib.util.spec_from_file_location("vpr_launch", ROOT / "launch/vpr.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def started(launch_file, **given):
+    """The nodes by name, for arguments as on the command line."""
+    context = {name: default for name, default, _ in launch_file.ARGUMENTS} | given
+    return {node.kwargs["name"]: node.kwargs for node in launch_file.nodes(context)}
+
+
+def test_every_promised_argument_is_declared_with_words(launch_file):
+    promised = "image image_transport odom battery model params_file namespace use_sim_time"
+    declared = {name: text for name, _, text in launch_file.ARGUMENTS}
+    assert set(promised.split()) <= set(declared) and all(declared.values())
+
+
+def test_the_three_nodes_run_from_this_package(launch_file):
+    nodes = started(launch_file, namespace="front")
+    assert set(nodes) == {"encoder", "database", "governor"}
+    scripts = (ROOT / "setup.py").read_text()
+    for name, node in nodes.items():
+        assert node["package"] == "vpr_ros" and node["namespace"] == "front"
+        assert f'"{node["executable"]} = vpr_ros.nodes.{name}_node:main"' in scripts
+
+
+def test_topics_are_remapped(launch_file):
+    nodes = started(launch_file, image="/cam/image", odom="/wheels", battery="/power")
+    assert dict(nodes["encoder"]["remappings"]) == {
+        "image": "/cam/image",
+        "image/compressed": "/cam/image/compressed",
+        "camera_info": "/camera/camera_info",
+        "odom": "/wheels",
+    }
+    assert dict(nodes["governor"]["remappings"]) == {"battery_state": "/power"}
+
+
+def test_what_is_given_overrules_the_file_and_the_rest_does_not(launch_file):
+    file, sim, own = started(launch_file, use_sim_time="true")["encoder"]["parameters"]
+    assert Path(file).name == "vpr.yaml" and sim == {"use_sim_time": True}
+    assert "model" not in own
+    assert started(launch_file, model="m")["encoder"]["parameters"][2]["model"] == "m"
+
+
+@pytest.mark.parametrize("users_own", [True, False])
+def test_the_dds_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch, users_own):
+    for name in list(os.environ):
+        if name.endswith("DEFAULT_PROFILES_FILE"):
+            monkeypatch.delenv(name)
+    if users_own:
+        monkeypatch.setenv(PROFILE, "/etc/mine.xml")
+    actions = launch_file.generate_launch_description().actions
+    settings = [a.args for a in actions if type(a).__name__ == "SetEnvironmentVariable"]
+    if users_own:
+        assert not settings
+    else:
+        assert (PROFILE, str(ROOT / "config" / "fastdds.xml")) in settings
+    assert (ROOT / "config" / "fastdds.xml").is_file()
