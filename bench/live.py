@@ -29,7 +29,7 @@ from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.nodes.image_decoder import ImageDecoder
 
 PLACES = 30
-LAPS = 4
+LAPS = 8  # the diagnostics look at the last 200 answers: laps 2 to 7 and some of lap 1
 RATE_HZ = 5.0
 DOMAIN = "91"
 

