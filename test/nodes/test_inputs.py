@@ -162,3 +162,25 @@ def test_a_clock_that_jumps_back_starts_a_new_session(robot, picture):
     second = queries[15:]
     assert [q.candidates[0].stamp for q in second] == [q.header.stamp for q in second]
     assert second[0].reason == Query.ACCEPTED, second[0].message
+
+
+def test_simulated_time_paused_and_rewound(robot, picture):
+    from builtin_interfaces.msg import Time
+    from rosgraph_msgs.msg import Clock
+
+    robot.start("encoder", use_sim_time="true", gate__interval_s=0.0)
+    keyframes = robot.listen(Keyframe, "keyframes")
+    clock = robot.publisher(Clock, "/clock")
+    camera = robot.publisher(Image, "image")
+    for second in (100, 101, 102, 50, 51):  # rewound after the third
+        now = Time(sec=second)
+        clock.publish(Clock(clock=now))
+        robot.spin(0.1)
+        camera.publish(messages.raw(picture(second), now))
+        robot.wait(
+            lambda s=second: keyframes and keyframes[-1].header.stamp.sec == s, "a keyframe"
+        )
+    assert len(keyframes) == 5
+    del robot.status["encoder"]  # the clock stands still, the node reports all the same
+    robot.wait(lambda: "encoder" in robot.status, "diagnostics in paused time")
+    assert abs(float(robot.status["encoder"]["latency_p50_ms"])) < 1000

@@ -101,7 +101,7 @@ class DatabaseNode(Node):
     def _on_keyframe(self, message: Keyframe) -> None:
         try:
             query = self._detector.process(conversions.to_keyframe(message))
-        except VprError as error:
+        except Exception as error:  # no keyframe may end the node that answers the next
             self._complaints.add(error)
             return
         closure = query.closure

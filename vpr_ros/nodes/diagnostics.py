@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+
+from vpr_ros.core.errors import VprError
 
 Report = tuple[bytes, str, dict[str, Any]]  # level, summary, values
 
@@ -57,13 +60,16 @@ class Complaints:
     def add(self, error: Exception | str, kind: str | None = None) -> None:
         """Complain; problems of one `kind` (default: the type of the error) are throttled."""
         self.count += 1
-        self.last = str(error)
+        self.last = str(error) or type(error).__name__
         kind = kind or type(error).__name__
         now = self._clock.now().nanoseconds * 1e-9
         when, silent = self._logged.get(kind, (-THROTTLE_S, 0))
         if now - when < THROTTLE_S:
             self._logged[kind] = (when, silent + 1)
             return
+        if isinstance(error, Exception) and not isinstance(error, VprError):
+            # Unforeseen, so whoever mends it needs the way it came.
+            self._logger.error("".join(traceback.format_exception(error)))
         again = f" ({silent} more since the last such message)" if silent else ""
         self._logger.error(self.last + again)
         self._logged[kind] = (now, 0)

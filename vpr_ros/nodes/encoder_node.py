@@ -185,7 +185,7 @@ class EncoderNode(Node):
                 continue
             try:
                 self._process(message, self._frontend)
-            except VprError as error:
+            except Exception as error:  # no frame may end the thread that encodes the next
                 self._complaints.add(error)
 
     def _process(self, message: Image | CompressedImage, frontend: Frontend) -> None:
@@ -249,6 +249,7 @@ class EncoderNode(Node):
             {
                 "model": frontend.encoder.contract.name if frontend else "none",
                 "sparsity": self._config[""].sparsity,
+                "images": self._input.received,
                 "image_rate_hz": self._rate.per_second(),
                 "keyframe_rate_hz": self._keyframe_rate.per_second(),
                 "keyframes": self._keyframe_rate.total,
