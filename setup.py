@@ -16,6 +16,7 @@ setup(
     maintainer="The vpr_ros authors",
     maintainer_email="vpr_ros@users.noreply.github.com",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.evaluation": ["*.html", "splits/*.csv"]},
     python_requires=">=3.10",
     install_requires=[
         "faiss-cpu",
@@ -26,7 +27,10 @@ setup(
         "pyyaml",
         "setuptools",
     ],
-    extras_require={"train": ["torch", "onnx"]},
+    extras_require={
+        "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib"],
+        "train": ["torch", "onnx"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -40,6 +44,7 @@ setup(
             "encoder = vpr_ros.nodes.encoder_node:main",
             "database = vpr_ros.nodes.database_node:main",
             "governor = vpr_ros.nodes.governor_node:main",
+            "vpr = vpr_ros.cli:main",
         ],
     },
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,11 @@ import numpy.typing as npt
 from bench.worlds import Mask, World, elsewhere_worlds, office_corridor
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
-from vpr_ros.core.preprocess import preprocess
+from vpr_ros.evaluation.timing import network_ms
 
 Array = npt.NDArray[np.float32]
 
 THRESHOLD_STEP = 0.02
-TIMED_RUNS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,21 +72,6 @@ def describe(encoder: Encoder, world: World, sparsity: float) -> Array:
     return np.stack([encoder.encode(image, sparsity) for image in world.images])
 
 
-def milliseconds(encoder: Encoder, world: World, sparsities: list[float]) -> list[float]:
-    """Median time of one run of the network, without decoding and resizing, ms per sparsity.
-
-    The sparsities take turns, so that a busy spell of the machine hits them all.
-    """
-    pixels = preprocess(world.images[0], encoder.contract)
-    times = np.empty((TIMED_RUNS, len(sparsities)))
-    for turn in range(-1, TIMED_RUNS):  # the first turn warms up and is overwritten by the last
-        for column, sparsity in enumerate(sparsities):
-            start = time.perf_counter()
-            encoder.run(pixels, sparsity)
-            times[turn, column] = time.perf_counter() - start
-    return [1e3 * float(value) for value in np.median(times, axis=0)]
-
-
 def print_retrieval(encoder: Encoder, world: World, sparsities: list[float]) -> None:
     """The table of recall and time per sparsity."""
     print(f"{world.name}, {encoder.contract.name}, {encoder.threads} thread(s), percent\n")
@@ -96,7 +79,7 @@ def print_retrieval(encoder: Encoder, world: World, sparsities: list[float]) -> 
     print(" R@1, map at 0 | accepted | ms |")
     print("|" + "---:|" * 8)
     dense = describe(encoder, world, 0.0)
-    times = milliseconds(encoder, world, sparsities)
+    times = network_ms(encoder, world.images[0], sparsities)
     for sparsity, time_ms in zip(sparsities, times, strict=True):
         descriptors = describe(encoder, world, sparsity)
         same = tops(world, descriptors, descriptors)

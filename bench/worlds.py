@@ -4,21 +4,19 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.errors import ImageError
+from vpr_ros.evaluation.datasets.campus_robot import HEADER
+from vpr_ros.evaluation.datasets.image_set import numbers, read_image, read_rows
+from vpr_ros.evaluation.datasets.options import DatasetOptions
+from vpr_ros.evaluation.datasets.rtabmap_samples import LAP, RECENT, load_rtabmap_samples
 
 Mask = npt.NDArray[np.bool_]
 
-LAP = 40  # frames of one lap of rtabmap_samples
-RECENT = 10  # frames before a query that the search leaves out
-RIGHT = 2  # frames
 OTHER_PLACE = 5  # frames: farther from the best match, a candidate is another place
 
 
@@ -33,43 +31,25 @@ class World:
     same_place: Mask  # candidates too close to each other for a margin
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """A BGR image (H, W, 3); ImageError if there is none."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise ImageError(f"{path} is missing or no image. Give the data folder with --data.")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def read_rows(path: Path, header: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """The rows of a CSV file, by column name; `header` names the columns if the file does not."""
-    if not path.is_file():
-        raise ImageError(f"{path} does not exist. Give the data folder with --data.")
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, fieldnames=header or None))
-
-
 def office_corridor(data: Path) -> World:
-    """rtabmap_samples: two laps of one corridor; revisits checked by hand in revisits.csv.
+    """rtabmap_samples: two laps of one corridor, every frame a query.
 
     Queries of the first lap have no right answer. Those of the second that could not be verified
     are left out.
     """
-    folder = data / "rtabmap_samples"
-    frames = np.arange(1, 85)
+    revisits = load_rtabmap_samples(data / "rtabmap_samples", DatasetOptions())
+    frames = np.arange(len(revisits.database))
     searched = frames[:, None] - frames >= RECENT
     right = np.zeros_like(searched)
-    for row in read_rows(folder / "revisits.csv"):
-        query = int(row["query"]) - 1
-        if not row["match"]:
-            searched[query] = False
-            continue
-        for copy in (-LAP, 0, LAP):
-            right[query] |= np.abs(frames - (int(row["match"]) + copy)) <= RIGHT
+    place = {path: index for index, path in enumerate(revisits.database)}
+    queries = [place[path] for path in revisits.queries]
+    searched[np.setdiff1d(frames[LAP:], queries)] = False
+    for query, found in zip(queries, revisits.positives, strict=True):
+        right[query, found] = True
     apart = np.abs(frames[:, None] - frames)
     same_place = np.minimum(apart, np.abs(apart - LAP)) <= OTHER_PLACE
-    images = [read_image(folder / f"{frame}.jpg") for frame in frames]
-    return World(folder.name, images, searched, right, same_place)
+    images = [read_image(path) for path in revisits.database]
+    return World(revisits.name, images, searched, right, same_place)
 
 
 def elsewhere_worlds(data: Path) -> list[World]:
@@ -82,8 +62,8 @@ def elsewhere_worlds(data: Path) -> list[World]:
 
 
 def _campus(folder: Path) -> World:
-    rows = read_rows(folder / "data.csv", ("image", "x", "y", "yaw"))
-    position = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    rows = read_rows(folder / "data.csv", HEADER, HEADER)
+    position = numbers(rows, ("x", "y"), folder / "data.csv")
     distance_m = np.linalg.norm(position[:, None] - position, axis=2)
     images = [read_image(folder / row["image"]) for row in rows]
     return _all_wrong(folder.name, images, distance_m > 20.0, _near(len(rows)))
@@ -99,7 +79,7 @@ def _corridor(folder: Path) -> World:
 
 
 def _tower(folder: Path) -> World:
-    rows = read_rows(folder / "frames.csv")
+    rows = read_rows(folder / "frames.csv", ("image", "floor", "video", "frame"))
     floor, video = (np.array([row[key] for row in rows]) for key in ("floor", "video"))
     frame = np.array([int(row["frame"]) for row in rows])
     near = np.abs(frame[:, None] - frame) <= OTHER_PLACE

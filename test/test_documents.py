@@ -24,7 +24,7 @@ def test_generated_tables_and_parameter_file_are_up_to_date():
 
 def test_every_make_target_the_readme_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    named = set(re.findall(r"(?:^ *|`)make ([a-z-]+)", README, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
 
 

@@ -66,7 +66,7 @@ def test_a_keyframe_carries_all_that_is_known(frontend, camera, pose):
     assert (keyframe.id, keyframe.stamp_ns, keyframe.model) == (7, 3 * S, "fake")
     assert keyframe.descriptor == pytest.approx((0, 0.6, 0.8))
     assert keyframe.sparsity == 0.3 and frontend.encoder.sparsities == [0.3]
-    assert keyframe.calibration == Calibration(0.3, 0.5)
+    assert repr(keyframe.calibration) == repr(Calibration(0.3, 0.5))  # NaN equals nothing
     assert keyframe.frame == "camera" and keyframe.pose == pose
     assert keyframe.pose_frame == ("odom" if pose else "")
     assert keyframe.features.camera_matrix is MATRIX

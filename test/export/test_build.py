@@ -13,7 +13,7 @@ from vpr_ros.core.errors import ModelError
 from vpr_ros.export.build import build
 from vpr_ros.export.check import OPERATOR_TOLERANCE, check, sample_images
 from vpr_ros.export.functions import CONTRIB, DOMAIN
-from vpr_ros.export.half import SMALLEST
+from vpr_ros.export.storage import SMALLEST
 from vpr_ros.export.twins import PRECISIONS, exchange
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -118,13 +118,11 @@ def test_any_batch_size():
 def test_weights_are_packed_and_operators_are_stock():
     network = tat(dim=128, heads=2)
     model, _ = build(network, SIDE, SIDE, "int8")
-    packed = [t for t in model.graph.initializer if t.name.endswith(".packed")]
-    assert len(packed) == 2 * 2 + 1 * 2
-    assert sum(len(t.raw_data) for t in packed) * 4 == sum(
-        layer.weight.numel()
-        for name, layer in network.named_modules()
-        if type(layer).__name__ == "SparseTernaryLinear"
-    )
+    squeezed = [t for t in model.graph.initializer if t.name.endswith(".squeezed")]
+    ternary = [m for m in network.modules() if type(m).__name__ == "SparseTernaryLinear"]
+    assert len(squeezed) == len(ternary) == 2 * 2 + 1 * 2
+    weights = sum(layer.weight.numel() for layer in ternary)
+    assert sum(len(t.raw_data) for t in squeezed) * 5 == pytest.approx(weights, rel=0.01)
     defined = {(f.domain, f.name) for f in model.functions}
     for node in model.graph.node:
         assert node.domain in ("", CONTRIB) or (node.domain, node.op_type) in defined

@@ -136,7 +136,7 @@ def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
     import onnx
     import torch
 
-    from vpr_ros.export.half import store_half
+    from vpr_ros.export.storage import store_half
     from vpr_ros.export.trace import trace
 
     dense = trace(item.network.network, {"image": torch.zeros(2, 3, 96, 128)}, free_sides=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.packing import pack_ternary, unpack_ternary
+from vpr_ros.export.packing import pack_ternary, squeeze, unpack_ternary, unsqueeze
 
 
 def test_every_code_stands_at_its_bits():
@@ -23,3 +23,12 @@ def test_every_code_stands_at_its_bits():
 def test_outputs_must_fill_bytes():
     with pytest.raises(ModelError, match="10 outputs"):
         pack_ternary(np.zeros((2, 10), dtype=np.int8))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (7, 11), (64, 48)])
+def test_five_to_a_byte_is_lossless(shape):
+    codes = np.random.default_rng(0).integers(-1, 2, (shape[0], 4 * shape[1])).astype(np.int8)
+    packed = pack_ternary(codes)
+    squeezed = squeeze(packed)
+    assert squeezed.shape == (4, -(-packed.size // 5))
+    assert np.array_equal(unsqueeze(squeezed, shape), packed)

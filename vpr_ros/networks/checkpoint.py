@@ -66,6 +66,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except ModelError:
         raise
     except Exception as error:  # torch.load raises many types for a broken file
+        reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{path} is not a readable checkpoint ({error}). Give a file written by training."
+            f"{path} is not a readable checkpoint ({reason}). Give a file written by training."
         ) from None

@@ -1,0 +1,33 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The README's first command, as a user runs it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = ("rclpy", "vpr_msgs", "vizdoom")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_demo_closes_its_loops_and_writes_its_report():
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}; run `make test`")
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=380
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = (ROOT / "results" / "latest").resolve()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["precision"] >= 0.97 and metrics["recall"] >= 0.6, metrics
+    sparsities = [value for _, value in metrics["sparsity"]]
+    assert sparsities == sorted(sparsities) and sparsities[-1] == 0.6, "the battery drains"
+    assert "<svg" in (folder / "report.html").read_text()
+    assert f"{folder.name}/report.html" in done.stdout

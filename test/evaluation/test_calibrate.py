@@ -1,0 +1,82 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`vpr calibrate`: thresholds from a bag, in a file the nodes take."""
+
+import json
+
+import pytest
+
+pytest.importorskip("rosbags")
+pytest.importorskip("rich")
+pytest.importorskip("typer")
+
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.evaluation.bag_run import Request
+from vpr_ros.evaluation.calibrate import CalibrationError
+from vpr_ros.evaluation.calibrate_command import run_calibrate
+from vpr_ros.evaluation.params import read_params, settings_from
+from vpr_ros.evaluation.truth import LoopRule
+
+
+def calibrate(tmp_path, bag, sparsities, precision=0.99, **fields):
+    """(what was found, the folder of the results)."""
+    model_output = fields.pop("model_output", None)
+    request = Request(bag, **fields)
+    found = run_calibrate(request, sparsities, precision, tmp_path / "results", model_output)
+    return found, tmp_path / "results" / "latest"
+
+
+def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
+    found, folder = calibrate(tmp_path, lap_bag(), [0.0, 0.6])
+    assert [one.calibration.sparsity for one in found] == [0.0, 0.6]
+    for one in found:
+        assert one.wrong == 0
+        assert one.right >= 10
+        assert one.calibration.score_threshold > 0.9
+        assert 0.5 < one.calibration.confidence(1.0) < 1.0
+        assert not one.promised  # a dozen loops
+    highest = max(one.calibration.score_threshold for one in found)
+    assert read_params(folder / "vpr.yaml").loop.score_threshold == pytest.approx(highest)
+    written = json.loads((folder / "calibration.json").read_text())["calibrations"]
+    assert written[1]["calibration"]["sparsity"] == 0.6
+    assert written[0]["promised"] is False
+    printed = capsys.readouterr().out
+    assert "Sparsity 0: too few loops to promise 99.0 %" in printed
+    assert "299 without a mistake are needed" in printed
+    assert "no confidence" in printed  # which only a model file can carry
+
+
+def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
+    pytest.importorskip("onnx")
+    model = tmp_path / "mine.onnx"
+    found, folder = calibrate(tmp_path, lap_bag(), [0.0, 0.6], model_output=model)
+    contract = Encoder(model).contract
+    assert contract.calibration == tuple(one.calibration for one in found)
+    settings = read_params(folder / "vpr.yaml")
+    assert settings.model.model == str(model)
+    assert settings.loop.score_threshold == -1.0
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_too_low_a_precision_to_need_many_loops(tmp_path, lap_bag):
+    found, _ = calibrate(tmp_path, lap_bag(), [0.0], precision=0.7)
+    assert found[0].promised  # 0.7 ** 10 < 0.05
+    assert found[0].remark == ""
+
+
+def test_without_a_loop_it_says_so(tmp_path, lap_bag):
+    with pytest.raises(CalibrationError, match="the bag has no loop"):
+        calibrate(tmp_path, lap_bag(), [0.0], rule=LoopRule(metres=0.05))
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_precision_out_of_range(tmp_path, lap_bag):
+    with pytest.raises(CalibrationError, match="Precision 99 is out of range"):
+        calibrate(tmp_path, lap_bag(), [], precision=99)
+
+
+def test_the_model_s_own_range_of_sparsity_is_kept(tmp_path, lap_bag):
+    from vpr_ros.core.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"Sparsity 0.9 is out of range"):
+        calibrate(tmp_path, lap_bag(), [0.9], settings=settings_from(None))

@@ -1,0 +1,135 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a keyframe, on drives worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.database import DatabaseConfig
+from vpr_ros.evaluation.judge import Outcome, judge
+from vpr_ros.evaluation.neighbours import find_neighbours
+from vpr_ros.evaluation.replay import first_recent
+from vpr_ros.evaluation.trajectory import Trajectory
+from vpr_ros.evaluation.truth import LoopRule, PairTruth, PoseTruth
+
+NOTHING_FRESH = DatabaseConfig(exclude_recent_s=10.0, exclude_recent_keyframes=1)
+
+
+def poses(places):
+    """Planar poses of (x, y, yaw in degrees); None where not known."""
+    rows = [(math.nan,) * 3 if p is None else p for p in places]
+    positions = np.array([(x, y, 0.0) for x, y, _ in rows]).reshape(-1, 3)
+    half = np.radians(np.array([yaw for _, _, yaw in rows])) / 2
+    rotations = np.stack([0 * half, 0 * half, np.sin(half), np.cos(half)], 1)
+    return Trajectory(np.arange(len(rows)), positions, rotations)
+
+
+def judged(answers, truth):
+    limits = first_recent(answers, NOTHING_FRESH)
+    descriptors = np.eye(len(answers), 4, dtype=np.float32)
+    return judge(answers, truth, find_neighbours(descriptors, limits, truth))
+
+
+def outcomes(result):
+    return [v.outcome for v in result.verdicts]
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ((3.0, 0.0, 0.0), True),  # just within 3 m
+        ((3.01, 0.0, 0.0), False),
+        ((2.5, 2.5, 0.0), False),  # 3.5 m off
+        ((0.0, 0.0, 45.0), True),
+        ((0.0, 0.0, 46.0), False),
+        ((0.0, 0.0, 340.0), True),  # 20 degrees the other way round
+        (None, False),
+    ],
+)
+def test_what_is_one_place(other, same):
+    assert PoseTruth(poses([(0.0, 0.0, 0.0), other]), LoopRule()).same(0, 1) is same
+
+
+def test_headings_meet_across_the_half_turn():
+    truth = PoseTruth(poses([(0, 0, 170.0), (0, 0, -170.0)]), LoopRule(degrees=20.5))
+    assert truth.same(0, 1)
+    assert truth.words(0, 1) == "0.0 m and 20° apart"
+
+
+def test_a_small_drive(make_answer):
+    """Five keyframes out, three back on the same way, one far off, one without truth."""
+    route = [(10.0 * t, 0.0, 0.0) for t in range(5)]
+    route += [(0.5, 0, 0), (10.5, 0, 0), (20.5, 0, 0), (500.0, 0, 0), None]
+    answers = [make_answer(t) for t in range(5)]
+    answers += [
+        make_answer(20, 0, 0.9, match=0),
+        make_answer(21, 4, 0.8, match=4),  # wrong: 29.5 m off
+        make_answer(22, 2, 0.7),
+        make_answer(23, 1, 0.6),
+        make_answer(24, 1, 0.99, match=1),  # nobody knows
+    ]
+    result = judged(answers, PoseTruth(poses(route), LoopRule()))
+    assert outcomes(result) == [Outcome.NEW] * 5 + [
+        Outcome.RIGHT,
+        Outcome.WRONG,
+        Outcome.MISSED,
+        Outcome.NEW,
+        Outcome.UNKNOWN,
+    ]
+    assert (result.revisits, result.precision, result.recall) == (3, 1 / 2, 1 / 3)
+    assert result.curve.threshold == pytest.approx([0.9, 0.8, 0.7, 0.6])  # not the 0.99
+    assert result.curve.recall_at_full_precision == pytest.approx(1 / 3)
+    assert [v.true for v in result.verdicts[5:]] == [0, 1, 2, None, None]
+
+
+def test_what_was_just_seen_counts_neither_way(make_answer):
+    """Standing still for 12 s: only what is older than 10 s is something to find."""
+    answers = [make_answer(t) for t in (0, 4, 8, 12)]
+    result = judged(answers, PoseTruth(poses([(0, 0, 0)] * 4), LoopRule()))
+    assert outcomes(result) == [Outcome.NEW, Outcome.NEW, Outcome.NEW, Outcome.MISSED]
+
+
+def test_no_closure_at_all(make_answer):
+    answers = [make_answer(0), make_answer(1), make_answer(20, 0, 0.5)]
+    result = judged(answers, PoseTruth(poses([(0, 0, 0), (9, 0, 0), (0, 0, 0)]), LoopRule()))
+    assert math.isnan(result.precision)
+    assert result.recall == 0.0
+    assert result.curve.recall_at_full_precision == 1.0  # the score alone would have
+
+
+def test_all_wrong(make_answer):
+    answers = [make_answer(0), make_answer(20, 0, 0.9, match=0)]
+    result = judged(answers, PoseTruth(poses([(0, 0, 0), (50, 0, 0)]), LoopRule()))
+    assert result.precision == 0.0
+    assert math.isnan(result.recall)  # there was nothing to find
+
+
+def test_one_keyframe(make_answer):
+    result = judged([make_answer(0)], PoseTruth(poses([(0, 0, 0)]), LoopRule()))
+    assert outcomes(result) == [Outcome.NEW]
+    assert math.isnan(result.precision)
+    assert math.isnan(result.neighbours.recall_at(1))
+
+
+def test_no_keyframe():
+    truth = PoseTruth(poses([]), LoopRule())
+    result = judge([], truth, find_neighbours(np.zeros((0, 4)), np.zeros(0, int), truth))
+    assert (result.verdicts, result.revisits) == ([], 0)
+
+
+def test_a_list_of_pairs(make_answer):
+    """Image 50 shows image 10; 51 is not known; 52 is not listed, so it is new."""
+    numbers = np.array([7, 8, 12, 13, 50, 51, 52])
+    truth = PairTruth(numbers, {50: [10], 51: []}, LoopRule(frames=2))
+    answers = [make_answer(t) for t in range(4)]
+    answers += [
+        make_answer(50, 2, 0.9, match=2),  # image 12: two off, right
+        make_answer(51, 2, 0.9, match=2),
+        make_answer(52, 3, 0.9, match=3),
+    ]
+    result = judged(answers, truth)
+    assert outcomes(result)[4:] == [Outcome.RIGHT, Outcome.UNKNOWN, Outcome.WRONG]
+    assert [truth.same(4, k) for k in range(4)] == [False, True, True, False]
+    assert result.revisits == 1

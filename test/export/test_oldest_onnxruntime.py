@@ -1,0 +1,72 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported files run on the oldest supported onnxruntime and give what the newest gives.
+
+python3 -m venv old && old/bin/pip install onnxruntime==1.19.2 "numpy<2"
+VPR_OLD_PYTHON=old/bin/python python -m pytest test/export/test_oldest_onnxruntime.py
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.export.check import sample_images
+from vpr_ros.export.checkpoint import export_checkpoint
+from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+
+OLD = os.environ.get("VPR_OLD_PYTHON")
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "mobilenetv2-gem.onnx"
+RUN = """
+import sys, numpy, onnxruntime
+model, image, sparsity, output = sys.argv[1:]
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+feed = {"image": numpy.load(image), "sparsity": numpy.array(float(sparsity), numpy.float32)}
+names = [i.name for i in session.get_inputs()]
+numpy.save(output, session.run(None, {name: feed[name] for name in names})[0])
+print(onnxruntime.__version__)
+"""
+
+pytestmark = pytest.mark.skipif(not OLD, reason="VPR_OLD_PYTHON names no other Python")
+
+
+def agree(model, folder, sparsities):
+    encoder = Encoder(model)
+    image = sample_images(encoder.contract.input_height, encoder.contract.input_width)[:1].numpy()
+    np.save(folder / "image.npy", image)
+    for sparsity in sparsities:
+        output = folder / "output.npy"
+        command = [OLD, "-c", RUN, model, folder / "image.npy", str(sparsity), output]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("1.19.")
+        assert float(np.load(output)[0] @ encoder.run(image, sparsity)) > 0.999
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("tile", ["1x1", "2x2"])
+def test_tat_vpr(precision, tile, tmp_path):
+    torch.manual_seed(0)
+    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="boq", tile=tile)
+    save_checkpoint(tmp_path / "t.pt", TatVPR(config))
+    export_checkpoint(tmp_path / "t.pt", tmp_path / "t.onnx", precision)
+    agree(tmp_path / "t.onnx", tmp_path, (0.0,) if precision == "fp32" else (0.0, 0.4, 0.6))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_efficientvpr(precision, tmp_path):
+    torch.manual_seed(0)
+    config = EfficientVPRConfig(dim=64, depth=2, heads=1, position_grid=4, prompts=8, rows=4)
+    save_checkpoint(tmp_path / "e.pt", EfficientVPR(config))
+    export_checkpoint(tmp_path / "e.pt", tmp_path / "e.onnx", precision, 112, 112)
+    agree(tmp_path / "e.onnx", tmp_path, (0.0,))
+
+
+def test_the_shipped_model(tmp_path):
+    agree(SHIPPED, tmp_path, (0.0, 0.4, 0.75))

@@ -1,0 +1,113 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The classic of loop closure: a bag of binary visual words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.images import Image
+from vpr_ros.evaluation.datasets.image_set import read_image
+
+Words = npt.NDArray[np.uint8]  # (W, 32), 256 bits each
+
+FEATURES = 500  # per image
+WIDTH = 640  # px; images are not enlarged
+WORDS = 2000
+PER_WORD = 20  # features that a word needs at least; fewer give a smaller vocabulary
+SAMPLE = 200_000  # features that the vocabulary is trained on, at most
+ROUNDS = 10
+SEED = 0
+
+
+class OrbBagOfWords:
+    """ORB features (Rublee et al., ICCV 2011) as a tf-idf histogram of words (Sivic and
+    Zisserman, ICCV 2003); the vocabulary is trained on the database itself.
+
+    k-means on bits with majority vote for the centres (Grana et al., 2013), flat and small, where
+    DBoW2 (Galvez-Lopez and Tardos, T-RO 2012) has a large pre-trained tree.
+    """
+
+    name = "orb-bow"
+    sparsity_max = 0.0
+
+    def __init__(self) -> None:
+        self._orb = cv2.ORB_create(nfeatures=FEATURES)
+        self._weights = np.zeros(0, dtype=np.float32)
+        self._index: faiss.IndexBinaryFlat | None = None
+
+    def learn(self, images: Sequence[Path]) -> None:
+        """Train vocabulary and word weights; ConfigError if the images show too few features."""
+        chosen = np.random.default_rng(SEED).permutation(len(images))
+        found: list[Words] = []
+        for place in chosen[: SAMPLE // FEATURES]:
+            found.append(self._features(read_image(images[place])))
+        features = np.concatenate(found)
+        words = min(WORDS, len(features) // PER_WORD)
+        if words < 1:
+            raise ConfigError(
+                f"The database shows {len(features)} ORB features; a vocabulary needs {PER_WORD}. "
+                "Leave orb-bow out."
+            )
+        self._index = _index_of(majority_means(features, words))
+        seen = np.zeros(words)
+        for image in found:
+            seen[np.unique(self._words(image))] += 1
+        self._weights = np.log(len(found) / np.maximum(seen, 1)).astype(np.float32)
+
+    def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
+        """Unit descriptor (words,) of a BGR image; zeros without features."""
+        count = np.bincount(self._words(self._features(image)), minlength=len(self._weights))
+        values = count.astype(np.float32) * self._weights
+        return values / np.float32(max(float(np.linalg.norm(values)), 1e-12))
+
+    def _features(self, image: Image) -> Words:
+        if image.shape[1] > WIDTH:
+            height = round(image.shape[0] * WIDTH / image.shape[1])
+            image = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+        _, features = self._orb.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), None)
+        return np.zeros((0, 32), dtype=np.uint8) if features is None else features
+
+    def _words(self, features: Words) -> npt.NDArray[np.int64]:
+        if self._index is None:
+            raise ConfigError("orb-bow has no vocabulary yet. Call learn first.")
+        if not len(features):
+            return np.zeros(0, dtype=np.int64)
+        _, words = self._index.search(features, 1)
+        return words[:, 0]
+
+
+def majority_means(features: Words, count: int) -> Words:
+    """`count` centres of bit strings (F, 32): k-means in Hamming distance.
+
+    A centre has the bits that most of its features have. One without features stays as it was.
+    """
+    generator = np.random.default_rng(SEED)
+    centres = features[generator.choice(len(features), count, replace=False)]
+    for _ in range(ROUNDS):
+        _, nearest = _index_of(centres).search(features, 1)
+        order = np.argsort(nearest[:, 0], kind="stable")
+        members = np.split(order, np.searchsorted(nearest[order, 0], np.arange(1, count)))
+        centres = np.stack(list(_majorities(features, members, centres)))
+    return centres
+
+
+def _majorities(
+    features: Words, members: Iterable[npt.NDArray[np.int64]], centres: Words
+) -> Iterable[Words]:
+    for chosen, centre in zip(members, centres, strict=True):
+        share = np.unpackbits(features[chosen], axis=1).mean(axis=0) if len(chosen) else None
+        yield centre if share is None else np.packbits(share >= 0.5)
+
+
+def _index_of(words: Words) -> faiss.IndexBinaryFlat:
+    index = faiss.IndexBinaryFlat(8 * words.shape[1])
+    index.add(np.ascontiguousarray(words))
+    return index

@@ -1,0 +1,154 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Does the exported graph compute what torch computes?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.export.functions import DOMAIN
+from vpr_ros.export.operators import Attention, Int8Product, SparseTernaryProduct
+from vpr_ros.export.packing import unsqueeze
+from vpr_ros.networks.tiles import Tiles
+
+Array = npt.NDArray[np.float32]
+
+OPERATOR_TOLERANCE = 1e-4  # relative, of an operator's output: float32 sums in another order
+DESCRIPTOR_TOLERANCE = 1e-3  # 1 - cosine; what the network itself does to noise comes on top
+DISTURBANCE = 1e-6  # of a pixel, relative: what float32 leaves open anyway
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How near onnxruntime and torch are at one sparsity, worst case of all images."""
+
+    sparsity: float
+    operator_error: float  # relative error of one operator, given the same input
+    cosine: float  # between descriptors of onnxruntime and torch, same weights
+    cosine_to_original: float  # to the network before its weights were rounded
+    unrest: float  # 1 - cosine in torch alone, when the image changes by `DISTURBANCE`
+
+
+def check(
+    model: onnx.ModelProto, twin: nn.Module, network: nn.Module, sparsity: float
+) -> Agreement:
+    """Compare `model` with the `twin` it was traced from, two images, alone and together.
+
+    Two comparisons, because a network of rounded codes and top-k choices multiplies rounding
+    noise: every operator on the inputs that it really gets, tightly; and the descriptor, within
+    what the twin itself does when the image changes by one part in a million. Raises ModelError
+    if either fails. How far the rounded weights lead from `network` is measured, not judged.
+    """
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    images = sample_images(shape[2], shape[3])
+    dial = len(model.graph.input) > 1
+    setting = (torch.tensor(sparsity),) if dial else ()
+    feed = {"sparsity": np.array(sparsity, dtype=np.float32)} if dial else {}
+    with torch.no_grad():
+        expected = twin(images, *setting)
+        disturbed = twin(images * (1.0 + DISTURBANCE * torch.randn_like(images)), *setting)
+        original = network.eval()(images, *setting)
+    session = session_of(model)
+    batches = images.numpy(), images[:1].numpy(), images[1:].numpy()
+    runs = [session.run(["descriptor"], {"image": batch, **feed})[0] for batch in batches]
+    found = torch.from_numpy(np.concatenate(runs))
+    agreement = Agreement(
+        sparsity,
+        check_operators(model, images[:1].numpy(), feed),
+        _cosine(expected.repeat(2, 1), found),
+        _cosine(original.repeat(2, 1), found),
+        1.0 - _cosine(expected, disturbed),
+    )
+    allowed = DESCRIPTOR_TOLERANCE + 4.0 * agreement.unrest
+    if not 1.0 - agreement.cosine <= allowed:  # NaN must fail too
+        raise ModelError(
+            f"At sparsity {sparsity:g} the exported descriptor has cosine {agreement.cosine:.5f} "
+            f"to torch's, allowed {1.0 - allowed:.5f}. Nothing was written."
+        )
+    return agreement
+
+
+def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]) -> float:
+    """The worst relative error of any operator of ours on its real inputs; see `check`."""
+    nodes = [node for node in model.graph.node if node.domain == DOMAIN]
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    repacked = {node.output[0] for node in nodes if node.op_type == "RepackTernary"}
+    names = sorted({name for node in nodes for name in (*_activations(node), node.output[0])})
+    for name in names:
+        kind = TensorProto.UINT8 if name in repacked else TensorProto.FLOAT
+        watched.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    values = dict(
+        zip(names, session_of(watched).run(names, {"image": image, **feed}), strict=True)
+    )
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    worst = 0.0
+    for node in nodes:
+        tensors = [
+            torch.from_numpy(np.array({**constants, **values, **feed}[n])) for n in node.input
+        ]
+        with torch.no_grad():
+            expected = _reference(node, tensors)
+        found = torch.from_numpy(values[node.output[0]]).float()
+        error = float((found - expected).norm() / expected.norm().clamp(min=1e-12))
+        if not error <= OPERATOR_TOLERANCE:
+            raise ModelError(
+                f"Operator {node.op_type} '{node.name}' differs from torch by {error:.2g} "
+                f"(relative), allowed {OPERATOR_TOLERANCE:g}. Nothing was written."
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def _activations(node: onnx.NodeProto) -> list[str]:
+    activations = {"Attention": 3, "RepackTernary": 0}.get(node.op_type, 1)
+    return list(node.input[:activations])
+
+
+def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> Tensor:
+    if node.op_type == "Attention":
+        return Attention.apply(*tensors, node.attribute[0].i)
+    if node.op_type == "Int8Linear":
+        return Int8Product.apply(*tensors)
+    if node.op_type == "RepackTernary":
+        squeezed, shape = (tensor.numpy() for tensor in tensors)
+        return torch.from_numpy(unsqueeze(squeezed, tuple(shape))).float()
+    x, packed, delta, sparsity, tile_of_token = tensors
+    tiles = Tiles(tile_of_token, int(tile_of_token.max()) + 1)
+    return SparseTernaryProduct.apply(x, packed, delta, sparsity, tiles)
+
+
+def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
+    """`model` in onnxruntime, on the CPU."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float(F.cosine_similarity(a.double(), b.double(), dim=1).min())
+
+
+def sample_images(height: int, width: int) -> Tensor:
+    """Two normalised images (2, 3, height, width) with structure at all scales."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.zeros(2, 3, height, width)
+    for cells in (2, 8, 32, 128):
+        noise = torch.randn(2, 3, cells, cells, generator=generator)
+        images += F.interpolate(noise, (height, width), mode="bilinear")
+    return images

@@ -1,0 +1,185 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model file costs, counted from its own graph; needs onnx, not torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+
+from vpr_ros.core.contract import Contract
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.errors import ModelError
+from vpr_ros.export.packing import PER_BYTE
+
+OPSETS = range(7, 22)  # of ONNX; what onnxruntime 1.19 runs
+SPARSITIES = (0.0, 0.2, 0.4, 0.6)
+GUARD = 1e-3  # of the rounding in `kept_channels`
+
+SPARSE = "SparseTernaryLinear"
+
+Shape = tuple[int, ...]
+# Multiply-accumulates of a node, from the shapes of its inputs and of its first output.
+Rule = Callable[[list[Shape], Shape], int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Size and work of one model file."""
+
+    contract: Contract
+    opset: int
+    file_bytes: int
+    parameters: int  # weights in the file, packed ones counted singly
+    macs: dict[float, int]  # sparsity -> multiply-accumulates per image
+    uncounted: tuple[str, ...]  # operators that may multiply and have no rule here
+
+
+def cost_of(path: Path) -> Cost:
+    """What the model at `path` costs, at sparsities from 0 to its largest.
+
+    Counts convolutions, matrix and attention products; norms, activation functions and the
+    choice of channels are not counted. Sparse layers count the channels that they keep: that
+    is what a compiled operator computes, while plain onnxruntime multiplies by the zeros too.
+    Raises ModelError if the file is no model that this package can run.
+    """
+    model = _load(path)
+    opset = _checked_opset(model, path)
+    contract = Encoder(path).contract
+    sparsities = [s for s in SPARSITIES if s < contract.sparsity_max] + [contract.sparsity_max]
+    macs = {}
+    shapes: dict[str, Shape] = {}
+    for sparsity in sorted(set(sparsities)):
+        if not shapes or contract.dial == "resolution":  # the other dial changes no shape
+            shapes = _shapes(model, contract, sparsity)
+        macs[sparsity] = sum(_macs(node, shapes, sparsity) for node in model.graph.node)
+    uncounted = tuple(sorted({n.op_type for n in model.graph.node if _may_multiply(n)}))
+    parameters = _parameters(model, shapes)
+    return Cost(contract, opset, path.stat().st_size, parameters, macs, uncounted)
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise ModelError(f"Model file {path} does not exist. Give the path of an .onnx file.")
+    try:
+        model = onnx.load(path)
+    except (DecodeError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is no ONNX file ({error}). Give an exported one.") from None
+    if not model.graph.node:
+        raise ModelError(f"{path} is no ONNX file, or an empty one. Give an exported one.")
+    return model
+
+
+def _checked_opset(model: onnx.ModelProto, path: Path) -> int:
+    opset = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    version = opset.get("ai.onnx", 0)
+    if version not in OPSETS:
+        raise ModelError(
+            f"{path} uses opset {version} of ONNX; vpr_ros runs {OPSETS[0]} to {OPSETS[-1]}. "
+            "Export it again with one of these."
+        )
+    return version
+
+
+def _shapes(model: onnx.ModelProto, contract: Contract, sparsity: float) -> dict[str, Shape]:
+    """The shape of every tensor in the graph while one image runs at `sparsity`."""
+    graph = model.graph
+    names = {n for node in graph.node for n in (*node.input, *node.output) if n}
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.ClearField("output")
+    asked = sorted(names)
+    for i, name in enumerate(asked):
+        watched.graph.node.append(helper.make_node("Shape", [name], [f"shape_{i}"]))
+        shape = helper.make_tensor_value_info(f"shape_{i}", TensorProto.INT64, None)
+        watched.graph.output.append(shape)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(
+        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    pixels = np.zeros((1, 3, contract.input_height, contract.input_width), dtype=np.float32)
+    feed = {"image": pixels}
+    if contract.sparsity_max > 0:
+        feed["sparsity"] = np.array(sparsity, dtype=np.float32)
+    found = session.run(None, feed)
+    return {name: tuple(map(int, shape)) for name, shape in zip(asked, found, strict=True)}
+
+
+def _convolution(inputs: list[Shape], output: Shape) -> int:
+    return math.prod(output) * math.prod(inputs[1][1:])
+
+
+def _product(inputs: list[Shape], output: Shape) -> int:
+    return math.prod(output) * inputs[0][-1]
+
+
+def _attention(inputs: list[Shape], output: Shape) -> int:
+    return 2 * math.prod(output) * inputs[1][1]  # scores, then the mix of values
+
+
+RULES: dict[str, Rule] = {
+    "Conv": _convolution,
+    "ConvInteger": _convolution,
+    "MatMul": _product,
+    "MatMulInteger": _product,
+    "MatMulIntegerToFloat": _product,
+    "DynamicQuantizeMatMul": _product,
+    "Gemm": _product,
+    "MultiHeadAttention": _attention,
+    "Attention": _attention,
+    "Int8Linear": _product,
+    SPARSE: _product,
+}
+# May multiply matrices, whatever it is, in a graph that this package did not write.
+DOMAINS = ("", "ai.onnx")
+PRODUCTS_WITHOUT_RULE = ("Einsum", "ConvTranspose", "QLinearConv", "QLinearMatMul", "LSTM", "GRU")
+
+
+def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], sparsity: float) -> int:
+    if node.op_type not in RULES:
+        return 0
+    inputs = [shapes[name] for name in node.input if name]
+    macs = RULES[node.op_type](inputs, shapes[node.output[0]])
+    if node.op_type == SPARSE:
+        channels = inputs[0][-1]
+        macs = macs // channels * kept_channels(sparsity, channels)
+    return macs
+
+
+def kept_channels(sparsity: float, channels: int) -> int:
+    """How many of `channels` a sparse layer multiplies, as its definition rounds."""
+    share = np.float32(1.0) - np.float32(sparsity)
+    return max(1, math.ceil(share * np.float32(channels) - np.float32(GUARD)))
+
+
+def _may_multiply(node: onnx.NodeProto) -> bool:
+    if node.op_type in RULES or node.op_type == "RepackTernary":
+        return False
+    branches = [inner for attribute in node.attribute for inner in attribute.g.node]
+    return (
+        node.op_type in PRODUCTS_WITHOUT_RULE
+        or node.domain not in DOMAINS
+        or any(inner.op_type in RULES or _may_multiply(inner) for inner in branches)
+    )
+
+
+def _parameters(model: onnx.ModelProto, shapes: dict[str, Shape]) -> int:
+    graph = model.graph
+    packed = {node.input[1] for node in graph.node if node.op_type == SPARSE}
+    repacks = {node.input[0] for node in graph.node if node.op_type == "RepackTernary"}
+    indices = (TensorProto.INT64, TensorProto.INT32)
+    others = [
+        math.prod(t.dims)
+        for t in graph.initializer
+        if t.data_type not in indices and t.name not in packed | repacks
+    ]
+    return sum(others) + sum(PER_BYTE * math.prod(shapes[name]) for name in packed)

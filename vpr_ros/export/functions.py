@@ -1,0 +1,219 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operators of the exported file: each one node, each defined inside the file.
+
+An ONNX file may carry functions: operators defined by stock operators. onnxruntime inlines them
+at load and folds constants, the expansion of ternary weights among them. Where a library that
+implements an operator of the same domain and name is registered, onnxruntime takes that instead;
+so one file runs everywhere, and faster where the library is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, numpy_helper
+
+from vpr_ros.export.packing import repacking_tables, unpacking_table
+from vpr_ros.networks.activations import LEVELS, SMALLEST_PEAK
+from vpr_ros.networks.structured_topk import ROUNDING_GUARD, SMALLEST_SUM, VOTE_STEPS
+from vpr_ros.networks.tiles import Tiles
+
+DOMAIN = "vpr_ros"
+CONTRIB = "com.microsoft"
+OPSET = 18
+OPSETS = (helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1))
+ZERO_POINT = 128  # codes are stored unsigned, which the int8 product wants on the left
+
+
+def constant(name: str, value: npt.ArrayLike, dtype: type) -> NodeProto:
+    """A Constant node with the output `name`."""
+    tensor = numpy_helper.from_array(np.array(value, dtype=dtype), name)
+    return helper.make_node("Constant", [], [name], value=tensor)
+
+
+def node(operator: str, inputs: str, outputs: str, domain: str = "", **options: Any) -> NodeProto:
+    """A node whose inputs and outputs are space-separated names."""
+    return helper.make_node(operator, inputs.split(), outputs.split(), domain=domain, **options)
+
+
+def quantise() -> list[NodeProto]:
+    """x (B, M, K) to `codes`, uint8 with zero point 128, and `peak` (B, M, 1): `int8_codes`."""
+    return [
+        constant("last_axis", [-1], np.int64),
+        constant("levels", LEVELS, np.float32),
+        constant("smallest_peak", SMALLEST_PEAK, np.float32),
+        constant("one", 1.0, np.float32),
+        constant("zero_point", ZERO_POINT, np.uint8),
+        node("Abs", "x", "magnitude"),
+        node("ReduceMax", "magnitude last_axis", "largest", keepdims=1),
+        node("Max", "largest smallest_peak", "peak"),
+        node("Div", "levels peak", "gain"),
+        node("Mul", "x gain", "scaled"),
+        node("QuantizeLinear", "scaled one zero_point", "codes"),
+    ]
+
+
+def multiply(codes: str, weight: str, weight_scale: str) -> list[NodeProto]:
+    """`codes` times int8 `weight`, back at the scale of x: y (B, M, N)."""
+    return [
+        constant("weight_zero_point", 0, np.int8),
+        constant("step", 1.0 / LEVELS, np.float32),
+        node("Mul", f"{weight_scale} step", "code_scale"),  # folded at load
+        node(
+            "MatMulIntegerToFloat",
+            f"{codes} {weight} one code_scale zero_point weight_zero_point",
+            "product",
+            domain=CONTRIB,
+        ),
+        node("Mul", "product peak", "y"),
+    ]
+
+
+def int8_linear() -> FunctionProto:
+    """y = x W for int8 W (K, N) with a scale per output (N,); x is quantised per token."""
+    body = [*quantise(), *multiply("codes", "weight", "scale")]
+    return helper.make_function(
+        DOMAIN, "Int8Linear", ["x", "weight", "scale"], ["y"], body, OPSETS
+    )
+
+
+def attention() -> FunctionProto:
+    """softmax(q k^T / sqrt(d)) v per head; q, k, v (B, N, C)."""
+    product = node("MultiHeadAttention", "q k v", "y", domain=CONTRIB)
+    product.attribute.append(helper.make_attribute_ref("num_heads", AttributeProto.INT))
+    return helper.make_function(
+        DOMAIN, "Attention", ["q", "k", "v"], ["y"], [product], OPSETS, ["num_heads"]
+    )
+
+
+def repack_ternary() -> FunctionProto:
+    """Ternary weights as they lie in the file, `squeezed` (4, G), to `packed` of `shape`."""
+    tables = repacking_tables()
+    body = [
+        constant("flat", [-1], np.int64),
+        constant("start", [0], np.int64),
+        node("Split", "squeezed", "byte0 byte1 byte2 byte3", axis=0, num_outputs=4),
+        *(node("Cast", f"byte{i}", f"row{i}", to=TensorProto.INT32) for i in range(4)),
+    ]
+    for (row, plane), table in tables.items():
+        body.append(constant(f"table{row}{plane}", table, np.uint8))
+        body.append(node("Gather", f"table{row}{plane} row{row}", f"part{row}{plane}"))
+    planes = ["part00"]
+    for plane in range(1, 4):
+        planes.append(f"plane{plane}")
+        parts = f"part{plane - 1}{plane} part{plane}{plane}"
+        body.append(node("BitwiseOr", parts, planes[-1]))
+    planes.append("part34")
+    body += [
+        node("Concat", " ".join(planes), "planes", axis=0),
+        node("Reshape", "planes flat", "padded"),
+        node("ReduceProd", "shape", "end", keepdims=1),
+        node("Slice", "padded start end", "bytes"),
+        node("Reshape", "bytes shape", "packed"),
+    ]
+    return helper.make_function(
+        DOMAIN, "RepackTernary", ["squeezed", "shape"], ["packed"], body, OPSETS
+    )
+
+
+def sparse_ternary_linear(tiles: Tiles) -> FunctionProto:
+    """y = delta (mask * x) W_t, the layer `SparseTernaryLinear` without its bias.
+
+    Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, sparsity, scalars;
+    tile_of_token (M,) int64. At sparsity 0 the branch that selects does not run.
+    """
+    unpack = [
+        constant("table", unpacking_table(), np.int8),
+        constant("rest", [-1], np.int64),
+        node("Cast", "packed", "index", to=TensorProto.INT32),
+        node("Gather", "table index", "fields"),
+        node("Shape", "packed", "inputs", end=1),
+        node("Concat", "inputs rest", "weight_shape", axis=0),
+        node("Reshape", "fields weight_shape", "weight"),
+    ]
+    dial = [
+        constant("none_dropped", 0.0, np.float32),
+        node("Greater", "sparsity none_dropped", "select"),
+    ]
+    dense = helper.make_graph(
+        [node("Identity", "codes", "unmasked")], "dense", [], [_codes("unmasked")]
+    )
+    branch = node("If", "select", "used", then_branch=_selection(tiles), else_branch=dense)
+    membership = [] if tiles.per_token else _membership(tiles)
+    body = [
+        *quantise(),
+        *unpack,
+        *dial,
+        *membership,
+        branch,
+        *multiply("used", "weight", "delta"),
+    ]
+    inputs = ["x", "packed", "delta", "sparsity", "tile_of_token"]
+    return helper.make_function(DOMAIN, "SparseTernaryLinear", inputs, ["y"], body, OPSETS)
+
+
+def _membership(tiles: Tiles) -> list[NodeProto]:
+    return [
+        constant("tile_count", tiles.count, np.int64),
+        constant("out_in", [0.0, 1.0], np.float32),
+        node("OneHot", "tile_of_token tile_count out_in", "member", axis=0),  # (tiles, M)
+    ]
+
+
+def _selection(tiles: Tiles) -> Any:
+    """The branch that clears all but the largest channels of every tile: `channel_mask`."""
+    count = [  # `kept_channels`
+        constant("guard", ROUNDING_GUARD, np.float32),
+        constant("at_least", [1], np.int64),
+        node("Cast", "inputs", "channels", to=TensorProto.FLOAT),
+        node("Sub", "one sparsity", "share"),
+        node("Mul", "share channels", "kept_share"),
+        node("Sub", "kept_share guard", "kept_guarded"),
+        node("Ceil", "kept_guarded", "kept_whole"),
+        node("Cast", "kept_whole", "kept_integer", to=TensorProto.INT64),
+        node("Max", "kept_integer at_least", "kept"),
+    ]
+    magnitude = [
+        constant("zero_code", ZERO_POINT, np.float32),
+        node("Cast", "codes", "unsigned", to=TensorProto.FLOAT),
+        node("Sub", "unsigned zero_code", "signed"),
+        node("Abs", "signed", "size"),
+    ]
+    votes = [  # `tile_scores`
+        constant("smallest_sum", SMALLEST_SUM, np.float32),
+        constant("steps", VOTE_STEPS, np.float32),
+        node("ReduceSum", "size last_axis", "sum", keepdims=1),
+        node("Max", "sum smallest_sum", "total"),
+        node("Mul", "steps channels", "steps_per_token"),
+        node("Div", "steps_per_token total", "vote_gain"),
+        node("Mul", "size vote_gain", "exact_votes"),
+        node("Round", "exact_votes", "votes"),
+        node("MatMul", "member votes", "score"),  # (B, tiles, K)
+    ]
+    score = "size" if tiles.per_token else "score"
+    one, zero = (numpy_helper.from_array(np.array([v], dtype=np.uint8)) for v in (1, 0))
+    mask = [
+        node("TopK", f"{score} kept", "largest_scores best", axis=-1, sorted=0),
+        node("Shape", score, "score_shape"),
+        node("ConstantOfShape", "score_shape", "none", value=zero),
+        node("Shape", "best", "best_shape"),
+        node("ConstantOfShape", "best_shape", "marks", value=one),
+        node("ScatterElements", "none best marks", "keep", axis=-1),
+    ]
+    spread = (
+        [] if tiles.per_token else [node("Gather", "keep tile_of_token", "keep_token", axis=1)]
+    )
+    chosen = "keep" if tiles.per_token else "keep_token"
+    apply = [
+        node("Cast", chosen, "is_kept", to=TensorProto.BOOL),
+        node("Where", "is_kept codes zero_point", "masked"),
+    ]
+    steps = [*count, *magnitude, *([] if tiles.per_token else votes), *mask, *spread, *apply]
+    return helper.make_graph(steps, "select", [], [_codes("masked")])
+
+
+def _codes(name: str) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.UINT8, None)

@@ -1,0 +1,76 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The operators of `functions` in torch: they compute the same, and trace to one node each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vpr_ros.export.functions import DOMAIN
+from vpr_ros.export.packing import PER_BYTE, unpack_ternary
+from vpr_ros.networks.activations import int8_codes
+from vpr_ros.networks.attention import HeadedProduct
+from vpr_ros.networks.structured_topk import channel_mask
+from vpr_ros.networks.tiles import Tiles
+
+
+def _typed(output: Any, like: Any, last: int | None = None) -> Any:
+    """Give the traced `output` the type of `like`: any batch, another last dimension if told."""
+    sizes = like.type().sizes()
+    if sizes is not None:
+        output.setType(like.type().with_sizes([None, *sizes[1:-1], last or sizes[-1]]))
+    return output
+
+
+class SparseTernaryProduct(torch.autograd.Function):
+    """The product inside `SparseTernaryLinear`, from packed weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, packed: Tensor, delta: Tensor, sparsity: Tensor, tiles: Tiles
+    ) -> Tensor:
+        """(B, M, K) to (B, M, N)."""
+        codes, scale = int8_codes(x)
+        codes = codes * channel_mask(codes, sparsity, tiles)
+        signs = torch.from_numpy(unpack_ternary(packed.numpy())).to(x)
+        return (codes @ signs) * delta * scale
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, packed: Any, delta: Any, sparsity: Any, tiles: Any) -> Any:
+        """The node."""
+        of_token = graph.op("Constant", value_t=tiles.of_token)
+        output = graph.op(f"{DOMAIN}::SparseTernaryLinear", x, packed, delta, sparsity, of_token)
+        return _typed(output, x, packed.type().sizes()[1] * PER_BYTE)
+
+
+class Int8Product(torch.autograd.Function):
+    """The product inside `Int8Linear`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        """(..., K) to (..., N)."""
+        codes, token_scale = int8_codes(x)
+        return (codes @ weight.to(x)) * scale * token_scale
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, weight: Any, scale: Any) -> Any:
+        """The node."""
+        output = graph.op(f"{DOMAIN}::Int8Linear", x, weight, scale)
+        return _typed(output, x, weight.type().sizes()[1])
+
+
+class Attention(torch.autograd.Function):
+    """`HeadedProduct` as one operator."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+        """q (B, N, C) over k, v (B, M, C), to (B, N, C)."""
+        return HeadedProduct(heads)(q, k, v)
+
+    @staticmethod
+    def symbolic(graph: Any, q: Any, k: Any, v: Any, heads: int) -> Any:
+        """The node."""
+        return _typed(graph.op(f"{DOMAIN}::Attention", q, k, v, num_heads_i=heads), q)

@@ -1,0 +1,110 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a convolutional network with the resolution dial to a checked ONNX model."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.export.check import sample_images, session_of
+from vpr_ros.export.storage import put_in_front, store_half
+from vpr_ros.export.trace import trace
+from vpr_ros.networks.resolution_dial import SIDE_MULTIPLE, ResolutionDial
+
+# Largest difference of one value of a unit descriptor from torch, before and after `store_half`.
+TOLERANCE = 1e-5
+TOLERANCE_HALF = 2e-3
+
+
+def build_resolution(
+    dial: ResolutionDial, height: int, width: int, sparsities: tuple[float, ...]
+) -> tuple[onnx.ModelProto, float]:
+    """The ONNX model of `dial` for images of height x width px, weights in half precision.
+
+    Also the largest difference of a descriptor value from torch that was found; raises
+    ModelError if it is too large. The caller adds the contract.
+    """
+    image = torch.zeros(2, 3, height, width)
+    model = trace(dial.network, {"image": image}, free_sides=True)
+    add_resolution_dial(model, height, width)
+    check_resolution(model, dial, sparsities, TOLERANCE)
+    store_half(model)
+    return model, check_resolution(model, dial, sparsities, TOLERANCE_HALF)
+
+
+def add_resolution_dial(model: onnx.ModelProto, height: int, width: int) -> None:
+    """Put the Resize of `ResolutionDial` in front of a graph whose image has free sides.
+
+    onnxruntime skips a Resize to the same size, so that s = 0 costs nothing.
+    """
+    sides = np.array([height, width], dtype=np.float32)
+    if (sides % SIDE_MULTIPLE).any():
+        raise ModelError(
+            f"Input {height}x{width} has a side that is no multiple of {SIDE_MULTIPLE} px; "
+            "sparsity 0 would not be dense. Choose another input size."
+        )
+    graph = model.graph
+    for node in graph.node:
+        node.input[:] = ["resized" if name == "image" else name for name in node.input]
+    front = [
+        helper.make_node("Sub", ["dial_one", "sparsity"], ["dial_kept"]),
+        helper.make_node("Sqrt", ["dial_kept"], ["dial_scale"]),
+        helper.make_node("Mul", ["dial_cells", "dial_scale"], ["dial_cells_kept"]),
+        helper.make_node("Round", ["dial_cells_kept"], ["dial_cells_whole"]),
+        helper.make_node("Cast", ["dial_cells_whole"], ["dial_cells_int"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["dial_cells_int", "dial_multiple"], ["dial_size"]),
+        helper.make_node(
+            "Resize",
+            ["image", "", "", "dial_size"],
+            ["resized"],
+            axes=[2, 3],
+            mode="linear",
+            antialias=1,
+            exclude_outside=1,  # at the borders too, weights as torch's
+        ),
+    ]
+    put_in_front(graph, front)
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(1.0, dtype=np.float32), "dial_one"),
+            numpy_helper.from_array(sides / SIDE_MULTIPLE, "dial_cells"),
+            numpy_helper.from_array(np.array(SIDE_MULTIPLE, dtype=np.int64), "dial_multiple"),
+        ]
+    )
+    shape = ["batch", 3, height, width]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+    sparsity = helper.make_tensor_value_info("sparsity", TensorProto.FLOAT, [])
+    graph.ClearField("input")
+    graph.input.extend([image, sparsity])
+
+
+def check_resolution(
+    model: onnx.ModelProto, dial: ResolutionDial, sparsities: tuple[float, ...], tolerance: float
+) -> float:
+    """The largest difference of a descriptor value between torch and `model`.
+
+    Two images, alone and as a batch, at each of `sparsities`. Raises ModelError above
+    `tolerance`.
+    """
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    images = sample_images(shape[2], shape[3])
+    session = session_of(model)
+    worst = 0.0
+    for sparsity in sparsities:
+        feed = {"sparsity": np.array(sparsity, dtype=np.float32)}
+        for batch in (images[:1], images[1:], images):
+            with torch.no_grad():
+                expected = dial(batch, torch.tensor(sparsity)).numpy()
+            (found,) = session.run(["descriptor"], {"image": batch.numpy(), **feed})
+            difference = float(np.abs(found - expected).max())
+            if not difference <= tolerance:  # NaN must fail too
+                raise ModelError(
+                    f"At sparsity {sparsity:g} onnxruntime and torch differ by {difference:.2g}, "
+                    f"allowed {tolerance:g}. Nothing was written."
+                )
+            worst = max(worst, difference)
+    return worst
