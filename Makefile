@@ -21,8 +21,9 @@ lint: setup
 	@$(IN_ROS) ruff check .
 	@$(IN_ROS) mypy
 
-bench: setup  ## ratios, measured in one run
+bench: setup-torch  ## ratios, measured in one run: the nodes, then the networks (some minutes)
 	@$(IN_ROS) python -m bench
+	@$(IN_ROS) python -m bench.networks
 
 tables: setup  ## write the README's tables anew from the code
 	@$(IN_ROS) python -m tools.generate
