@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 
@@ -20,6 +21,12 @@ from rclpy.parameter_client import AsyncParameterClient
 
 # Each robot has a DDS domain of its own, so that tests never hear one another.
 _DOMAINS = itertools.cycle(range(10 + os.getpid() % 40, 100))
+
+
+def read_errors(process):
+    """What a node has written to its error output."""
+    process.errors.seek(0)
+    return process.errors.read().decode()
 
 
 class Robot:
@@ -46,9 +53,12 @@ class Robot:
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
         code = f"from vpr_ros.nodes.{name}_node import main; main()"
         environment = dict(os.environ, ROS_DOMAIN_ID=str(self.domain))
+        # A file, since a pipe that nobody reads would fill and block the node.
+        errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.processes[name] = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], env=environment, stderr=subprocess.PIPE
+            [sys.executable, "-c", code, *arguments], env=environment, stderr=errors
         )
+        self.processes[name].errors = errors
         self.status.pop(name, None)
         self.wait(lambda: name in self.status, f"/vpr/{name} to report", 30)
         return self.processes[name]
@@ -115,7 +125,7 @@ class Robot:
             self.executor.spin_once(timeout_sec=0.02)
             for name, process in self.processes.items():
                 if process.poll() is not None:
-                    raise AssertionError(f"{name} died: {process.stderr.read().decode()[-3000:]}")
+                    raise AssertionError(f"{name} died: {read_errors(process)[-3000:]}")
             if time.monotonic() > end:
                 raise AssertionError(f"waited {timeout_s:g} s for {what}")
 

@@ -8,6 +8,7 @@ import signal
 import messages
 import numpy as np
 import pytest
+from robot import read_errors
 from sensor_msgs.msg import Image
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
@@ -206,4 +207,4 @@ def test_ctrl_c_ends_cleanly(robot):
     robot.processes.pop("database")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
-    assert b"Traceback" not in process.stderr.read()
+    assert "Traceback" not in read_errors(process)

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 import rclpy
@@ -13,6 +16,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from vpr_ros.core.errors import VprError
+
+TEARDOWN_S = 8.0  # longer than the encoder takes to finish its frame
 
 
 def run(create: Callable[[], Node]) -> None:
@@ -30,5 +35,14 @@ def run(create: Callable[[], Node]) -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+        _leave(node)
+
+
+def _leave(node: Node) -> None:
+    """Tear down, but never wait for middleware that does not let go: the robot wants to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt half-way
+    limit = threading.Timer(TEARDOWN_S, os._exit, (0,))
+    limit.daemon = True
+    limit.start()
+    node.destroy_node()
+    rclpy.try_shutdown()
