@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -14,22 +15,36 @@ import onnxruntime as ort
 Run = Callable[[], object]
 
 
-def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Median time of each of `runs` in ms; they take turns, every other round in reverse.
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """What one run takes, median of many."""
+
+    time_ms: float
+    cpu_ms: float  # of all threads together
+
+
+def spent(runs: dict[str, Run], rounds: int) -> dict[str, Spent]:
+    """What each of `runs` takes; they take turns, every other round in reverse.
 
     So a busy spell of the machine hits all of them. One more round warms up.
     """
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name in list(runs)[:: 1 if turn % 2 else -1]:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             runs[name]()
-            times[name].append(time.perf_counter() - started)
-    return {name: 1e3 * float(np.median(found[1:])) for name, found in times.items()}
+            found[name].append((time.perf_counter() - started, time.process_time() - used))
+    medians = {name: 1e3 * np.median(turns[1:], axis=0) for name, turns in found.items()}
+    return {name: Spent(float(wall), float(cpu)) for name, (wall, cpu) in medians.items()}
+
+
+def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
+    """Median time of each of `runs` in ms, see `spent`."""
+    return {name: one.time_ms for name, one in spent(runs, rounds).items()}
 
 
 def session(model: onnx.ModelProto, threads: int) -> ort.InferenceSession:
-    """`model` set up as the robot's encoder sets it up."""
+    """`model` set up as the robot's encoder sets it up, on stock operators."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

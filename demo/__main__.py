@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from vpr_ros.core.errors import VprError
 
@@ -56,14 +55,6 @@ def own_command() -> str:
     )
 
 
-def show(rows: list[tuple[str, str]], console: Console) -> None:
-    """Print the one table."""
-    table = Table(show_header=False, title="\nThe drive in numbers", title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
 def demo(arguments: argparse.Namespace, console: Console) -> None:
     """Render, drive, judge, report."""
     check_prerequisites()
@@ -74,6 +65,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     from demo.report import write_report
     from demo.results import Results
     from demo.write_bag import write_bag
+    from vpr_ros.evaluation.console import show
 
     started = time.monotonic()
     commands = node_commands(arguments.param)
@@ -88,7 +80,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
         if arguments.picture:
             write_picture(arguments.picture, results, metrics)
     point_latest_to(folder)
-    show(table(metrics), console)
+    show(console, table(metrics), "The drive in numbers")
     took_s = time.monotonic() - started
     console.print(f"Report: {page}  ({took_s:.0f} s in all)", soft_wrap=True, highlight=False)
 

@@ -5,19 +5,14 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections import Counter
-from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 
 from demo.results import Results
-from demo.score import Outcome
 from demo.topics import NODES
-
-Metrics = dict[str, Any]
+from vpr_ros.evaluation.metrics import Metrics, cleaned, machine, percent, words
+from vpr_ros.evaluation.tally import Outcome
 
 
 def measure(results: Results, command: str) -> Metrics:
@@ -28,7 +23,7 @@ def measure(results: Results, command: str) -> Metrics:
     numbers: Metrics = {
         "precision": score.precision,
         "recall": score.recall,
-        "recall_at_full_precision": score.recall_at_full_precision,
+        "recall_at_full_precision": score.curve.recall_at_full_precision,
         "closures": len(results.recording.closures),
         "wrong_closures": score.count(Outcome.WRONG),
         "keyframes": len(score.verdicts),
@@ -49,10 +44,7 @@ def measure(results: Results, command: str) -> Metrics:
         "machine": machine(),
         "command": command,
     }
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in numbers.items()
-    }
+    return cleaned(numbers)
 
 
 def table(m: Metrics) -> list[tuple[str, str]]:
@@ -79,38 +71,15 @@ def table(m: Metrics) -> list[tuple[str, str]]:
     return rows
 
 
-def percent(value: float | None) -> str:
-    """A share in words, rounded down so that 100.0 % means all."""
-    return "not defined" if value is None else f"{math.floor(value * 1000 + 1e-9) / 10:.1f} %"
-
-
 def ms(value: float | None) -> str:
     """A duration in words."""
     return "not measured" if value is None else f"{value:.0f} ms"
-
-
-def words(reason: str) -> str:
-    """A typed reason as prose."""
-    return reason.lower().replace("_", " ")
 
 
 def sparsity_text(steps: list[list[float]]) -> str:
     """E.g. `0 -> 0.4 at 57 s -> 0.6 at 83 s`, in drive time."""
     (_, first), *rest = steps
     return " → ".join([f"{first:g}", *(f"{value:g} at {when:.0f} s" for when, value in rest)])
-
-
-def machine() -> str:
-    """Processor, cores and versions: what the latencies depend on."""
-    model = platform.machine()
-    with open("/proc/cpuinfo") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    if names:
-        model = names[0]
-    return (
-        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"onnxruntime {version('onnxruntime')}"
-    )
 
 
 def _last(results: Results) -> dict[str, dict[str, str]]:

@@ -13,27 +13,23 @@ from string import Template
 
 from matplotlib.figure import Figure
 
-from demo.figures.curve import draw_curve
-from demo.figures.gallery import OTHER_PAIRS, RIGHT_PAIRS, Pair, choose, data_uri
-from demo.figures.look import set_up, svg
+from demo.figures.gallery import OTHER_PAIRS, RIGHT_PAIRS, Pair, choose
+from demo.figures.look import set_up
 from demo.figures.picture import write_picture
 from demo.figures.route import draw_route
 from demo.figures.timeline import draw_timeline
-from demo.metrics import Metrics, measure, ms, percent, table, words
+from demo.metrics import measure, ms, table
 from demo.results import Results
-from demo.score import Outcome
 from demo.truth import EXCLUSION_S, HEADING_DEG, RADIUS_M
 from vpr_ros.core.errors import VprError
+from vpr_ros.evaluation.figures.curve import draw_curve
+from vpr_ros.evaluation.figures.gallery import data_uri
+from vpr_ros.evaluation.figures.look import svg
+from vpr_ros.evaluation.metrics import Metrics, percent
+from vpr_ros.evaluation.page import reasons_html, rows_html, style_html, tiles_html
+from vpr_ros.evaluation.tally import Outcome
 
 PAGE = Path(__file__).with_name("page.html")
-MEANINGS = {
-    "ACCEPTED": "a loop closure was published",
-    "NO_OLDER_PLACES": "nothing in the database is old enough to be a loop",
-    "LOW_SCORE": "the best match is below the score threshold",
-    "AMBIGUOUS": "another place matches nearly as well",
-    "INCONSISTENT": "the last keyframes did not match the same place",
-    "GEOMETRY": "too few correspondences agree on one camera motion",
-}
 
 
 def write_report(results: Results, metrics: Metrics) -> Path:
@@ -42,13 +38,14 @@ def write_report(results: Results, metrics: Metrics) -> Path:
     (results.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     page = results.folder / "report.html"
     text = Template(PAGE.read_text()).substitute(
+        style=style_html(),
         headline=_headline(metrics),
         route=_route(results),
         timeline=_timeline(results),
         curve=_curve(results),
         gallery=_gallery(results),
-        rows=_rows(table(metrics)),
-        reasons=_reasons(metrics),
+        rows=rows_html(table(metrics)),
+        reasons=reasons_html(metrics),
         revisits=metrics["revisits"],
         radius=f"{RADIUS_M:g}",
         heading=f"{HEADING_DEG:g}",
@@ -70,9 +67,7 @@ def _headline(m: Metrics) -> str:
         (ms(m["latency_p50_ms"]), "image to closure, p50"),
         (f"{m['dropped_images']}", f"of {m['images']} frames dropped"),
     )
-    return "".join(
-        f"<div><b>{escape(number)}</b><span>{escape(what)}</span></div>" for number, what in tiles
-    )
+    return tiles_html(tiles)
 
 
 def _route(results: Results) -> str:
@@ -118,17 +113,6 @@ def _card(results: Results, pair: Pair) -> str:
     )
     kind = pair.outcome.name.lower()
     return f"<figure class='{kind}'>{images}<figcaption>{escape(pair.text)}</figcaption></figure>"
-
-
-def _rows(rows: list[tuple[str, str]]) -> str:
-    return "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
-
-
-def _reasons(m: Metrics) -> str:
-    return "".join(
-        f"<tr><th>{words(reason)}</th><td class='n'>{count}</td><td>{MEANINGS[reason]}</td></tr>"
-        for reason, count in m["reasons"].items()
-    )
 
 
 def main() -> int:

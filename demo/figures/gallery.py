@@ -4,19 +4,16 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 
-import cv2
 import numpy as np
 
 from demo.results import Results
-from demo.score import Outcome, Verdict
+from demo.score import Verdict
 from demo.truth import View
+from vpr_ros.evaluation.tally import Outcome
 
 RIGHT_PAIRS, OTHER_PAIRS = 6, 4
-SIZE = (320, 240)  # px, as shown
-QUALITY = 82
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +42,6 @@ def choose(results: Results, outcome: Outcome, count: int) -> list[Pair]:
              (images[v.query.stamp_ns], images[view.stamp_ns]))
         for v, view in zip(found, others, strict=True)
     ]  # fmt: skip
-
-
-def data_uri(image: np.ndarray) -> str:
-    """An image for an HTML page."""
-    small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _other(verdict: Verdict) -> View:

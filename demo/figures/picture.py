@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from demo.figures.gallery import choose
-from demo.figures.look import AMBER, BLUE, COLOUR, INK, PAPER, set_up
+from demo.figures.look import set_up
 from demo.figures.route import draw_route
 from demo.figures.timeline import draw_timeline
-from demo.metrics import Metrics, ms, percent
+from demo.metrics import ms
 from demo.results import Results
-from demo.score import Outcome
+from vpr_ros.evaluation.figures.look import AMBER, BLUE, COLOUR, INK, PAPER
+from vpr_ros.evaluation.metrics import Metrics, percent
+from vpr_ros.evaluation.tally import Outcome
 
 PAIRS = 4
 FONT_PT = 13.0  # at 100 dpi: still legible at half size

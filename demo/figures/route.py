@@ -12,11 +12,12 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from demo.figures.look import BLUE, COLOUR, INK, PAPER
 from demo.plan import CELL_M
-from demo.score import Outcome, Score
+from demo.score import Score
 from demo.truth import Truth, View
 from demo.world import world
+from vpr_ros.evaluation.figures.look import BLUE, COLOUR, INK, PAPER
+from vpr_ros.evaluation.tally import Outcome
 
 SHEAR, DEPTH = 0.30, 0.62  # oblique projection of the floor
 LIFT_M = 13.0  # of the second lap

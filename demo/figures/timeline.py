@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from demo.figures.look import AMBER, BLUE, COLOUR, INK, grid
 from demo.results import Results
-from demo.score import Outcome
+from vpr_ros.evaluation.figures.look import AMBER, BLUE, COLOUR, INK, grid
+from vpr_ros.evaluation.tally import Outcome
 
 ROWS = (Outcome.RIGHT, Outcome.WRONG, Outcome.MISSED, Outcome.NEW)
 LAPS = {1: "first lap", 2: "second lap", 3: "new territory"}

@@ -4,14 +4,14 @@
 
 import math
 
-import numpy as np
 import pytest
 
-from demo.metrics import percent, sparsity_text
+from demo.metrics import sparsity_text
 from demo.recording import Answer, Closure
-from demo.score import Outcome, score, sweep
+from demo.score import score
 from demo.truth import Truth, View, is_loop
 from vpr_ros.core.errors import VprError
+from vpr_ros.evaluation.tally import Outcome
 
 S = 10**9
 
@@ -79,7 +79,7 @@ def test_a_small_drive():
     assert judged.curve.threshold == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert judged.curve.precision == pytest.approx([1, 1 / 2, 2 / 3, 2 / 4])
     assert judged.curve.recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2 / 3])
-    assert judged.recall_at_full_precision == pytest.approx(1 / 3)
+    assert judged.curve.recall_at_full_precision == pytest.approx(1 / 3)
 
 
 def test_a_wrong_closure_of_a_new_place_costs_precision_only():
@@ -101,23 +101,8 @@ def test_nothing_to_divide_by_is_not_a_number():
     judged = score([answer(0), answer(1)], [], Truth([view(0, 0.0), view(1, 1.0)]))
     assert math.isnan(judged.precision)
     assert math.isnan(judged.recall)
-    assert math.isnan(judged.recall_at_full_precision)
+    assert math.isnan(judged.curve.recall_at_full_precision)
     assert judged.curve.threshold.size == 0
-
-
-def test_equal_scores_are_accepted_together():
-    """A wrong match at the score of a right one keeps that right one from counting."""
-    curve = sweep(np.array([0.9, 0.8, 0.8]), np.array([True, True, False]), possible=2)
-    assert curve.precision == pytest.approx([1, 2 / 3])
-    assert curve.recall == pytest.approx([1 / 2, 1])
-    assert curve.recall_at_full_precision == pytest.approx(1 / 2)
-
-
-def test_full_precision_out_of_reach_and_all_right():
-    best_wrong = sweep(np.array([0.9, 0.8]), np.array([False, True]), possible=1)
-    assert best_wrong.recall_at_full_precision == 0.0
-    all_right = sweep(np.array([0.9, 0.8]), np.array([True, True]), possible=4)
-    assert all_right.recall_at_full_precision == pytest.approx(1 / 2)
 
 
 def test_a_stamp_that_is_not_of_the_drive_is_an_error():
@@ -134,13 +119,6 @@ def test_route_file(tmp_path):
     truth = Truth.read(path)
     assert truth.at(1_780_000_000_200_000_000).section == "corridor A"
     assert truth.views[0] == View(1_780_000_000_100_000_000, 2.5, -1.0, 0.25, 1, "lobby")
-
-
-def test_shares_are_rounded_down():
-    assert percent(0.9999) == "99.9 %"
-    assert percent(1.0) == "100.0 %"
-    assert percent(0.29) == "29.0 %"
-    assert percent(None) == "not defined"
 
 
 def test_sparsity_in_words():

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`vpr calibrate`: thresholds from a bag, in a file the nodes take."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,10 +11,12 @@ pytest.importorskip("rosbags")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
+from vpr_ros.core.contract import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.calibrate import CalibrationError
 from vpr_ros.evaluation.calibrate_command import run_calibrate
+from vpr_ros.evaluation.judge import Outcome
 from vpr_ros.evaluation.params import read_params, settings_from
 from vpr_ros.evaluation.truth import LoopRule
 
@@ -35,15 +38,23 @@ def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
         assert one.calibration.score_threshold > 0.9
         assert 0.5 < one.calibration.confidence(1.0) < 1.0
         assert not one.promised  # a dozen loops
-    highest = max(one.calibration.score_threshold for one in found)
-    assert read_params(folder / "vpr.yaml").loop.score_threshold == pytest.approx(highest)
+    loop = read_params(folder / "vpr.yaml").loop
+    nothing = Calibration()
+    for point in (one.calibration for one in found):
+        read = loop.calibration_at(point.sparsity, nothing)
+        assert read.score_threshold == point.score_threshold
+        assert read.margin_threshold == point.margin_threshold
+        assert read.confidence(0.95) == pytest.approx(point.confidence(0.95), abs=1e-3)
+    between = loop.calibration_at(0.3, nothing).score_threshold
+    mean = (found[0].calibration.score_threshold + found[1].calibration.score_threshold) / 2
+    assert between == pytest.approx(mean)
+    assert "calibration: |\n" in (folder / "vpr.yaml").read_text()  # a row a line
     written = json.loads((folder / "calibration.json").read_text())["calibrations"]
     assert written[1]["calibration"]["sparsity"] == 0.6
     assert written[0]["promised"] is False
     printed = capsys.readouterr().out
     assert "Sparsity 0: too few loops to promise 99.0 %" in printed
     assert "299 without a mistake are needed" in printed
-    assert "no confidence" in printed  # which only a model file can carry
 
 
 def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
@@ -54,7 +65,7 @@ def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
     assert contract.calibration == tuple(one.calibration for one in found)
     settings = read_params(folder / "vpr.yaml")
     assert settings.model.model == str(model)
-    assert settings.loop.score_threshold == -1.0
+    assert (settings.loop.score_threshold, settings.loop.calibration) == (-1.0, "")
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -80,3 +91,16 @@ def test_the_model_s_own_range_of_sparsity_is_kept(tmp_path, lap_bag):
 
     with pytest.raises(ConfigError, match=r"Sparsity 0.9 is out of range"):
         calibrate(tmp_path, lap_bag(), [0.9], settings=settings_from(None))
+
+
+def test_the_thresholds_close_on_the_bag_what_they_promised(tmp_path, lap_bag):
+    """The written file, read back by an evaluation, gives the closures that were counted."""
+    from vpr_ros.evaluation.bag_command import run_evaluate
+
+    (found, *_), folder = calibrate(tmp_path, lap_bag(), [0.6])
+    settings = read_params(folder / "vpr.yaml")
+    model = dataclasses.replace(settings.model, sparsity=0.6)
+    settings = dataclasses.replace(settings, model=model)
+    run = run_evaluate(Request(lap_bag("db3"), settings), tmp_path / "evaluated", baselines=False)
+    assert run.judgement.count(Outcome.RIGHT) == found.right
+    assert run.score_threshold == found.calibration.score_threshold

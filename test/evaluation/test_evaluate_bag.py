@@ -25,6 +25,7 @@ from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.bag import BagError
 from vpr_ros.evaluation.bag_command import run_evaluate
 from vpr_ros.evaluation.bag_run import Request
+from vpr_ros.evaluation.commands import evaluate
 from vpr_ros.evaluation.params import Settings, read_params, settings_from
 from vpr_ros.evaluation.truth import LoopRule
 
@@ -130,6 +131,14 @@ def test_errors_leave_nothing(tmp_path, lap_bag, bag_writer):
             run_evaluate(request, tmp_path / "results")
         assert "\n" not in str(error.value)
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_what_is_for_data_sets_is_refused(tmp_path, lap_bag):
+    bag = lap_bag()
+    for wrong in ({"robustness": True}, {"model": ["a.onnx", "b.onnx"]}):
+        with pytest.raises(VprError, match="is a bag; --robustness and several models"):
+            evaluate(bag, output=tmp_path / "results", **wrong)
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -32,16 +32,21 @@ def drive(count, laps=3, size=16, seed=0):
 
 def plain(descriptors, limits, truth, count):
     """The same with loops."""
-    nearest, right = [], []
+    nearest, right, best = [], [], []
     for query, limit in enumerate(limits):
         apart = truth.tile(slice(query, query + 1), slice(0, max(limit, 0)))[0]
         finite = np.isfinite(apart)
         nearest.append(int(apart.argmin()) if finite.any() else -1)
         scores = descriptors[: max(limit, 0)] @ descriptors[query]
         order = np.argsort(-scores, kind="stable")[:count]
+        best.append((int(order[0]), scores[order[0]]) if len(order) else (-1, -np.inf))
         hits = [bool(finite[k]) for k in order]
         right.append(hits + [False] * (count - len(hits)))
-    return np.array(nearest), np.array(right)
+    return (
+        np.array(nearest),
+        np.array(right),
+        *(np.array(values) for values in zip(*best, strict=True)),
+    )
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(7, 13), (64, 64), (512, 4096)])
@@ -51,9 +56,11 @@ def test_tiles_change_nothing(monkeypatch, rows, columns):
     descriptors, truth = drive(150)
     limits = np.arange(150) - 20
     got = find_neighbours(descriptors, limits, truth, 5)
-    nearest, right = plain(descriptors, limits, truth, 5)
+    nearest, right, best, score = plain(descriptors, limits, truth, 5)
     assert (got.nearest == nearest).all()
     assert (got.right == right).all()
+    assert (got.best == best).all()
+    assert np.allclose(got.score, score, atol=1e-6)
     assert 0 < got.recall_at(1) < got.recall_at(5) <= 1
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from vpr_ros.evaluation import ranking
-from vpr_ros.evaluation.ranking import NOBODY, RANKS, Ranking, best, recalls
+from vpr_ros.evaluation.ranking import (
+    NOBODY,
+    RANKS,
+    Ranked,
+    Ranking,
+    best,
+    recall_at_full_precision,
+    recalls,
+)
 
 
 def unit(*degrees):
@@ -19,7 +27,7 @@ def rank(queries, database, chunk, searchable=None):
     found = Ranking(queries, searchable)
     for start in range(0, len(database), chunk):
         found.add(database[start : start + chunk], start)
-    return found.indices()
+    return found.ranked().indices
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5])
@@ -86,3 +94,28 @@ def test_recalls_as_vpr_methods_evaluation_counts_them():
         for query in range(50):
             hits += any(image in positives[query] for image in indices[query, :n])
         assert found[n] == pytest.approx(100 * hits / 50)
+
+
+def full_precision(*queries):
+    """Of (score of the first match, is it right, has the query a right image)."""
+    indices = np.zeros((len(queries), RANKS[-1]), dtype=int)
+    scores = np.full((len(queries), RANKS[-1]), -1.0, dtype=np.float32)
+    scores[:, 0] = [score for score, _, _ in queries]
+    indices[scores == -np.inf] = NOBODY
+    positives = [
+        np.array([0 if right else 7][: 1 if possible else 0], dtype=int)
+        for _, right, possible in queries
+    ]
+    return recall_at_full_precision(Ranked(indices, scores), positives)
+
+
+def test_recall_at_full_precision_by_hand():
+    right, wrong, hopeless = (True, True), (False, True), (False, False)
+    assert full_precision((0.9, *right), (0.8, *right), (0.7, *wrong), (0.6, *right)) == 50.0
+    assert full_precision((0.9, *right), (0.8, *right)) == 100.0
+    assert full_precision((0.9, *wrong), (0.8, *right)) == 0.0  # the best score is wrong
+    assert full_precision((0.9, *right), (0.9, *wrong)) == 0.0  # no threshold parts equal scores
+    # A query without an answer sets the limit but is not in the denominator.
+    assert full_precision((0.9, *right), (0.8, *hopeless), (0.7, *right)) == 50.0
+    assert full_precision((0.9, *right), (-np.inf, *wrong)) == 50.0  # found nothing at all
+    assert full_precision((0.9, *hopeless)) is None

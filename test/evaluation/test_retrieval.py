@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError, ImageError, VprError
+from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation import dataset_run, retrieval, timing
+from vpr_ros.evaluation.changes import Change
 from vpr_ros.evaluation.dataset_run import evaluate_dataset
 from vpr_ros.evaluation.datasets.image_set import DatasetError, ImageSet
 from vpr_ros.evaluation.retrieval import images_to_encode, measure
-from vpr_ros.evaluation.retrieval_tables import cross_tables, recall_table
+from vpr_ros.evaluation.retrieval_tables import cross_tables, recall_table, robustness_table
 from vpr_ros.evaluation.sweep import run_sweep
 
 VALUES = (10, 60, 110, 160)
@@ -58,6 +60,9 @@ def test_map_and_query_at_their_own_sparsity(grey, monkeypatch, chunk):
     assert recall == {(0, 0): 100, (0, 0.4): 25, (0.4, 0): 25, (0.4, 0.4): 100}
     assert len(ticks) == images_to_encode(grey, Turned(), (0.0, 0.4)) == 16
     assert {row.descriptor_bytes for row in rows} == {4}
+    for row in rows:
+        assert 0 < row.encode_p50_ms <= row.encode_p95_ms
+        assert 0 < row.search_p50_ms <= row.search_p95_ms
 
 
 def test_tables(grey):
@@ -75,6 +80,34 @@ def test_tables(grey):
     assert "| map at | query at, 0 | query at, 0.4 |" in cross.markdown()
 
 
+DIMMED = Change("dimmed", "the bright ones", lambda i: np.where(i > 100, i - 40, i))
+
+
+@pytest.mark.parametrize("chunk", [3, 4096])
+def test_changed_queries_in_a_map_as_it_was(grey, monkeypatch, chunk):
+    monkeypatch.setattr(retrieval, "CHUNK", chunk)
+    ticks = []
+    rows = measure(grey, Turned(), (0.0, 0.4), 2, [DIMMED], lambda: ticks.append(1))
+    assert len(ticks) == images_to_encode(grey, Turned(), (0.0, 0.4), [DIMMED]) == 24
+    changed = [row for row in rows if row.change == "dimmed"]
+    assert [(row.map_sparsity, row.query_sparsity, row.sequence) for row in changed] == [
+        (0, 0, 0),
+        (0.4, 0.4, 0),
+    ]
+    # 110 and 160 become 70 and 120, 10 degrees from a wrong one; 10 and 60 stay exact.
+    for row in changed:
+        assert (row.recall[1], row.recall_at_full_precision) == (50, 50)
+    table = robustness_table(grey, rows, [DIMMED])
+    assert table.rows == (
+        ("turned", "0", "100.0 / 100.0", "50.0 / 50.0"),
+        ("turned", "0.4", "100.0 / 100.0", "50.0 / 50.0"),
+    )
+    assert "dimmed: the bright ones." in table.markdown()
+    # The other tables are about the images as they were taken.
+    assert len(recall_table(grey, rows).rows) == 4
+    assert cross_tables(grey, rows)[0].rows[0] == ("0", "100.0", "25.0")
+
+
 def test_sparsities_are_cut_to_the_dial(grey):
     steps = {row.map_sparsity for row in measure(grey, Turned(), (0.0, 0.6, 0.9))}
     assert steps == {0.0, 0.6}
@@ -85,6 +118,9 @@ def test_sparsities_are_cut_to_the_dial(grey):
 def test_unanswerable_queries_count_as_missed_and_are_named(grey):
     positives = (np.zeros(0, dtype=int), *grey.positives[1:])
     holes = ImageSet("holes", grey.database, grey.queries, positives, "same")
+    nobody = (np.zeros(0, dtype=int),) * len(VALUES)
+    lost = ImageSet("lost", grey.database, grey.queries, nobody, "same")
+    assert recall_table(lost, measure(lost, Turned(), (0.0,))).rows[0][7] == "-"  # R@100P
     rows = measure(holes, Turned(), (0.0,))
     assert rows[0].recall[20] == 75.0
     assert "1 queries have no right image" in recall_table(holes, rows).markdown()
@@ -112,14 +148,36 @@ def pictures(tmp_path):
 
 def test_evaluate_leaves_tables_and_numbers(pictures, tmp_path, capsys):
     results = tmp_path / "results"
-    rows = evaluate_dataset(pictures, sparsities=(0.0, 0.6), sequence=2, results=results)
+    rows = evaluate_dataset(
+        pictures, sparsities=(0.0, 0.6), sequence=2, robustness=True, results=results
+    )
     assert {row.method for row in rows} == {"mobilenetv2-gem", "thumbnail", "orb-bow"}
     metrics = json.loads((results / "latest" / "metrics.json").read_text())
     assert metrics["dataset"] == "set" and metrics["peak_memory_mb"] > 10
     assert metrics["rows"][0]["recall"]["1"] == 100.0
     assert "| orb-bow |" in (results / "latest" / "tables.md").read_text()
+    written = [row["change"] for row in metrics["rows"] if row["method"] == "thumbnail"]
+    assert written == ["as taken", "as taken", "darker", "brighter", "blurred", "turned"]
+    assert "| thumbnail | 0 | 100.0 / 100.0 |" in (results / "latest" / "tables.md").read_text()
     printed = capsys.readouterr().out
     assert "mobilenetv2-gem" in printed and "Peak memory" in printed and "…" not in printed
+
+
+def test_models_of_one_name_are_told_apart_by_their_files(pictures, tmp_path):
+    copy = tmp_path / "other.onnx"
+    copy.write_bytes(find_model("mobilenetv2-gem").read_bytes())
+    rows = evaluate_dataset(
+        pictures,
+        ["mobilenetv2-gem", str(copy)],
+        (0.0,),
+        baselines=False,
+        robustness=True,
+        results=tmp_path / "results",
+    )
+    names = list(dict.fromkeys(row.method for row in rows))
+    assert [name.rpartition("/")[2] for name in names] == ["mobilenetv2-gem.onnx", "other.onnx"]
+    table = (tmp_path / "results" / "latest" / "tables.md").read_text()
+    assert table.count(f"| {copy} | 0 |") == 1  # the line of its own among the changed queries
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, VprError])

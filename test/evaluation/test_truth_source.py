@@ -65,7 +65,9 @@ def test_a_topic_that_calls_itself_truth_comes_first(tmp_path, bag_writer):
         source = find_truth(bag, "", RULE, "/odom")
         assert source.text == "topic /ground_truth"
         assert positions(source, 1)[0, 0] == 20
-        assert positions(find_truth(bag, "/odom", RULE), 1)[0, 0] == 10
+        odometry = find_truth(bag, "/odom", RULE)
+        assert positions(odometry, 1)[0, 0] == 10
+        assert "where it drifts" in odometry.text
         with pytest.raises(BagError, match="'/nope' is not in the bag"):
             find_truth(bag, "/nope", RULE)
         with pytest.raises(TruthError, match="neither a file nor a topic"):

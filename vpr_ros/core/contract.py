@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vpr_ros.core.errors import ModelError
@@ -35,6 +35,21 @@ class Calibration:
         if math.isnan(z):
             return math.nan
         return 1.0 / (1.0 + math.exp(-min(max(z, -60.0), 60.0)))
+
+
+def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
+    """Linear between the calibrated sparsities, the nearest beyond them, NaN if there are none."""
+    if not points:
+        return Calibration(sparsity)
+    low = max((p for p in points if p.sparsity <= sparsity), key=_by_sparsity, default=points[0])
+    high = min((p for p in points if p.sparsity >= sparsity), key=_by_sparsity, default=points[-1])
+    span = high.sparsity - low.sparsity
+    t = (sparsity - low.sparsity) / span if span > 0 else 0.0
+    mixed = {
+        name: (1 - t) * getattr(low, name) + t * getattr(high, name)
+        for name in (f.name for f in dataclasses.fields(Calibration) if f.name != "sparsity")
+    }
+    return Calibration(sparsity, **mixed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,22 +96,7 @@ class Contract:
 
     def calibration_at(self, sparsity: float) -> Calibration:
         """The thresholds for a sparsity: linear between the calibrated ones, NaN if none."""
-        points = self.calibration
-        if not points:
-            return Calibration(sparsity)
-        low = max(
-            (p for p in points if p.sparsity <= sparsity), key=_by_sparsity, default=points[0]
-        )
-        high = min(
-            (p for p in points if p.sparsity >= sparsity), key=_by_sparsity, default=points[-1]
-        )
-        span = high.sparsity - low.sparsity
-        t = (sparsity - low.sparsity) / span if span > 0 else 0.0
-        mixed = {
-            name: (1 - t) * getattr(low, name) + t * getattr(high, name)
-            for name in (f.name for f in dataclasses.fields(Calibration) if f.name != "sparsity")
-        }
-        return Calibration(sparsity, **mixed)
+        return interpolated(self.calibration, sparsity)
 
     def to_metadata(self) -> dict[str, str]:
         """The contract as ONNX metadata properties."""

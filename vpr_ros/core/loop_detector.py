@@ -12,7 +12,9 @@ import enum
 import math
 from collections import deque
 
+from vpr_ros.core.calibration_table import read_calibrations
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.contract import Calibration, interpolated
 from vpr_ros.core.database import Database
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.keyframe import Keyframe
@@ -26,15 +28,20 @@ class LoopConfig(Config):
 
     score_threshold: float = param(
         -1.0,
-        "lowest cosine of a closure; -1: the model's own, calibrated for its sparsity",
+        "lowest cosine of a closure, at any sparsity; -1: as in calibration",
         minimum=-1.0,
         maximum=1.0,
     )
     margin_threshold: float = param(
         -1.0,
-        "lowest lead in cosine over the best match of another place; -1: the model's own",
+        "lowest lead in cosine over the best match of another place; -1: as in calibration",
         minimum=-1.0,
         maximum=2.0,
+    )
+    calibration: str = param(
+        "",
+        "thresholds per sparsity as `vpr calibrate` finds them, linear between: rows of sparsity, "
+        "score, margin, confidence slope and offset, parted by ; or line; empty: the model's own",
     )
     candidates: int = param(
         20, "places returned by a search and published", minimum=1, maximum=1000
@@ -66,11 +73,37 @@ class LoopConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        read_calibrations(self.calibration)
         if self.temporal_matches > self.temporal_window:
             raise ConfigError(
                 f"Parameter 'temporal_matches' is {self.temporal_matches}, more than "
                 f"temporal_window ({self.temporal_window}); no loop would ever close."
             )
+
+    def calibration_at(self, sparsity: float, own: Calibration) -> Calibration:
+        """What holds at a sparsity: the user's values where there are any, else the model's own.
+
+        The probability belongs to a model's scores, whatever the thresholds are.
+        """
+        points = read_calibrations(self.calibration)
+        found = interpolated(points, sparsity) if points else own
+        return dataclasses.replace(
+            found,
+            score_threshold=_chosen(self.score_threshold, found.score_threshold),
+            margin_threshold=_chosen(self.margin_threshold, found.margin_threshold),
+        )
+
+
+def _lead(candidates: tuple[Candidate, ...], rival: Candidate | None) -> float:
+    """Of the best candidate over its rival: see Query.margin."""
+    if not candidates:
+        return math.nan
+    return math.inf if rival is None else candidates[0].score - rival.score
+
+
+def _chosen(parameter: float, calibrated: float) -> float:
+    """The user's threshold, or the calibrated one where the user set none."""
+    return calibrated if parameter == -1.0 else parameter
 
 
 class Reason(enum.IntEnum):
@@ -103,6 +136,7 @@ class Query:
     candidates: tuple[Candidate, ...]  # best first
     reason: Reason
     message: str  # the reason in one sentence, with the numbers
+    margin: float  # cosine, over the best candidate of another place; inf: none, NaN: no candidate
     closure: LoopClosure | None = None
 
 
@@ -134,24 +168,31 @@ class LoopDetector:
             )
         )
         place = self.database.add(keyframe)
-        verdict = self._judge(keyframe, place, candidates)
+        rival = self._rival(candidates)
+        verdict = self._judge(keyframe, place, candidates, rival)
+        margin = _lead(candidates, rival)
         if isinstance(verdict, LoopClosure):
             self.database.link(place, verdict.match)
             message = f"closed with keyframe {verdict.match.id} at score {verdict.score:.3f}"
-            query = Query(place, candidates, Reason.ACCEPTED, message, verdict)
+            query = Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
         else:
-            query = Query(place, candidates, verdict.reason, verdict.message)
+            query = Query(place, candidates, verdict.reason, verdict.message, margin)
         self._history.append(query)
         return query
 
     def _judge(
-        self, keyframe: Keyframe, place: Place, candidates: tuple[Candidate, ...]
+        self,
+        keyframe: Keyframe,
+        place: Place,
+        candidates: tuple[Candidate, ...],
+        rival: Candidate | None,
     ) -> LoopClosure | _Rejection:
         if not candidates:
             return _Rejection(Reason.NO_OLDER_PLACES, "no keyframe is old enough to be a loop")
-        best, thresholds = candidates[0], keyframe.calibration
+        best = candidates[0]
+        thresholds = self.config.calibration_at(keyframe.sparsity, keyframe.calibration)
 
-        wanted = self._chosen(self.config.score_threshold, thresholds.score_threshold)
+        wanted = thresholds.score_threshold
         if math.isnan(wanted):
             return _Rejection(
                 Reason.LOW_SCORE,
@@ -162,10 +203,9 @@ class LoopDetector:
                 Reason.LOW_SCORE, f"best score {best.score:.3f} is below {wanted:.3f}"
             )
 
-        rival = self._rival(candidates)
         # Without a rival among the candidates the lead is at least that over the last of them.
         margin = best.score - (rival or candidates[-1]).score
-        lead = self._chosen(self.config.margin_threshold, thresholds.margin_threshold)
+        lead = thresholds.margin_threshold
         if rival is not None and margin < lead:  # false where no margin was calibrated
             return _Rejection(
                 Reason.AMBIGUOUS,
@@ -192,15 +232,10 @@ class LoopDetector:
             best.place, best.score, margin, thresholds.confidence(best.score), verification
         )
 
-    @staticmethod
-    def _chosen(parameter: float, calibrated: float) -> float:
-        """The user's threshold, or the model's where the user set none."""
-        return calibrated if parameter == -1.0 else parameter
-
     def _rival(self, candidates: tuple[Candidate, ...]) -> Candidate | None:
         """The best candidate of another place than the best; None if all are of one place."""
-        best = candidates[0].place
-        return next((c for c in candidates if not self._same_place(c.place, best)), None)
+        others = (c for c in candidates if not self._same_place(c.place, candidates[0].place))
+        return next(others, None)
 
     def _support(self, place: Place, match: Place, wanted: float) -> int:
         """How many of the last keyframes, this one included, found the matched place."""

@@ -142,6 +142,6 @@ def truth_of(source: TruthSource, answers: list[Answer]) -> Truth:
 
 def score_threshold(encoder: Encoder, settings: Settings) -> float:
     """Of the score gate: the user's, or the model's own at this sparsity."""
-    if settings.loop.score_threshold != -1.0:
-        return settings.loop.score_threshold
-    return encoder.contract.calibration_at(settings.model.sparsity).score_threshold
+    sparsity = settings.model.sparsity
+    own = encoder.contract.calibration_at(sparsity)
+    return settings.loop.calibration_at(sparsity, own).score_threshold

@@ -25,12 +25,13 @@ from vpr_ros.evaluation.confidence import (
     needed,
 )
 from vpr_ros.evaluation.images import choose_topics
-from vpr_ros.evaluation.judge import Judgement, Outcome, judge
+from vpr_ros.evaluation.judge import Judgement, judge
 from vpr_ros.evaluation.metrics import percent
 from vpr_ros.evaluation.neighbours import find_neighbours
 from vpr_ros.evaluation.params import Settings
 from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.replay import Eyes, Memory, Seen, first_recent, keyframes
+from vpr_ros.evaluation.tally import Outcome
 from vpr_ros.evaluation.threshold import Limits, Points, choose_limits
 from vpr_ros.evaluation.truth_source import TruthSource, find_truth
 

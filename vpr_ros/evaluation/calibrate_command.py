@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from vpr_ros.core.calibration_table import calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag
@@ -60,7 +61,8 @@ def run_calibrate(
                 f"No threshold can be given. {' '.join(one.remark for one in found)}"
             )
         settings = with_thresholds(request.settings, reached, model_output)
-        write_params(folder / "vpr.yaml", settings, heading(request, reached, command))
+        comment = heading(request, reached, model_output is not None, command)
+        write_params(folder / "vpr.yaml", settings, comment)
         numbers = {"command": command, "calibrations": [to_json(one) for one in found]}
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
         if model_output is not None:
@@ -70,41 +72,37 @@ def run_calibrate(
     for one in found:
         if one.remark:
             say(console, one.remark)
-    _say_where(console, reached, latest(output), model_output)
+    _say_where(console, latest(output), model_output)
     return found
 
 
 def with_thresholds(
     settings: Settings, reached: list[Calibrated], model_output: Path | None
 ) -> Settings:
-    """The parameters to launch with.
+    """The parameters to launch with: thresholds and confidence of each sparsity.
 
-    A parameter holds one value for all sparsities, so it is the highest: the precision then holds
-    at each. A model file holds one per sparsity, and the parameters say so with -1.
+    They stand in the parameters, or in the model file where there is one.
     """
-    score = max(one.calibration.score_threshold for one in reached)
-    margin = max(one.calibration.margin_threshold for one in reached)
-    if model_output is not None:
-        score = margin = -1.0
-        name = str(model_output.expanduser().absolute())
-        settings = dataclasses.replace(
-            settings, model=dataclasses.replace(settings.model, model=name)
-        )
-    loop = dataclasses.replace(settings.loop, score_threshold=score, margin_threshold=margin)
-    return dataclasses.replace(settings, loop=loop)
+    loop = dataclasses.replace(settings.loop, score_threshold=-1.0, margin_threshold=-1.0)
+    if model_output is None:
+        text = calibration_text(one.calibration for one in reached)
+        return dataclasses.replace(settings, loop=dataclasses.replace(loop, calibration=text))
+    name = str(model_output.expanduser().absolute())
+    return dataclasses.replace(
+        settings,
+        loop=dataclasses.replace(loop, calibration=""),
+        model=dataclasses.replace(settings.model, model=name),
+    )
 
 
-def heading(request: Request, reached: list[Calibrated], command: str) -> str:
+def heading(request: Request, reached: list[Calibrated], in_model: bool, command: str) -> str:
     """What a reader of the parameter file must know."""
     lines = [
-        f"Calibrated on {request.bag} by: {command}",
+        f"Calibrated on {request.bag}, model {request.settings.model.model}, by: {command}",
         "ros2 launch vpr_ros vpr.launch.py params_file:=<this file>",
     ]
-    lines += [
-        f"sparsity {one.calibration.sparsity:g}: score >= {one.calibration.score_threshold:.4f}, "
-        f"margin >= {one.calibration.margin_threshold:.4f}"
-        for one in reached
-    ]
+    if not in_model:
+        lines.append("loop.calibration: sparsity, score, margin, confidence slope and offset")
     return "\n".join([*lines, *(one.remark for one in reached if one.remark)])
 
 
@@ -130,17 +128,8 @@ def to_json(one: Calibrated) -> dict[str, object]:
     return cleaned
 
 
-def _say_where(
-    console: Console, reached: list[Calibrated], folder: Path, model_output: Path | None
-) -> None:
-    if model_output is None:
-        say(
-            console,
-            "The parameter file holds one threshold for all sparsities, the highest, and no "
-            "confidence. Give --model-output FILE for a copy of the model that carries the "
-            "thresholds of each sparsity and the confidence.",
-        )
-    else:
+def _say_where(console: Console, folder: Path, model_output: Path | None) -> None:
+    if model_output is not None:
         say(console, f"Model with thresholds per sparsity and confidence: {model_output}")
     say(console, f"Parameters for the launch file: {folder / 'vpr.yaml'}")
 

@@ -19,6 +19,13 @@ Params = Annotated[
     typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
 ]
 Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
+Models = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--model",
+        help="shipped model or .onnx file; with data sets repeatable; default: as in --params",
+    ),
+]
 Sparsities = Annotated[
     Optional[list[float]],  # noqa: UP045
     typer.Option("--sparsity", help="0: full compute; with data sets repeatable"),
@@ -49,7 +56,7 @@ Output = Annotated[Path, typer.Option(help="folder of all results")]
 def evaluate(
     path: Annotated[Path, typer.Argument(help="a bag (mcap, db3, .bag) or a data set's folder")],
     params: Params = None,
-    model: Model = "",
+    model: Models = None,
     sparsity: Sparsities = None,
     image: ImageTopic = "",
     odom: OdomTopic = "",
@@ -61,8 +68,17 @@ def evaluate(
     database: Annotated[str, typer.Option(help="data sets: name of the map's folder")] = "",
     queries: Annotated[str, typer.Option(help="data sets: name of the queries' folder")] = "",
     part: Annotated[str, typer.Option(help="data sets: city or split")] = "",
-    sequence: Annotated[int, typer.Option(min=0, help="data sets: add SeqSLAM over so many")] = 0,
-    baselines: Annotated[bool, typer.Option(help="data sets: measure baselines too")] = True,
+    sequence: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="SeqSLAM over so many; 0: none; default: bags 10, data sets 0"),
+    ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            help="data sets: add recalls of darker, brighter, blurred and turned queries"
+        ),
+    ] = False,
+    baselines: Annotated[bool, typer.Option(help="measure the baselines too")] = True,
     output: Output = Path("results"),
 ) -> None:
     """How good is it? On a bag of your robot, or on a data set of the literature.
@@ -72,17 +88,32 @@ def evaluate(
 
     Example: vpr evaluate drive/ --truth /odom --metres 3
     """
+    from vpr_ros.core.errors import ConfigError
     from vpr_ros.evaluation.bag import SUFFIXES, is_bag
 
+    models = model or [""]
     if is_bag(path) or path.suffix in SUFFIXES:
         from vpr_ros.evaluation.bag_command import run_evaluate
+        from vpr_ros.evaluation.comparison import SEQUENCE
 
+        if robustness or len(models) > 1:
+            raise ConfigError(f"{path} is a bag; --robustness and several models are not for it.")
         request = _request(
-            path, params, model, sparsity, image, odom, truth, truth_frame, metres, degrees, frames
+            path,
+            params,
+            models[0],
+            sparsity,
+            image,
+            odom,
+            truth,
+            truth_frame,
+            metres,
+            degrees,
+            frames,
         )
-        run_evaluate(request, output)
+        frames_each = SEQUENCE if sequence is None else sequence
+        run_evaluate(request, output, baselines=baselines, sequence=frames_each)
         return
-    from vpr_ros.core.errors import ConfigError
     from vpr_ros.evaluation.dataset_run import evaluate_dataset
     from vpr_ros.evaluation.datasets.options import DatasetOptions
     from vpr_ros.evaluation.params import settings_from
@@ -90,7 +121,7 @@ def evaluate(
 
     if image or odom or truth or truth_frame:
         raise ConfigError(f"{path} is no bag, so it has no topics; leave out topics and --truth.")
-    settings = settings_from(params, model)
+    settings = settings_from(params, models[0])
     options = DatasetOptions(
         25.0 if metres is None else metres,
         1 if frames is None else frames,
@@ -100,10 +131,11 @@ def evaluate(
     )
     evaluate_dataset(
         path,
-        (settings.model.model,),
+        (settings.model.model, *models[1:]),
         sparsity or SPARSITIES,
         baselines=baselines,
-        sequence=sequence,
+        sequence=sequence or 0,
+        robustness=robustness,
         options=options,
         threads=settings.model.threads,
         results=output,

@@ -13,14 +13,15 @@ from pathlib import Path
 from rich.console import Console
 
 from vpr_ros.core.model_files import DEFAULT_MODEL
+from vpr_ros.evaluation.changes import CHANGES, Change
 from vpr_ros.evaluation.console import ended_by_signals, say
 from vpr_ros.evaluation.datasets.image_set import ImageSet
 from vpr_ros.evaluation.datasets.layouts import open_dataset
 from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.methods import BASELINES, Method, open_method
+from vpr_ros.evaluation.methods import BASELINES, Method, Model, open_method, tell_apart
 from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.retrieval import SPARSITIES, Row, check_sequence, images_to_encode, measure
-from vpr_ros.evaluation.retrieval_tables import cross_tables, recall_table
+from vpr_ros.evaluation.retrieval_tables import cross_tables, recall_table, robustness_table
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder
 
 
@@ -31,6 +32,7 @@ def evaluate_dataset(
     *,
     baselines: bool = True,
     sequence: int = 0,
+    robustness: bool = False,
     options: DatasetOptions | None = None,
     threads: int = 1,
     results: Path = RESULTS,
@@ -38,7 +40,8 @@ def evaluate_dataset(
 ) -> list[Row]:
     """Measure, print and write `results`/<time>/{metrics.json,tables.md}.
 
-    `models` are names or paths; `sequence` > 0 adds SeqSLAM over that many frames to each.
+    `models` are names or paths; `sequence` > 0 adds SeqSLAM over that many frames to each,
+    `robustness` the recalls of changed queries.
     Raises VprError, with nothing left on the disk, if the data set or a model cannot be used.
     """
     console = console or Console()
@@ -46,8 +49,12 @@ def evaluate_dataset(
     check_sequence(image_set, sequence)  # before the models are loaded
     names = dict.fromkeys([*models, *(BASELINES if baselines else ())])
     methods = [open_method(name, threads) for name in names]
-    rows = measure_all(image_set, methods, sparsities, sequence, console)
+    tell_apart([method for method in methods if isinstance(method, Model)])
+    changes = CHANGES if robustness else ()
+    rows = measure_all(image_set, methods, sparsities, console, sequence, changes)
     tables = [recall_table(image_set, rows), *cross_tables(image_set, rows)]
+    if robustness:
+        tables.append(robustness_table(image_set, rows, changes))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
     metrics = {
         "command": own_command(),
@@ -55,6 +62,7 @@ def evaluate_dataset(
         "right": image_set.rule,
         "threads": threads,
         "peak_memory_mb": round(peak_mb),
+        "changes": {change.name: change.words for change in changes},
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     with run_folder(results) as folder:
@@ -70,14 +78,15 @@ def measure_all(
     image_set: ImageSet,
     methods: Sequence[Method],
     sparsities: Sequence[float],
-    sequence: int,
     console: Console,
+    sequence: int = 0,
+    changes: Sequence[Change] = (),
 ) -> list[Row]:
     """`measure` for every method, with a progress bar."""
     rows = []
     with ended_by_signals(), Progress(console) as progress:
         for method in methods:
-            total = images_to_encode(image_set, method, sparsities)
+            total = images_to_encode(image_set, method, sparsities, changes)
             progress.start(f"{image_set.name}, {method.name}", total)
-            rows += measure(image_set, method, sparsities, sequence, progress.step)
+            rows += measure(image_set, method, sparsities, sequence, changes, progress.step)
     return rows

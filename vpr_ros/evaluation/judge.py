@@ -5,25 +5,14 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
-import math
 
 import numpy as np
 
-from vpr_ros.evaluation.curve import Curve, sweep
+from vpr_ros.evaluation.curve import sweep
 from vpr_ros.evaluation.neighbours import Neighbours
 from vpr_ros.evaluation.replay import Answer
+from vpr_ros.evaluation.tally import Outcome, Tally
 from vpr_ros.evaluation.truth import Truth
-
-
-class Outcome(enum.Enum):
-    """What became of one keyframe."""
-
-    RIGHT = "right closure"
-    WRONG = "wrong closure"
-    MISSED = "missed"  # there is a true older place, and no closure
-    NEW = "nothing to find"  # no true older place, and no closure
-    UNKNOWN = "not judged"  # the truth does not know the query or the match
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,32 +27,10 @@ class Verdict:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgement:
-    """All keyframes judged; NaN where there is nothing to divide by."""
+class Judgement(Tally[Verdict]):
+    """All keyframes judged, and what a perfect memory would have found."""
 
-    verdicts: list[Verdict]
-    curve: Curve
     neighbours: Neighbours
-
-    def count(self, outcome: Outcome) -> int:
-        """Keyframes of this outcome."""
-        return sum(v.outcome is outcome for v in self.verdicts)
-
-    @property
-    def revisits(self) -> int:
-        """Keyframes that have a true older place."""
-        return sum(v.true is not None for v in self.verdicts)
-
-    @property
-    def precision(self) -> float:
-        """Right closures / closures that can be judged."""
-        right, wrong = self.count(Outcome.RIGHT), self.count(Outcome.WRONG)
-        return right / (right + wrong) if right + wrong else math.nan
-
-    @property
-    def recall(self) -> float:
-        """Keyframes with a right closure / keyframes with a true older place."""
-        return self.count(Outcome.RIGHT) / self.revisits if self.revisits else math.nan
 
 
 def judge(answers: list[Answer], truth: Truth, neighbours: Neighbours) -> Judgement:

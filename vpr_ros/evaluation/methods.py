@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +25,8 @@ class Method(Protocol):
     name: str
     sparsity_max: float  # 0: no dial
 
-    def learn(self, images: Sequence[Path]) -> None:
-        """Prepare for a database."""
+    def learn(self, images: Sequence[Image]) -> None:
+        """Prepare for a database of BGR images, which may be read anew at every access."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (D,) of a BGR image; zeros for one without content."""
@@ -40,7 +40,7 @@ class Model:
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
 
-    def learn(self, images: Sequence[Path]) -> None:
+    def learn(self, images: Sequence[Image]) -> None:
         """Nothing: a model comes trained."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
@@ -62,3 +62,11 @@ def open_method(name: str, threads: int = 1) -> Method:
         return Model(name, threads)
     except ModelError as error:
         raise ModelError(f"{error} Baselines are: {', '.join(BASELINES)}.") from None
+
+
+def tell_apart(models: Sequence[Model]) -> None:
+    """Name models by their files where several call themselves alike, as checkpoints of one do."""
+    counts = Counter(model.name for model in models)
+    for model in models:
+        if counts[model.name] > 1:
+            model.name = str(model.encoder.path)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vpr_ros.core.loop_detector import Reason
 from vpr_ros.evaluation.bag_run import BagRun
-from vpr_ros.evaluation.judge import Outcome
+from vpr_ros.evaluation.tally import Outcome
 
 Metrics = dict[str, Any]
 RANKS = (1, 5, 10)
@@ -63,10 +63,20 @@ def measure(run: BagRun) -> Metrics:
         "threads": run.settings.model.threads,
         "machine": machine(),
     }
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in numbers.items()
-    }
+    return cleaned(numbers)
+
+
+def cleaned(numbers: Metrics) -> Metrics:
+    """The same with None for NaN, which JSON does not know; also inside lists and mappings."""
+    return {key: _cleaned(value) for key, value in numbers.items()}
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return cleaned(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def table(m: Metrics) -> list[tuple[str, str]]:

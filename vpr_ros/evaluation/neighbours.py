@@ -25,6 +25,8 @@ class Neighbours:
 
     nearest: npt.NDArray[np.int64]  # (N,) the nearest true older keyframe, -1 if there is none
     right: npt.NDArray[np.bool_]  # (N, K) is the k-th best match right?
+    best: npt.NDArray[np.int64]  # (N,) the best match, -1 if there is none
+    score: Floats  # (N,) of the best match, -inf if there is none
     took_s: float
 
     @property
@@ -54,6 +56,8 @@ def find_neighbours(
     total = len(descriptors)
     nearest = np.full(total, -1, np.int64)
     right = np.zeros((total, count), bool)
+    best = np.full(total, -1, np.int64)
+    score = np.full(total, -np.inf, np.float32)
     for start in range(0, total, ROWS):
         rows = slice(start, min(start + ROWS, total))
         block = _Block(descriptors[rows].astype(np.float32), first_recent[rows], count)
@@ -63,8 +67,9 @@ def find_neighbours(
             older = descriptors[columns].astype(np.float32)
             block.add(begin, older, truth.tile(rows, columns))
         nearest[rows], right[rows] = block.nearest, block.right
+        best[rows], score[rows] = block.best, block.score
     nearest[~truth.known] = -1
-    return Neighbours(nearest, right, time.perf_counter() - started)
+    return Neighbours(nearest, right, best, score, time.perf_counter() - started)
 
 
 class _Block:
@@ -77,6 +82,12 @@ class _Block:
         self.right = np.zeros((size, count), bool)
         self._apart = np.full(size, np.inf, np.float32)
         self._scores = np.full((size, count), -np.inf, np.float32)
+        self.best = np.full(size, -1, np.int64)
+
+    @property
+    def score(self) -> Floats:
+        """(R,) of the best."""
+        return self._scores[:, 0]
 
     def add(self, begin: int, descriptors: Floats, distances: Floats) -> None:
         """Take the older keyframes from `begin` on: descriptors (C, D), distances (R, C)."""
@@ -90,12 +101,33 @@ class _Block:
 
         tile = self.queries @ descriptors.T
         tile[fresh] = -np.inf
-        chosen = _largest(tile, self.count)
-        scores = np.hstack([self._scores, np.take_along_axis(tile, chosen, 1)])
-        hits = np.isfinite(np.take_along_axis(distances, chosen, 1))
+        chosen, found = _above(tile, self._scores[:, -1], self.count)
+        scores = np.hstack([self._scores, found])
+        hits = np.isfinite(np.take_along_axis(distances, chosen, 1)) & (found > -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self.count]
+        first = order[:, 0] - self.count  # below 0: the best so far stays the best
+        new = np.flatnonzero((first >= 0) & (scores[np.arange(len(first)), order[:, 0]] > -np.inf))
+        self.best[new] = begin + chosen[new, first[new]]
         self._scores = np.take_along_axis(scores, order, 1)
         self.right = np.take_along_axis(np.hstack([self.right, hits]), order, 1)
+
+
+def _above(tile: Floats, least: Floats, count: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Columns (R, W), rising, and values of all of a row that may belong to its best `count`.
+
+    Those that exceed `least` (R,), the worst of the best so far: few, once some tiles are done.
+    Columns of a row with fewer than W are filled up with 0 and values of -inf.
+    """
+    rows, columns = np.nonzero(tile > least[:, np.newaxis])
+    if len(rows) > count * len(tile):
+        chosen = _largest(tile, count)
+        return chosen, np.take_along_axis(tile, chosen, 1)
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)  # within the row
+    width = int(place.max(initial=-1)) + 1
+    chosen = np.zeros((len(tile), width), np.int64)
+    values = np.full((len(tile), width), -np.inf, np.float32)
+    chosen[rows, place], values[rows, place] = columns, tile[rows, columns]
+    return chosen, values
 
 
 def _largest(tile: Floats, count: int) -> npt.NDArray[np.int64]:

@@ -11,28 +11,17 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vpr_ros.core.config import Config, param
+from vpr_ros.core.config import Config
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.gate import GateConfig
 from vpr_ros.core.loop_detector import LoopConfig
-from vpr_ros.core.model_files import DEFAULT_MODEL
+from vpr_ros.core.model_config import ModelConfig
 from vpr_ros.core.verifier import FeatureConfig
 
 C = TypeVar("C", bound=Config)
 # Every node takes these; none concerns an evaluation.
 IGNORED = ("use_sim_time", "qos_overrides", "image_transport", "map")
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig(Config):
-    """The model and how it runs."""
-
-    model: str = param(DEFAULT_MODEL, "name of a shipped model, or path of an .onnx file")
-    threads: int = param(1, "compute threads of the network", minimum=1, maximum=64)
-    sparsity: float = param(
-        0.0, "0: full compute; higher: less compute, less accuracy", minimum=0.0, maximum=0.95
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +78,19 @@ def read_params(path: Path) -> Settings:
 def write_params(path: Path, settings: Settings, heading: str) -> None:
     """Write the settings as a parameter file that begins with a comment."""
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
-    path.write_text(comment + yaml.safe_dump(settings.to_params(), sort_keys=False))
+    path.write_text(comment + yaml.dump(settings.to_params(), Dumper=_Dumper, sort_keys=False))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Shows a text of several lines as such."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _node(tree: dict[str, Any], name: str) -> dict[str, Any]:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.evaluation.curve import sweep
 from vpr_ros.evaluation.datasets.image_set import Indices
 
 Array = npt.NDArray[np.float32]
@@ -17,6 +19,14 @@ RANKS = (1, 5, 10, 20)
 BLOCK = 4_000_000  # scores held at once, 16 MB
 
 NOBODY = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """What was found for each query, best first."""
+
+    indices: Indices  # (Q, RANKS[-1]) of database images; NOBODY where there were fewer
+    scores: Array  # (Q, RANKS[-1]) higher is more alike; -inf where there were fewer
 
 
 class Ranking:
@@ -45,9 +55,9 @@ class Ranking:
                 scores[index >= self._searchable[part, None]] = -np.inf
             self._merge(part, scores, start)
 
-    def indices(self) -> Indices:
-        """Database images (Q, RANKS[-1]), best first; -1 where there were fewer."""
-        return self._indices
+    def ranked(self) -> Ranked:
+        """The best of all that was added so far."""
+        return Ranked(self._indices, self._scores)
 
     def _merge(self, part: slice, scores: Array, start: int) -> None:
         found, index = best(scores, RANKS[-1])
@@ -90,3 +100,19 @@ def recalls(indices: Indices, positives: Sequence[Indices]) -> dict[int, float]:
         if len(hits):
             first[query] = hits[0]
     return {rank: 100 * float((first < rank).mean()) for rank in RANKS}
+
+
+def recall_at_full_precision(ranked: Ranked, positives: Sequence[Indices]) -> float | None:
+    """Recall in percent with the lowest threshold that lets no wrong first match through.
+
+    Of the queries that have a right image, None if none has; the first match of one that has none
+    is wrong.
+    """
+    possible = sum(len(own) > 0 for own in positives)
+    if not possible:
+        return None
+    found = ranked.indices[:, 0] != NOBODY
+    first = zip(ranked.indices[found, 0], np.flatnonzero(found), strict=True)
+    right = np.array([index in positives[query] for index, query in first], dtype=bool)
+    scores = ranked.scores[found, 0].astype(np.float64)
+    return 100 * sweep(scores, right, possible).recall_at_full_precision

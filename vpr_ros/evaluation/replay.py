@@ -18,7 +18,7 @@ from vpr_ros.core.errors import DescriptorError, ImageError
 from vpr_ros.core.frontend import Frontend
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe
-from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Query, Reason
+from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
 from vpr_ros.core.verifier import FeatureExtractor
 from vpr_ros.evaluation.images import Shot
 from vpr_ros.evaluation.params import Settings
@@ -112,7 +112,7 @@ class Memory:
             message=query.message,
             best=query.candidates[0].place.id if query.candidates else None,
             score=query.candidates[0].score if query.candidates else math.nan,
-            margin=self._margin(query),
+            margin=query.margin,
             match=closure.match.id if closure else None,
             inliers=verification.inliers if verification else None,
         )
@@ -125,18 +125,6 @@ class Memory:
     def descriptors(self) -> npt.NDArray[np.floating]:
         """(N, D) of all keyframes, in the database's precision."""
         return np.array(self._descriptors).reshape(len(self.answers), -1)
-
-    def _margin(self, query: Query) -> float:
-        """The detector's margin, also of queries that it rejected before it looked."""
-        if not query.candidates:
-            return math.nan
-        if query.closure is not None and len(query.candidates) > 1:
-            return query.closure.margin  # as it was before this closure joined two places
-        best, reach = query.candidates[0], self._detector.config.place_keyframes
-        for other in query.candidates:
-            if not self.database.same_place(other.place, best.place, reach):
-                return best.score - other.score
-        return math.inf
 
 
 def keyframes(shots: Iterator[Shot], eyes: Eyes) -> Iterator[Seen]:

@@ -20,16 +20,10 @@ from vpr_ros.evaluation.figures.look import STYLE, svg
 from vpr_ros.evaluation.figures.route import draw_matches, draw_route
 from vpr_ros.evaluation.figures.scores import draw_scores
 from vpr_ros.evaluation.figures.similarity import draw_similarity
-from vpr_ros.evaluation.metrics import Metrics, ms, percent, table, words
+from vpr_ros.evaluation.metrics import Metrics, ms, percent, table
+from vpr_ros.evaluation.page import reasons_html, rows_html, style_html, tiles_html
+from vpr_ros.evaluation.tables import TextTable
 
-MEANINGS = {
-    "ACCEPTED": "a loop closure",
-    "NO_OLDER_PLACES": "nothing in the database is old enough to be a loop",
-    "LOW_SCORE": "the best match is below the score threshold",
-    "AMBIGUOUS": "another place matches nearly as well",
-    "INCONSISTENT": "the last keyframes did not match the same place",
-    "GEOMETRY": "too few correspondences agree on one camera motion",
-}
 ROUTE = (
     "Every line joins a keyframe with the older one it was matched with. Amber dots are revisits "
     "without a closure."
@@ -38,14 +32,18 @@ MATCHES = (
     "Every dot is a keyframe and the older one it was matched with, or (amber) should have been. "
     "The diagonal is now: the farther below it, the older the match."
 )
+METHODS = "<h2>Against the baselines</h2>"
 
 
-def write_report(path: Path, run: BagRun, bag: Bag, metrics: Metrics, command: str) -> None:
-    """Write the page; `bag` is open, for its pictures."""
+def write_report(
+    path: Path, run: BagRun, bag: Bag, metrics: Metrics, methods: TextTable | None, command: str
+) -> None:
+    """Write the page; `bag` is open, for its pictures, `methods` the table with the baselines."""
     page = Template(files("vpr_ros.evaluation").joinpath("page.html").read_text())
     request = run.request
     with matplotlib.rc_context(STYLE):
         text = page.substitute(
+            style=style_html(),
             name=escape(request.bag.name),
             headline=_headline(metrics),
             route=_route(run),
@@ -54,8 +52,9 @@ def write_report(path: Path, run: BagRun, bag: Bag, metrics: Metrics, command: s
             curve=_curve(run),
             scores=_scores(run),
             gallery="".join(_group(run, group) for group in choose_groups(run, bag)),
-            rows=_rows(table(metrics)),
-            reasons=_reasons(metrics),
+            rows=rows_html(table(metrics)),
+            methods="" if methods is None else METHODS + methods.html(),
+            reasons=reasons_html(metrics),
             revisits=metrics["revisits"],
             rule=escape(_rule(run)),
             exclusion=f"{run.settings.database.exclude_recent_s:g}",
@@ -79,9 +78,7 @@ def _headline(m: Metrics) -> str:
         (percent(m["recall_at_1"]), "R@1, search alone"),
         (ms(m["encode_p50_ms"]), "to encode, p50"),
     )
-    return "".join(
-        f"<div><b>{escape(number)}</b><span>{escape(what)}</span></div>" for number, what in tiles
-    )
+    return tiles_html(tiles)
 
 
 def _rule(run: BagRun) -> str:
@@ -137,14 +134,3 @@ def _card(run: BagRun, pair: Pair) -> str:
     )
     caption = f"<figcaption>{escape(pair.text)}</figcaption>"
     return f"<figure class='{pair.kind}'>{images}{caption}</figure>"
-
-
-def _rows(rows: list[tuple[str, str]]) -> str:
-    return "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
-
-
-def _reasons(m: Metrics) -> str:
-    return "".join(
-        f"<tr><th>{words(reason)}</th><td class='n'>{count}</td><td>{MEANINGS[reason]}</td></tr>"
-        for reason, count in m["reasons"].items()
-    )

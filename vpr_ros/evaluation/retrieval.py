@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.evaluation.baselines.sequence import SequenceRanking
-from vpr_ros.evaluation.datasets.image_set import DatasetError, ImageSet, read_image
+from vpr_ros.evaluation.changes import AS_TAKEN, Change
+from vpr_ros.evaluation.datasets.image_set import DatasetError, Files, ImageSet, read_image
 from vpr_ros.evaluation.methods import Method
-from vpr_ros.evaluation.ranking import Array, Ranking, recalls
+from vpr_ros.evaluation.ranking import Array, Ranking, recall_at_full_precision, recalls
+from vpr_ros.evaluation.timing import search_seconds
 
 CHUNK = 4096  # database descriptors held at once
+TIMED = 100  # queries whose search is timed one by one
 SPARSITIES = (0.0, 0.4, 0.6)  # unless a user asks for others
 
 Tick = Callable[[], None]  # called once per image
@@ -31,13 +35,27 @@ class Row:
     map_sparsity: float
     query_sparsity: float
     sequence: int  # frames; 0: single images
+    change: str  # of the query images
     recall: dict[int, float]  # N -> R@N, %
-    encode_ms: float  # median over the queries, decoding of the file left out
-    search_ms: float  # per query
+    recall_at_full_precision: float | None  # %; None if no query has a right answer
+    encode_p50_ms: float  # over the queries, decoding of the file left out
+    encode_p95_ms: float
+    search_p50_ms: float  # one query in the whole map, exhaustive; of single images
+    search_p95_ms: float
     descriptor_bytes: int  # in the map, as float16
     database: int
     queries: int
     unanswerable: int  # queries without a right answer; they count as missed
+
+
+@dataclasses.dataclass(frozen=True)
+class _Queries:
+    """The queries as a method describes them."""
+
+    sparsity: float
+    change: str
+    descriptors: Array  # (Q, D)
+    encode_s: npt.NDArray[np.float64]  # (Q,)
 
 
 def sparsities_of(method: Method, asked: Sequence[float]) -> list[float]:
@@ -57,10 +75,15 @@ def check_sequence(image_set: ImageSet, sequence: int) -> None:
         )
 
 
-def images_to_encode(image_set: ImageSet, method: Method, sparsities: Sequence[float]) -> int:
+def images_to_encode(
+    image_set: ImageSet,
+    method: Method,
+    sparsities: Sequence[float],
+    changes: Sequence[Change] = (),
+) -> int:
     """How often `measure` will call its tick."""
     runs = len(sparsities_of(method, sparsities))
-    return runs * (len(image_set.database) + len(image_set.queries))
+    return runs * (len(image_set.database) + (1 + len(changes)) * len(image_set.queries))
 
 
 def measure(
@@ -68,58 +91,66 @@ def measure(
     method: Method,
     sparsities: Sequence[float] = SPARSITIES,
     sequence: int = 0,
+    changes: Sequence[Change] = (),
     tick: Tick = lambda: None,
 ) -> list[Row]:
     """Recalls for every sparsity of the map and of the query; `sequence` > 0 adds SeqSLAM's.
 
-    Memory holds the queries' descriptors at all sparsities and `CHUNK` of the database's; a
-    sequence also the whole difference matrix. Raises DatasetError for a sequence where the images
-    are not ordered.
+    For each of the `changes` the queries are changed, the map is not, and both are described at
+    one sparsity. Memory holds the queries' descriptors at all sparsities, those of the changes at
+    one, and `CHUNK` of the database's; a sequence also the whole difference matrix. Raises
+    DatasetError for a sequence where the images are not ordered.
     """
     check_sequence(image_set, sequence)
     steps = sparsities_of(method, sparsities)
-    method.learn(image_set.database)
-    queries, encode_ms = {}, {}
-    for s in steps:
-        parts, times = zip(*_described(method, image_set.queries, s, tick), strict=True)
-        queries[s] = np.concatenate(parts)
-        encode_ms[s] = 1e3 * float(np.median(np.concatenate(times)))
+    method.learn(Files(image_set.database))
+    taken = [_asked(image_set, method, s, AS_TAKEN, tick) for s in steps]
     rows = []
     for map_sparsity in steps:
-        rankings = {
-            (s, length): _ranking(image_set, queries[s], length)
-            for s in steps
-            for length in sorted({0, sequence})
-        }
-        seconds = dict.fromkeys(rankings, 0.0)
-        start = 0
-        for chunk, _ in _described(method, image_set.database, map_sparsity, tick):
-            for key, ranking in rankings.items():
-                begin = time.perf_counter()
+        changed = [_asked(image_set, method, map_sparsity, c, tick) for c in changes]
+        searches = [
+            (queries, length, _ranking(image_set, queries.descriptors, length))
+            for queries in (*taken, *changed)
+            for length in ((0, sequence) if sequence and queries.change == AS_TAKEN.name else (0,))
+        ]
+        sample = taken[0].descriptors[:TIMED]
+        search_s, start = np.zeros(len(sample)), 0
+        for chunk, _ in _described(method, image_set.database, map_sparsity, AS_TAKEN, tick):
+            search_s += search_seconds(sample, chunk)
+            for _, _, ranking in searches:
                 ranking.add(chunk, start)
-                seconds[key] += time.perf_counter() - begin
             start += len(chunk)
-        for key, ranking in rankings.items():
-            query_sparsity, length = key
-            begin = time.perf_counter()
-            indices = ranking.indices()
-            seconds[key] += time.perf_counter() - begin
+        for queries, length, ranking in searches:
+            ranked = ranking.ranked()
+            encode_ms = 1e3 * np.percentile(queries.encode_s, (50, 95))
+            search_ms = 1e3 * np.percentile(search_s, (50, 95))
             rows.append(
                 Row(
                     method=method.name,
                     map_sparsity=map_sparsity,
-                    query_sparsity=query_sparsity,
+                    query_sparsity=queries.sparsity,
                     sequence=length,
-                    recall=recalls(indices, image_set.positives),
-                    encode_ms=encode_ms[query_sparsity],
-                    search_ms=1e3 * seconds[key] / len(image_set.queries),
-                    descriptor_bytes=2 * queries[query_sparsity].shape[1],
+                    change=queries.change,
+                    recall=recalls(ranked.indices, image_set.positives),
+                    recall_at_full_precision=recall_at_full_precision(ranked, image_set.positives),
+                    encode_p50_ms=float(encode_ms[0]),
+                    encode_p95_ms=float(encode_ms[1]),
+                    search_p50_ms=float(search_ms[0]),
+                    search_p95_ms=float(search_ms[1]),
+                    descriptor_bytes=2 * queries.descriptors.shape[1],
                     database=len(image_set.database),
                     queries=len(image_set.queries),
                     unanswerable=image_set.unanswerable,
                 )
             )
     return rows
+
+
+def _asked(
+    image_set: ImageSet, method: Method, sparsity: float, change: Change, tick: Tick
+) -> _Queries:
+    parts, times = zip(*_described(method, image_set.queries, sparsity, change, tick), strict=True)
+    return _Queries(sparsity, change.name, np.concatenate(parts), np.concatenate(times))
 
 
 def _ranking(image_set: ImageSet, queries: Array, length: int) -> Ranking | SequenceRanking:
@@ -131,13 +162,13 @@ def _ranking(image_set: ImageSet, queries: Array, length: int) -> Ranking | Sequ
 
 
 def _described(
-    method: Method, images: Sequence[Path], sparsity: float, tick: Tick
+    method: Method, images: Sequence[Path], sparsity: float, change: Change, tick: Tick
 ) -> Iterator[tuple[Array, list[float]]]:
     """Descriptors (C, D) of `CHUNK` images at a time, and the seconds that each took."""
     for begin in range(0, len(images), CHUNK):
         descriptors, seconds = [], []
         for path in images[begin : begin + CHUNK]:
-            image = read_image(path)
+            image = change.apply(read_image(path))
             start = time.perf_counter()
             descriptors.append(method.describe(image, sparsity))
             seconds.append(time.perf_counter() - start)

@@ -17,7 +17,7 @@ from vpr_ros.evaluation.dataset_run import measure_all
 from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
 from vpr_ros.evaluation.datasets.layouts import open_dataset
 from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.methods import BASELINES, Model, open_method
+from vpr_ros.evaluation.methods import BASELINES, Model, open_method, tell_apart
 from vpr_ros.evaluation.ranking import RANKS
 from vpr_ros.evaluation.retrieval import Row
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder
@@ -69,14 +69,15 @@ def run_sweep(
     image_set = open_dataset(path, options)
     steps = sorted({0.0, *sparsities})  # 0: the map of the last column
     opened = [Model(name, threads) for name in models]
+    tell_apart(opened)
     points = []
     for model in opened:
-        rows = measure_all(image_set, [model], steps, 0, console)
+        rows = measure_all(image_set, [model], steps, console)
         macs = count_macs(model.encoder.path) if count_macs else {}
         points += _points(model, rows, macs, image_set)
     if baselines:
         methods = [open_method(name) for name in BASELINES]
-        points += [_baseline(row) for row in measure_all(image_set, methods, steps, 0, console)]
+        points += [_baseline(row) for row in measure_all(image_set, methods, steps, console)]
     table = sweep_table(image_set, points, threads, count_macs is not None)
     metrics = {
         "command": own_command(),

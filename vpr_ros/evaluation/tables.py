@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from html import escape
 
 from rich import box
 from rich.console import Console
@@ -55,6 +56,20 @@ class TextTable:
         lines += [_line(row) for row in self.rows]
         lines += [f"\n{note}" for note in self.notes]
         return "\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """For pages; without the title."""
+        rows = [("th", self.headings), *(("td", row) for row in self.rows)]
+        lines = [
+            f"<tr>{''.join(self._cell(tag, i, text) for i, text in enumerate(cells))}</tr>"
+            for tag, cells in rows
+        ]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<div class='wide'><table>{''.join(lines)}</table></div>{notes}"
+
+    def _cell(self, tag: str, column: int, text: str) -> str:
+        shown = escape(text).replace("\n", "<br>")
+        return f"<{tag}{'' if column < self.words else ' class=n'}>{shown}</{tag}>"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long the network takes."""
+"""How long network and search take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.images import Image
 from vpr_ros.core.preprocess import preprocess
+from vpr_ros.evaluation.ranking import RANKS, Array, best
 
 TIMED_RUNS = 100
 
@@ -29,3 +31,13 @@ def network_ms(encoder: Encoder, image: Image, sparsities: Sequence[float]) -> l
             encoder.run(pixels, sparsity)
             times[turn, column] = time.perf_counter() - start
     return [1e3 * float(value) for value in np.median(times, axis=0)]
+
+
+def search_seconds(queries: Array, database: Array) -> npt.NDArray[np.float64]:
+    """Time (Q,) of an exhaustive search for each of the `queries` (Q, D), one at a time."""
+    times = np.empty(len(queries))
+    for i, query in enumerate(queries):
+        start = time.perf_counter()
+        best(query[np.newaxis] @ database.T, RANKS[-1])
+        times[i] = time.perf_counter() - start
+    return times

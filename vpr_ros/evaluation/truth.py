@@ -66,18 +66,26 @@ class PoseTruth(Truth):
         """`poses` of the N keyframes; NaN where not known."""
         self.trajectory = poses
         self.known = np.isfinite(poses.positions).all(axis=1)
+        # Near their middle, so that the squares of map coordinates swallow no millimetres.
+        middle = poses.positions[self.known].mean(axis=0) if self.known.any() else np.zeros(3)
+        self._centred = poses.positions - middle
+        self._squares = (self._centred**2).sum(axis=1)
         self._rule = rule
         # |q1 . q2| = cos(angle / 2); the slack lets a turn of exactly the limit count.
         self._least = math.cos(math.radians(rule.degrees) / 2) - 1e-6  # of float32
 
     def tile(self, rows: slice, columns: slice) -> Floats:
         """Distances [m]; infinity beyond the limits and where a pose is not known."""
-        p, q = self.trajectory.positions, self.trajectory.rotations
-        squares = sum((p[rows, k, None] - p[None, columns, k]) ** 2 for k in range(3))
-        apart = np.sqrt(squares).astype(np.float32)
+        p, q = self._centred, self.trajectory.rotations
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b: one product instead of three differences.
+        squares = p[rows] @ (-2.0 * p[columns].T)
+        squares += self._squares[rows, None]
+        squares += self._squares[None, columns]
         near = squares <= (self._rule.metres + 1e-9) ** 2  # false for NaN
         near &= np.abs(q[rows].astype(np.float32) @ q[columns].T.astype(np.float32)) >= self._least
-        return np.where(near, apart, np.float32(np.inf))
+        apart = np.full(near.shape, np.inf, np.float32)
+        apart[near] = np.sqrt(np.maximum(squares[near], 0.0))
+        return apart
 
     def can_match(self, index: int) -> bool:
         """If its pose is known."""

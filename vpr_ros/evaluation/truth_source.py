@@ -25,6 +25,7 @@ POSES = {
     "geometry_msgs/msg/PoseWithCovarianceStamped": lambda m: m.pose.pose,
 }
 NAMES = ("truth", "/gt", "vicon", "mocap", "optitrack")  # of topics that mean to be the truth
+DRIFT = " (odometry: where it drifts, true loops count as wrong)"
 FRAMES = ["base_link", "base_footprint", "body"]
 
 
@@ -80,7 +81,7 @@ def find_truth(
         topic = bag.require(given, *POSES, *TF)
     else:
         found = bag.of_type(*POSES)
-        named = [t for t in found if any(name in t.lower() for name in NAMES)]
+        named = [t for t in found if _named(t)]
         choice = [*named, *([odometry] if odometry else []), *found, *bag.of_type(*TF)]
         if not choice:
             raise TruthError(
@@ -90,7 +91,13 @@ def find_truth(
         topic = choice[0]
     if bag.types[topic] in TF:
         return _from_tf(bag, topic, rule, frame)
-    return TruthSource(f"topic {topic}", rule, _from_topic(bag, topic))
+    drifts = bag.types[topic] == ODOMETRY and not _named(topic)
+    text = f"topic {topic}{DRIFT if drifts else ''}"
+    return TruthSource(text, rule, _from_topic(bag, topic))
+
+
+def _named(topic: str) -> bool:
+    return any(name in topic.lower() for name in NAMES)
 
 
 def _from_topic(bag: Bag, topic: str) -> Trajectory:

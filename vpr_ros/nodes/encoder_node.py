@@ -22,7 +22,8 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
-from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
+from vpr_ros.core.model_config import ModelConfig
+from vpr_ros.core.model_files import find_model
 from vpr_ros.core.pose import PoseBuffer
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.nodes import conversions
@@ -36,19 +37,9 @@ from vpr_ros.nodes.statistics import Latency, Rate
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig(Config):
-    """The model and how it runs."""
+class EncoderConfig(ModelConfig):
+    """The model, and where its images come from."""
 
-    model: str = param(DEFAULT_MODEL, "name of a shipped model, or path of an .onnx file")
-    threads: int = param(
-        1, "compute threads of the network", minimum=1, maximum=64, read_only=True
-    )
-    sparsity: float = param(
-        0.0,
-        "0: full compute; higher: less compute, less accuracy; the model limits it further",
-        minimum=0.0,
-        maximum=0.95,
-    )
     image_transport: str = param(
         "auto",
         "raw listens to image, compressed to image/compressed, auto to what is published",
@@ -126,6 +117,7 @@ class EncoderNode(Node):
         path = find_model(config.model)
         if self._loaded is None or self._loaded.path != path:
             self._loaded = Encoder(path, config.threads)
+            self.get_logger().info(f"Model {path.name} runs on {self._loaded.operators}")
         return self._loaded
 
     def _apply(self, groups: dict[str, Config]) -> None:
@@ -248,6 +240,7 @@ class EncoderNode(Node):
             summary,
             {
                 "model": frontend.encoder.contract.name if frontend else "none",
+                "operators": frontend.encoder.operators if frontend else "none",
                 "sparsity": self._config[""].sparsity,
                 "images": self._input.received,
                 "image_rate_hz": self._rate.per_second(),

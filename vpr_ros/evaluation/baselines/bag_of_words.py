@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import cv2
 import faiss
@@ -14,7 +13,6 @@ import numpy.typing as npt
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
-from vpr_ros.evaluation.datasets.image_set import read_image
 
 Words = npt.NDArray[np.uint8]  # (W, 32), 256 bits each
 
@@ -22,7 +20,7 @@ FEATURES = 500  # per image
 WIDTH = 640  # px; images are not enlarged
 WORDS = 2000
 PER_WORD = 20  # features that a word needs at least; fewer give a smaller vocabulary
-SAMPLE = 200_000  # features that the vocabulary is trained on, at most
+SAMPLE = 50_000  # features that the vocabulary is trained on, at most
 ROUNDS = 10
 SEED = 0
 
@@ -43,12 +41,12 @@ class OrbBagOfWords:
         self._weights = np.zeros(0, dtype=np.float32)
         self._index: faiss.IndexBinaryFlat | None = None
 
-    def learn(self, images: Sequence[Path]) -> None:
+    def learn(self, images: Sequence[Image]) -> None:
         """Train vocabulary and word weights; ConfigError if the images show too few features."""
         chosen = np.random.default_rng(SEED).permutation(len(images))
         found: list[Words] = []
-        for place in chosen[: SAMPLE // FEATURES]:
-            found.append(self._features(read_image(images[place])))
+        for place in np.sort(chosen[: SAMPLE // FEATURES]):
+            found.append(self._features(images[place]))
         features = np.concatenate(found)
         words = min(WORDS, len(features) // PER_WORD)
         if words < 1:

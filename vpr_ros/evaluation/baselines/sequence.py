@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.evaluation.datasets.image_set import Indices
-from vpr_ros.evaluation.ranking import NOBODY, RANKS, Array, best
+from vpr_ros.evaluation.ranking import NOBODY, RANKS, Array, Ranked, best
 
 VELOCITIES = np.arange(0.8, 1.21, 0.1)  # database frames per query frame, as in the paper
 WINDOW = 5  # database frames on either side: a window of 10, as in the paper
@@ -55,8 +55,8 @@ class SequenceRanking:
         part = slice(start, start + len(descriptors))
         self._difference[:, part] = 1 - self._queries @ descriptors.T
 
-    def indices(self) -> Indices:
-        """Database images (Q, RANKS[-1]), best first; -1 where there were fewer."""
+    def ranked(self) -> Ranked:
+        """The best of all that was added; scores are contrasts, not cosines."""
         contrast = local_contrast(self._difference, self._searched)
         # A frame that is no query counts as 0, the local mean.
         drive = np.zeros((self._frames.max() + 1, contrast.shape[1]), dtype=np.float32)
@@ -65,8 +65,11 @@ class SequenceRanking:
         scores = np.where(self._searched, -lines, -np.inf)
         found, index = best(scores.astype(np.float32), RANKS[-1])
         index = np.where(found == -np.inf, NOBODY, index)
-        missing = RANKS[-1] - index.shape[1]
-        return np.pad(index, ((0, 0), (0, missing)), constant_values=NOBODY)
+        missing = ((0, 0), (0, RANKS[-1] - index.shape[1]))
+        return Ranked(
+            np.pad(index, missing, constant_values=NOBODY),
+            np.pad(found, missing, constant_values=-np.inf),
+        )
 
 
 def local_contrast(difference: Array, searched: npt.NDArray[np.bool_]) -> Array:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ class Thumbnail:
     name = "thumbnail"
     sparsity_max = 0.0
 
-    def learn(self, images: Sequence[Path]) -> None:
+    def learn(self, images: Sequence[Image]) -> None:
         """Nothing to learn."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 import cv2
 import numpy as np
@@ -65,6 +66,28 @@ def read_image(path: Path) -> Image:
     if image is None:
         raise ImageError(f"{path} is missing or no image. Is the data set complete?")
     return np.asarray(image, dtype=np.uint8)
+
+
+class Files(Sequence[Image]):
+    """Image files as images; each is read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """In this order."""
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Files: ...
+
+    def __getitem__(self, index: int | slice) -> Image | Files:
+        if isinstance(index, slice):
+            return Files(self._paths[index])
+        return read_image(self._paths[index])
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:

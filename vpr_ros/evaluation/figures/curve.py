@@ -9,10 +9,10 @@ import math
 from matplotlib.axes import Axes
 
 from vpr_ros.evaluation.figures.look import BLUE, GREEN, INK, PAPER, grid
-from vpr_ros.evaluation.judge import Judgement
+from vpr_ros.evaluation.tally import Tally, V
 
 
-def draw_curve(axes: Axes, judged: Judgement) -> None:
+def draw_curve(axes: Axes, judged: Tally[V]) -> None:
     """Draw it, in percent."""
     curve = judged.curve
     recall, precision = curve.recall * 100, curve.precision * 100

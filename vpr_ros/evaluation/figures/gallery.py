@@ -13,7 +13,8 @@ from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag
 from vpr_ros.evaluation.bag_run import BagRun
 from vpr_ros.evaluation.images import pictures
-from vpr_ros.evaluation.judge import Outcome, Verdict
+from vpr_ros.evaluation.judge import Verdict
+from vpr_ros.evaluation.tally import Outcome
 
 COUNT = 6
 APART = 5  # keyframes between two queries shown: neighbours would show one place six times

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vpr_ros.evaluation.judge import Outcome
+from vpr_ros.evaluation.tally import Outcome
 
 INK, PAPER = "#23282e", "#fbfbfa"  # the report replaces both, to follow light and dark
 GREEN, RED, AMBER, BLUE, GREY = "#2f9e6e", "#d9473f", "#d08a1e", "#3f7fbf", "#98a1ab"

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from vpr_ros.evaluation.bag_run import BagRun
 from vpr_ros.evaluation.figures.look import BLUE, COLOUR, INK, grid
-from vpr_ros.evaluation.judge import Outcome
+from vpr_ros.evaluation.tally import Outcome
 
 SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
 POINTS = 5000  # with more keyframes the route is drawn as pixels, to keep the page small

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vpr_ros.evaluation.figures.look import GREEN, INK, RED, grid
-from vpr_ros.evaluation.judge import Judgement, Outcome
+from vpr_ros.evaluation.judge import Judgement
+from vpr_ros.evaluation.tally import Outcome
 
 
 def draw_scores(axes: Axes, judged: Judgement, threshold: float) -> None:

@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 
 from vpr_ros.evaluation.bag_run import BagRun
 from vpr_ros.evaluation.figures.look import AMBER, COLOUR, GREY, PAPER
-from vpr_ros.evaluation.judge import Outcome
+from vpr_ros.evaluation.tally import Outcome
 
 SIDE = 500  # at most so many keyframes are drawn, evenly chosen
 
@@ -43,6 +43,7 @@ def draw_similarity(axes: Sequence[Axes], run: BagRun) -> None:
         loc="upper right",
         fontsize="small",
         handletextpad=0.1,
+        markerscale=4,
         frameon=True,
         facecolor=PAPER,
         edgecolor="none",

@@ -1,0 +1,60 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrations as text, and which thresholds hold in the end."""
+
+import math
+
+import pytest
+
+from vpr_ros.core.calibration_table import calibration_text, read_calibrations
+from vpr_ros.core.contract import Calibration
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.loop_detector import LoopConfig
+
+POINTS = (
+    Calibration(0.0, 0.1 + 0.2, 0.02, 31.5, -27.25),  # 0.30000000000000004: every digit counts
+    Calibration(0.4, 0.9, math.nan, math.nan, math.nan),
+)
+
+
+def test_what_is_written_is_read_back():
+    text = calibration_text(POINTS)
+    assert text.startswith("0.0 0.30000000000000004 0.02 31.5 -27.25\n0.4 0.9 nan")
+    assert read_calibrations(text)[0] == POINTS[0]
+    assert math.isnan(read_calibrations(text)[1].margin_threshold)
+
+
+def test_rows_of_a_command_line_in_any_order():
+    low, high = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;")
+    assert (low.sparsity, low.score_threshold, low.margin_threshold) == (0.0, 0.9, 0.05)
+    assert (high.sparsity, high.score_threshold) == (0.6, 0.8)
+    assert math.isnan(high.margin_threshold) and math.isnan(high.confidence(0.9))
+    assert read_calibrations("") == read_calibrations(" ;\n") == ()
+
+
+@pytest.mark.parametrize(
+    "row", ["0", "0 high", "0 1.5", "1 0.9", "-0.1 0.9", "0 nan", "0 0.9 3", "0 0.9 0 1 2 3"]
+)
+def test_a_bad_row_is_named(row):
+    with pytest.raises(ConfigError, match=f"has the row '{row}'; give sparsity"):
+        LoopConfig(calibration=f"0.2 0.9 0; {row}")
+
+
+def test_one_sparsity_twice():
+    with pytest.raises(ConfigError, match=r"two rows for sparsity 0\.4"):
+        read_calibrations("0.4 0.9; 0 0.8; 0.4 0.7")
+
+
+def test_the_user_s_table_comes_before_the_model_s_own_and_one_value_before_both():
+    own = Calibration(0.2, 0.5, 0.1, 1.0, 2.0)
+    assert LoopConfig().calibration_at(0.2, own) == own
+    table = "0 0.8 0.02 30 -20; 0.4 0.9 0.04 30 -22"
+    found = LoopConfig(calibration=table).calibration_at(0.2, own)
+    assert found.score_threshold == pytest.approx(0.85)
+    assert found.margin_threshold == pytest.approx(0.03)
+    assert found.confidence(0.7) == pytest.approx(0.5)  # 30 * 0.7 - 21
+    found = LoopConfig(calibration=table, score_threshold=0.6).calibration_at(0.2, own)
+    assert found.score_threshold == 0.6
+    assert found.margin_threshold == pytest.approx(0.03)
+    beyond = LoopConfig(calibration=table).calibration_at(0.75, own)
+    assert beyond.score_threshold == 0.9

@@ -1,0 +1,114 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The table of methods of a bag: worked by hand, and on the keyframes of a real run."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags")
+pytest.importorskip("matplotlib")
+pytest.importorskip("rich")
+pytest.importorskip("typer")
+
+from vpr_ros.evaluation import comparison
+from vpr_ros.evaluation.bag_command import run_evaluate
+from vpr_ros.evaluation.bag_run import Request
+from vpr_ros.evaluation.neighbours import find_neighbours
+from vpr_ros.evaluation.standing import standing, standings_table
+from vpr_ros.evaluation.trajectory import Trajectory
+from vpr_ros.evaluation.truth import LoopRule, PoseTruth
+
+
+def line(*positions_m):
+    """Poses along x, heading forward."""
+    count = len(positions_m)
+    positions = np.stack([positions_m, np.zeros(count), np.zeros(count)], 1).astype(float)
+    rotations = np.tile([0.0, 0.0, 0.0, 1.0], (count, 1))
+    return PoseTruth(Trajectory(np.arange(count), positions, rotations), LoopRule(metres=1.0))
+
+
+def unit(*degrees):
+    angle = np.radians(degrees)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
+def test_standing_by_hand():
+    """Three places, each visited again: right at 0 degrees, wrong at 10, right at 20."""
+    truth = line(0, 10, 20, 0, 10, 20)
+    descriptors = unit(0, 50, 100, 0, 90, 120)
+    limits = np.array([0, 0, 0, 3, 3, 3])
+    found = find_neighbours(descriptors, limits, truth)
+    one = standing("m", found, truth, [1.0, 3.0, 2.0], descriptors)
+    assert one.recall == {1: pytest.approx(2 / 3), 5: 1.0, 10: 1.0}
+    assert one.recall_at_full_precision == pytest.approx(1 / 3)
+    assert one.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    assert one.max_f1 == pytest.approx(2 / 3)  # all accepted: precision and recall 2/3
+    assert (one.encode_p50_ms, one.descriptor_bytes) == (2.0, 8)
+    cells = standings_table([one], ["remark"]).rows[0]
+    assert cells == ("m", "1", "66.6", "100.0", "100.0", "33.3", "55.5", "66.6", "2.0", "8")
+
+
+def test_standing_without_a_revisit_is_not_defined():
+    truth, descriptors = line(0, 10, 20), unit(0, 50, 100)
+    found = find_neighbours(descriptors, np.array([0, 1, 2]), truth)
+    one = standing("m", found, truth, [1.0], descriptors)
+    assert all(math.isnan(v) for v in (*one.recall.values(), one.max_f1))
+    assert standings_table([one], []).rows[0][2:8] == ("-",) * 6
+
+
+def test_a_match_that_the_truth_does_not_know_is_left_out():
+    truth, descriptors = line(0, math.nan, 0), unit(0, 50, 50)
+    found = find_neighbours(descriptors, np.array([0, 0, 2]), truth)
+    assert found.best[2] == 1  # whose pose is unknown
+    one = standing("m", found, truth, [1.0], descriptors)
+    assert (one.recall[1], one.recall[5]) == (0.0, 1.0)
+    assert one.average_precision == 0.0  # nothing could be judged, the revisit was possible
+
+
+def evaluated(tmp_path, bag, **options):
+    run = run_evaluate(Request(bag), tmp_path / "results", **options)
+    folder = tmp_path / "results" / "latest"
+    return run, json.loads((folder / "metrics.json").read_text()), folder
+
+
+def test_the_baselines_stand_beside_the_model(tmp_path, lap_bag, capsys):
+    run, metrics, folder = evaluated(tmp_path, lap_bag(), sequence=3)
+    lines = metrics["methods"]
+    assert [(one["method"], one["sequence"]) for one in lines] == [
+        (name, length) for name in ("mobilenetv2-gem", "thumbnail", "orb-bow") for length in (0, 3)
+    ]
+    # The model's line is what the replay through the detector found.
+    curve = run.judgement.curve
+    assert lines[0]["average_precision"] == pytest.approx(curve.average_precision)
+    assert lines[0]["recall_at_full_precision"] == curve.recall_at_full_precision
+    assert lines[0]["recall"]["1"] == metrics["recall_at_1"]
+    # The second lap shows the very same pictures, so that nobody can miss.
+    assert {one["recall"]["1"] for one in lines if not one["sequence"]} == {1.0}
+    assert all(one["recall"]["10"] > 0.9 for one in lines if one["sequence"])
+    page = (folder / "report.html").read_text()
+    assert "Against the baselines" in page and "<td>orb-bow</td>" in page
+    assert "trained its vocabulary on this very bag" in capsys.readouterr().out
+
+
+def test_without_baselines(tmp_path, lap_bag, capsys):
+    _, metrics, folder = evaluated(tmp_path, lap_bag(), baselines=False)
+    assert "methods" not in metrics
+    assert "Against the baselines" not in (folder / "report.html").read_text()
+    assert "thumbnail" not in capsys.readouterr().out
+
+
+def test_what_cannot_be_measured_is_named(tmp_path, bag_writer, monkeypatch):
+    """Grey images without a corner, and more keyframes than sequences may have."""
+    monkeypatch.setattr(comparison, "LONGEST", 3)
+    with bag_writer(tmp_path / "b", "mcap") as bag:
+        for k in range(4):
+            bag.odometry(k, 2 * k, 0)
+            bag.image(k + 0.01, np.full((120, 160, 3), 40 * k, np.uint8))
+    _, metrics, _ = evaluated(tmp_path, tmp_path / "b")
+    assert [one["method"] for one in metrics["methods"]] == ["mobilenetv2-gem", "thumbnail"]
+    assert metrics["methods"][0]["recall"]["1"] is None  # nothing to find
+    assert "orb-bow is left out: The database shows 0 ORB" in metrics["methods_notes"][0]
+    assert "Sequences are left out: more than 3 keyframes." in metrics["methods_notes"]

@@ -1,0 +1,71 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Thresholds per sparsity as `vpr calibrate` writes them, in the real node."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+
+from vpr_msgs.msg import Keyframe, LoopClosure, Query
+from vpr_ros.core.calibration_table import calibration_text, read_calibrations
+from vpr_ros.core.contract import Calibration
+
+# At full compute a match must be nearly equal, at 0.6 half is enough.
+POINTS = (Calibration(0.0, 0.9, 0.0, 30.0, -27.0), Calibration(0.6, 0.5, 0.0, 10.0, -6.0))
+
+
+def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):
+    pytest.importorskip("yaml")
+    from vpr_ros.evaluation.params import Settings, write_params
+
+    settings = Settings()
+    loop = dataclasses.replace(settings.loop, calibration=calibration_text(POINTS))
+    file = tmp_path / "vpr.yaml"
+    write_params(file, dataclasses.replace(settings, loop=loop), "calibrated")
+    context = Context()
+    rclpy.init(context=context, args=["--ros-args", "--params-file", str(file)])
+    try:
+        node = rclpy.create_node(
+            "database",
+            namespace="vpr",
+            context=context,
+            automatically_declare_parameters_from_overrides=True,
+        )
+        text = node.get_parameter("loop.calibration").value
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+    assert read_calibrations(text) == POINTS
+
+
+def test_the_sparsity_of_a_keyframe_chooses_its_threshold(robot):
+    """The same view, 0.7 alike: refused at sparsity 0, a loop at 0.6."""
+    robot.start(
+        "database",
+        loop__calibration=calibration_text(POINTS).replace("\n", ";"),
+        loop__temporal_matches=1,
+        database__exclude_recent_s=0.0,
+    )
+    queries = robot.listen(Query, "queries")
+    closures = robot.listen(LoopClosure, "loop_closures")
+    publisher = robot.publisher(Keyframe, "keyframes", 100)
+    views = np.eye(20, dtype=np.float32)
+    again = 0.7 * views[0] + np.sqrt(1 - 0.49) * views[19]
+    for number in range(14):
+        new = number >= 12
+        message = Keyframe(id=1 + number, model="m", sparsity=0.6 if number == 13 else 0.0)
+        message.header.stamp = robot.stamp()
+        message.descriptor = (again if new else views[number]).tolist()
+        publisher.publish(message)
+    robot.wait(lambda: len(queries) == 14, "all answers")
+    assert [q.reason for q in queries[12:]] == [Query.LOW_SCORE, Query.ACCEPTED]
+    assert "below 0.900" in queries[12].message
+    (closure,) = closures
+    assert (closure.query_id, closure.match_id) == (14, 1)
+    assert closure.confidence == pytest.approx(1 / (1 + np.exp(-1)), abs=0.01)  # 10 * 0.7 - 6
+    refused = robot.set("database", "loop.calibration", "0 high")
+    assert not refused.successful and "has the row '0 high'" in refused.reason
+    assert robot.set("database", "loop.calibration", "").successful

@@ -1,0 +1,60 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrations as the text of one parameter: a row per sparsity, which people can read and edit.
+
+A text, because a parameter of ROS holds no table, and because it is set in one go.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from functools import lru_cache
+
+from vpr_ros.core.contract import Calibration
+from vpr_ros.core.errors import ConfigError
+
+
+def calibration_text(points: Iterable[Calibration]) -> str:
+    """One row a calibration: sparsity, score, margin, confidence slope and offset."""
+    return "".join(
+        # Thresholds are inclusive, so that not one digit of them may be rounded.
+        f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r} "
+        f"{p.confidence_slope:.6g} {p.confidence_offset:.6g}\n"
+        for p in points
+    )
+
+
+@lru_cache(maxsize=16)
+def read_calibrations(text: str) -> tuple[Calibration, ...]:
+    """The rows of a text, rising in sparsity; () if it is empty.
+
+    Rows end with a line or a semicolon; what is missing at a row's end was not measured. Raises
+    ConfigError naming a row that cannot be read.
+    """
+    rows = [row.split() for row in text.replace(";", "\n").splitlines() if row.strip()]
+    points = sorted((_read(row) for row in rows), key=lambda p: p.sparsity)
+    for low, high in itertools.pairwise(points):
+        if low.sparsity == high.sparsity:
+            raise ConfigError(
+                f"Parameter 'calibration' has two rows for sparsity {low.sparsity:g}; give one."
+            )
+    return tuple(points)
+
+
+def _read(row: list[str]) -> Calibration:
+    try:
+        point = Calibration(*map(float, row))
+    except (ValueError, TypeError):  # no number; too many of them
+        point = None
+    if (
+        point is None
+        or not 0.0 <= point.sparsity < 1.0
+        or not -1.0 <= point.score_threshold <= 1.0
+        or abs(point.margin_threshold) > 2.0  # false for NaN: not measured
+    ):
+        raise ConfigError(
+            f"Parameter 'calibration' has the row '{' '.join(row)}'; give sparsity in [0, 1), "
+            "score in [-1, 1], margin, confidence slope, confidence offset."
+        )
+    return point
