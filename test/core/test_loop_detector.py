@@ -229,3 +229,18 @@ def test_settings_change_at_any_time(make):
 def test_more_matches_than_the_window_holds_are_refused():
     with pytest.raises(ConfigError, match=r"'temporal_matches' is 3.*temporal_window \(2\)"):
         LoopConfig(temporal_window=2, temporal_matches=3)
+
+
+def test_every_query_tells_its_margin(make):
+    """Accepted or not; infinite while all candidates are of one place, NaN without any."""
+    _, drive = make(**TEMPORAL_OFF)
+    first = drive([PLACES[i] for i in range(20)], 0)
+    assert all(math.isnan(query.margin) for query in first[:5])
+    view = like(3, 0.6) + 0.5 * PLACES[15]
+    low = drive([view / np.linalg.norm(view)], 100)[0]
+    assert low.reason is Reason.LOW_SCORE
+    rival = next(c for c in low.candidates if abs(c.place.id - low.candidates[0].place.id) > 5)
+    assert low.margin == pytest.approx(low.candidates[0].score - rival.score) and low.margin > 0
+    few = one_after(make, range(20), [PLACES[3]], candidates=3, **TEMPORAL_OFF)
+    assert few.reason is Reason.ACCEPTED
+    assert few.margin == math.inf  # 2, 3 and 4 are all that was asked for
