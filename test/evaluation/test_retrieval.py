@@ -218,3 +218,12 @@ def test_sweep_without_a_counter_says_why(pictures, tmp_path, monkeypatch, capsy
     assert "pip install onnx" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="are baselines, not models"):
         run_sweep(pictures, ["thumbnail"], results=tmp_path)
+
+
+def test_another_model_is_measured_beside_the_baseline_network(pictures, tmp_path):
+    copy = tmp_path / "other.onnx"
+    copy.write_bytes(find_model("mobilenetv2-gem").read_bytes())
+    rows = evaluate_dataset(pictures, [str(copy)], (0.0,), results=tmp_path / "results")
+    found = {row.method.rpartition("/")[2]: row.recall for row in rows}
+    assert set(found) == {"other.onnx", "mobilenetv2-gem.onnx", "thumbnail", "orb-bow"}
+    assert found["other.onnx"] == found["mobilenetv2-gem.onnx"]

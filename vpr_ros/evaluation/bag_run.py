@@ -52,6 +52,7 @@ class BagRun:
     limits: npt.NDArray[np.int64]  # (N,) first keyframe too fresh to be a loop
     judgement: Judgement
     model: str
+    model_path: Path
     score_threshold: float  # of the score gate
     images: int
     problems: int
@@ -102,6 +103,7 @@ def evaluate_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
         limits=limits,
         judgement=judge(memory.answers, truth, neighbours),
         model=f"{contract.name}, version {contract.version}",
+        model_path=encoder.path,
         score_threshold=score_threshold(encoder, settings),
         images=eyes.images,
         problems=eyes.problems,

@@ -19,7 +19,7 @@ from vpr_ros.evaluation.bag_run import BagRun
 from vpr_ros.evaluation.baselines.bag_of_words import OrbBagOfWords
 from vpr_ros.evaluation.baselines.sequence import SequenceRanking
 from vpr_ros.evaluation.images import Topics, pictures, shots
-from vpr_ros.evaluation.methods import BASELINES, Method
+from vpr_ros.evaluation.methods import BASELINES, Method, baseline_models, open_method
 from vpr_ros.evaluation.neighbours import Neighbours, find_neighbours
 from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.standing import Standing, standing
@@ -73,8 +73,9 @@ def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Compari
     notes: list[str] = []
     methods: list[Method] = []
     images = Pictures(bag, run.topics.image, [a.recorded_ns for a in run.answers])
-    for name, make in BASELINES.items():
-        method = make()
+    beside = [open_method(name) for name in (*baseline_models([str(run.model_path)]), *BASELINES)]
+    for method in beside:
+        name = method.name
         progress.say(f"Preparing {name}")
         try:
             method.learn(images)

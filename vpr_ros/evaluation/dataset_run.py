@@ -18,7 +18,14 @@ from vpr_ros.evaluation.console import ended_by_signals, say
 from vpr_ros.evaluation.datasets.image_set import ImageSet
 from vpr_ros.evaluation.datasets.layouts import open_dataset
 from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.methods import BASELINES, Method, Model, open_method, tell_apart
+from vpr_ros.evaluation.methods import (
+    BASELINES,
+    Method,
+    Model,
+    baseline_models,
+    open_method,
+    tell_apart,
+)
 from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.retrieval import SPARSITIES, Row, check_sequence, images_to_encode, measure
 from vpr_ros.evaluation.retrieval_tables import cross_tables, recall_table, robustness_table
@@ -47,7 +54,8 @@ def evaluate_dataset(
     console = console or Console()
     image_set = open_dataset(path, options)
     check_sequence(image_set, sequence)  # before the models are loaded
-    names = dict.fromkeys([*models, *(BASELINES if baselines else ())])
+    beside = [*baseline_models(models), *BASELINES] if baselines else []
+    names = dict.fromkeys([*models, *beside])
     methods = [open_method(name, threads) for name in names]
     tell_apart([method for method in methods if isinstance(method, Model)])
     changes = CHANGES if robustness else ()

@@ -48,6 +48,8 @@ class Model:
         return self.encoder.encode(image, sparsity)
 
 
+BASELINE_MODEL = "mobilenetv2-gem"  # a network trained on ImageNet, not on places
+
 BASELINES: dict[str, Callable[[], Method]] = {
     Thumbnail.name: Thumbnail,
     OrbBagOfWords.name: OrbBagOfWords,
@@ -62,6 +64,16 @@ def open_method(name: str, threads: int = 1) -> Method:
         return Model(name, threads)
     except ModelError as error:
         raise ModelError(f"{error} Baselines are: {', '.join(BASELINES)}.") from None
+
+
+def baseline_models(models: Sequence[str]) -> tuple[str, ...]:
+    """The model that `models` must beat, unless it is one of them or not installed."""
+    try:
+        baseline = find_model(BASELINE_MODEL)
+        found = {find_model(name).resolve() for name in models if name not in BASELINES}
+    except ModelError:  # said when the models themselves are opened
+        return ()
+    return () if baseline.resolve() in found else (BASELINE_MODEL,)
 
 
 def tell_apart(models: Sequence[Model]) -> None:

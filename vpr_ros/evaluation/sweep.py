@@ -17,7 +17,13 @@ from vpr_ros.evaluation.dataset_run import measure_all
 from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
 from vpr_ros.evaluation.datasets.layouts import open_dataset
 from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.methods import BASELINES, Model, open_method, tell_apart
+from vpr_ros.evaluation.methods import (
+    BASELINES,
+    Model,
+    baseline_models,
+    open_method,
+    tell_apart,
+)
 from vpr_ros.evaluation.ranking import RANKS
 from vpr_ros.evaluation.retrieval import Row
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder
@@ -68,7 +74,8 @@ def run_sweep(
         )
     image_set = open_dataset(path, options)
     steps = sorted({0.0, *sparsities})  # 0: the map of the last column
-    opened = [Model(name, threads) for name in models]
+    beside = baseline_models(models) if baselines else ()
+    opened = [Model(name, threads) for name in (*models, *beside)]
     tell_apart(opened)
     points = []
     for model in opened:
