@@ -1,0 +1,171 @@
+// Copyright 2026 The vpr_ros authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tensors, attributes, threads and errors of ONNX Runtime, see ort_kernel.hpp.
+
+#include "ort_kernel.hpp"
+
+#include <utility>
+
+namespace vpr_ros::ort {
+namespace {
+
+const char* word(Element element) {
+    switch (element) {
+        case Element::float32: return "float32";
+        case Element::uint8: return "uint8";
+        case Element::int8: return "int8";
+        case Element::int64: return "int64";
+    }
+    return "of another type";
+}
+
+}  // namespace
+
+std::int64_t Tensor::count() const {
+    std::int64_t product = 1;
+    for (const std::int64_t size : sizes) product *= size;
+    return product;
+}
+
+std::string Tensor::shape() const {
+    std::string text = "(";
+    for (const std::int64_t size : sizes) {
+        text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+    }
+    return text + ")";
+}
+
+Node::Node(const Api& api, const KernelInfo* info, const char* operator_name,
+           std::vector<Input> inputs)
+    : api_(api), title_(operator_name), inputs_(std::move(inputs)) {
+    const auto read = [&](auto&& ask) {
+        std::size_t size = 0;
+        check(ask(nullptr, &size));
+        std::string text(size, '\0');
+        check(ask(text.data(), &size));
+        return std::string(text.c_str());  // without the end mark
+    };
+    title_ = std::string("vpr_ros::") + operator_name + " '" +
+             read([&](char* text, std::size_t* size) {
+                 return api_.node_name(info, text, size);
+             }) +
+             "'";
+    for (std::size_t i = 0; i < inputs_.size(); i++) {
+        graph_names_.push_back(read([&](char* text, std::size_t* size) {
+            return api_.input_name(info, i, text, size);
+        }));
+    }
+}
+
+std::int64_t Node::int_attribute(const KernelInfo* info, const char* name) const {
+    std::int64_t value = 0;
+    if (Status* status = api_.attribute(info, name, &value)) {
+        api_.release(status);
+        refuse(std::string("attribute ") + name + " is missing or no whole number");
+    }
+    return value;
+}
+
+float Node::float_attribute(const KernelInfo* info, const char* name) const {
+    float value = 0;
+    if (Status* status = api_.attribute(info, name, &value)) {
+        api_.release(status);
+        refuse(std::string("attribute ") + name + " is missing or no float");
+    }
+    return value;
+}
+
+Tensor Node::constant(const KernelInfo* info, std::size_t index, std::size_t rank) const {
+    int is_constant = 0;
+    const Value* value = nullptr;
+    check(api_.constant_input(info, index, &is_constant, &value));
+    if (is_constant == 0 || value == nullptr) {
+        refuse(std::string("input ") + inputs_[index].name + " '" + graph_names_[index] +
+               "' must be constant");
+    }
+    const Tensor tensor = view(value, index);
+    if (tensor.sizes.size() != rank) {
+        refuse(tensor.name + " has shape " + tensor.shape() + ", rank " + std::to_string(rank) +
+               " is needed");
+    }
+    return tensor;
+}
+
+Tensor Node::input(const KernelContext* context, std::size_t index) const {
+    const Value* value = nullptr;
+    check(api_.input(context, index, &value));
+    return view(value, index);
+}
+
+float Node::scalar(const KernelContext* context, std::size_t index) const {
+    return *vector(context, index, 1);
+}
+
+const float* Node::vector(const KernelContext* context, std::size_t index,
+                          std::int64_t count) const {
+    const Tensor tensor = input(context, index);
+    if (tensor.count() != count) {
+        refuse(tensor.name + " has shape " + tensor.shape() + ", " + std::to_string(count) +
+               " value(s) are needed");
+    }
+    return tensor.as<float>();
+}
+
+float* Node::output(KernelContext* context, const std::vector<std::int64_t>& sizes) const {
+    Value* value = nullptr;
+    check(api_.output(context, 0, sizes.data(), sizes.size(), &value));
+    void* data = nullptr;
+    check(api_.data(value, &data));
+    return static_cast<float*>(data);
+}
+
+void Node::refuse(const std::string& text) const { throw Fault(title_ + ": " + text + "."); }
+
+void Node::check(Status* status) const {
+    if (status != nullptr) {
+        const std::string text = api_.message(status);
+        api_.release(status);
+        throw Fault(title_ + ": " + text);
+    }
+}
+
+Tensor Node::view(const Value* value, std::size_t index) const {
+    Tensor tensor;
+    tensor.name =
+        std::string("input ") + inputs_[index].name + " '" + graph_names_[index] + "'";
+    if (value == nullptr) refuse(tensor.name + " is missing");
+    ShapeInfo* info = nullptr;
+    check(api_.shape(value, &info));
+    std::size_t rank = 0;
+    Status* status = api_.element(info, &tensor.element);
+    if (status == nullptr) status = api_.rank(info, &rank);
+    tensor.sizes.resize(rank);
+    if (status == nullptr) status = api_.sizes(info, tensor.sizes.data(), rank);
+    api_.release(info);
+    check(status);
+    if (tensor.element != inputs_[index].element) {
+        refuse(tensor.name + " is " + word(tensor.element) + ", " +
+               word(inputs_[index].element) + " is needed");
+    }
+    check(api_.data(const_cast<Value*>(value), &tensor.data));
+    return tensor;
+}
+
+kernels::Workers workers(const Node& node, const KernelContext* context, int threads) {
+    using Task = std::function<void(std::size_t)>;
+    kernels::Workers workers;
+    workers.threads = threads;
+    if (threads > 1) {
+        workers.parallel_for = [&node, context](std::size_t count, const Task& task) {
+            const auto enter = [](void* user, std::size_t i) {
+                (*static_cast<const Task*>(user))(i);
+            };
+            node.check(node.api().parallel_for(context, enter, count, 0,
+                                               const_cast<Task*>(&task)));
+        };
+    }
+    return workers;
+}
+
+}  // namespace vpr_ros::ort

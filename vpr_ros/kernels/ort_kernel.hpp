@@ -1,0 +1,157 @@
+// Copyright 2026 The vpr_ros authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What our operators share in their talk with ONNX Runtime: tensors, attributes, threads, errors.
+//
+// Inside, faults are exceptions that name operator and tensor; `guarded` makes statuses of them
+// before they reach ONNX Runtime.
+
+#pragma once
+
+#include "kernels.hpp"
+#include "ort_api.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace vpr_ros::ort {
+
+// A fault of the graph or of its inputs.
+struct Fault : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// A tensor of ONNX Runtime's. Inputs are only read.
+struct Tensor {
+    std::string name;  // for messages: what the operator calls it, and the graph
+    Element element;
+    std::vector<std::int64_t> sizes;
+    void* data;
+
+    std::int64_t count() const;
+    std::string shape() const;  // "(1, 197, 768)"
+
+    template <typename T>
+    const T* as() const {
+        return static_cast<const T*>(data);
+    }
+};
+
+// Which tensor an input is, and what is asked of it.
+struct Input {
+    const char* name;
+    Element element;
+};
+
+// A node of a graph: what is known of it when the session is made.
+class Node {
+public:
+    Node(const Api& api, const KernelInfo* info, const char* operator_name,
+         std::vector<Input> inputs);
+
+    const Api& api() const { return api_; }
+    std::int64_t int_attribute(const KernelInfo* info, const char* name) const;
+    float float_attribute(const KernelInfo* info, const char* name) const;
+
+    // The input, which must be constant and of this rank.
+    Tensor constant(const KernelInfo* info, std::size_t index, std::size_t rank) const;
+
+    // The input of one run.
+    Tensor input(const KernelContext* context, std::size_t index) const;
+
+    // The same, with one value.
+    float scalar(const KernelContext* context, std::size_t index) const;
+
+    // The same, with `count` values: a bias, for one.
+    const float* vector(const KernelContext* context, std::size_t index, std::int64_t count) const;
+
+    // The first output, newly made.
+    float* output(KernelContext* context, const std::vector<std::int64_t>& sizes) const;
+
+    // Throws Fault: "vpr_ros::Operator 'node': text".
+    [[noreturn]] void refuse(const std::string& text) const;
+
+    // Throws Fault if ONNX Runtime reports one.
+    void check(Status* status) const;
+
+    // Does `work`; arguments that it does not accept are faults of this node.
+    template <typename Work>
+    void named(Work&& work) const {
+        try {
+            work();
+        } catch (const std::invalid_argument& error) {
+            refuse(error.what());
+        }
+    }
+
+private:
+    Tensor view(const Value* value, std::size_t index) const;
+
+    const Api& api_;
+    std::string title_;
+    std::vector<Input> inputs_;
+    std::vector<std::string> graph_names_;
+};
+
+// Work spread over the threads of the session.
+kernels::Workers workers(const Node& node, const KernelContext* context, int threads);
+
+// An operator as ONNX Runtime wants it, and what its kernels are made with.
+struct Registered : Operator {
+    const char* operator_name;
+    const char* epilogue;  // of linear operators, see `names.py`
+    int threads;
+    std::vector<Input> inputs;
+};
+
+// Runs `work`; what it throws becomes a status.
+template <typename Work>
+Status* guarded(const Api& api, Work&& work) noexcept {
+    try {
+        work();
+        return nullptr;
+    } catch (const Fault& error) {
+        return api.create_status(Code::invalid_argument, error.what());
+    } catch (const std::exception& error) {
+        return api.create_status(Code::fail, error.what());
+    } catch (...) {
+        return api.create_status(Code::fail, "vpr_ros: unknown fault");
+    }
+}
+
+// An operator whose kernel is a `Kernel(Api, KernelInfo, Registered)` with `run(KernelContext)`.
+template <typename Kernel>
+void bind(Registered& op) {
+    op.version = api_version;
+    op.name = [](const Operator* self) {
+        return static_cast<const Registered*>(self)->operator_name;
+    };
+    op.provider = [](const Operator*) { return "CPUExecutionProvider"; };
+    op.input_type = [](const Operator* self, std::size_t index) {
+        return static_cast<const Registered*>(self)->inputs[index].element;
+    };
+    op.input_count = [](const Operator* self) {
+        return static_cast<const Registered*>(self)->inputs.size();
+    };
+    op.output_type = [](const Operator*, std::size_t) { return Element::float32; };
+    op.output_count = [](const Operator*) -> std::size_t { return 1; };
+    op.input_presence = [](const Operator*, std::size_t) { return Presence::required; };
+    op.output_presence = [](const Operator*, std::size_t) { return Presence::required; };
+    op.input_memory = [](const Operator*, std::size_t) { return Memory::processor; };
+    const auto none = [](const Operator*) { return 0; };
+    op.variadic_input_minimum = op.variadic_inputs_alike = none;
+    op.variadic_output_minimum = op.variadic_outputs_alike = none;
+    op.create = [](const Operator* self, const Api* api, const KernelInfo* info, void** kernel) {
+        return guarded(*api, [&] {
+            *kernel = new Kernel(*api, info, *static_cast<const Registered*>(self));
+        });
+    };
+    op.compute = [](void* kernel, KernelContext* context) {
+        Kernel& self = *static_cast<Kernel*>(kernel);
+        return guarded(self.api(), [&] { self.named([&] { self.run(context); }); });
+    };
+    op.destroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
+}
+
+}  // namespace vpr_ros::ort

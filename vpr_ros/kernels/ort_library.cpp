@@ -1,0 +1,92 @@
+// Copyright 2026 The vpr_ros authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the library shows to the outside: the entrance for ONNX Runtime, and what it is.
+
+#include "ort_operators.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace vpr_ros::ort {
+namespace {
+
+// How many threads the session has, as its maker says; kernels cannot ask.
+constexpr const char* THREADS_SETTING = "vpr_ros.threads";
+
+int threads_of(const Api& api, const SessionOptions* options) {
+    char text[16] = "";
+    std::size_t size = sizeof text;
+    if (Status* status = api.setting(options, THREADS_SETTING, text, &size)) {
+        api.release(status);  // not set
+        return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    }
+    return std::max(1, std::atoi(text));
+}
+
+// Operators live as long as the process, since sessions refer to them; one set for each number of
+// threads, made when it is first asked for and not changed afterwards.
+struct Set {
+    std::deque<Registered> operators;
+    Domain* domain = nullptr;
+};
+
+const Set& set_for(const Api& api, int threads) {
+    static std::mutex mutex;
+    static std::map<int, std::unique_ptr<Set>> sets;
+    const std::lock_guard<std::mutex> lock(mutex);
+    std::unique_ptr<Set>& found = sets[threads];
+    if (found == nullptr) {
+        auto set = std::make_unique<Set>();
+        add_linear(set->operators, threads);
+        add_attention(set->operators, threads);
+        add_layer_norm(set->operators, threads);
+        Status* status = api.create_domain("vpr_ros", &set->domain);
+        for (const Registered& op : set->operators) {
+            if (status == nullptr) status = api.add_operator(set->domain, &op);
+        }
+        if (status != nullptr) {
+            const std::string text = api.message(status);
+            api.release(status);
+            throw Fault("The operators of vpr_ros cannot be registered: " + text);
+        }
+        found = std::move(set);
+    }
+    return *found;
+}
+
+}  // namespace
+}  // namespace vpr_ros::ort
+
+extern "C" {
+
+// Called by ONNX Runtime for every session that loads the library.
+vpr_ros::ort::Status* RegisterCustomOps(vpr_ros::ort::SessionOptions* options,
+                                        const vpr_ros::ort::ApiBase* base) {
+    using namespace vpr_ros::ort;
+    const Api* api = base->get_api(api_version);
+    if (api == nullptr) return nullptr;  // older than 1.16: it runs the definitions in the file
+    Status* refused = nullptr;
+    Status* failed = guarded(*api, [&] {
+        refused = api->add_domain(options, set_for(*api, threads_of(*api, options)).domain);
+    });
+    return failed != nullptr ? failed : refused;
+}
+
+// The instruction set that the operators use here; null if none can be chosen.
+const char* vpr_kernels_isa() {
+    try {
+        return vpr_ros::kernels::name(vpr_ros::kernels::detect());
+    } catch (const std::exception&) {
+        return nullptr;
+    }
+}
+
+// Which sources and compiler the library was made from, see build.py.
+const char* vpr_kernels_digest() { return VPR_KERNELS_DIGEST; }
+
+}  // extern "C"
