@@ -2,7 +2,7 @@
 PYTHON ?= python3
 IN_ROS := tools/in_ros.sh
 
-.PHONY: demo test bench lint setup setup-torch tables clean
+.PHONY: demo test bench bench-kernels lint setup setup-torch tables clean
 
 setup:
 	@$(PYTHON) tools/setup_workspace.py
@@ -24,6 +24,9 @@ lint: setup
 bench: setup-torch  ## ratios, measured in one run: the nodes, then the networks (some minutes)
 	@$(IN_ROS) python -m bench
 	@$(IN_ROS) python -m bench.networks
+
+bench-kernels: setup-torch  ## the compiled operators against stock onnxruntime
+	@$(IN_ROS) python -m bench.kernels
 
 tables: setup  ## write the README's tables anew from the code
 	@$(IN_ROS) python -m tools.generate

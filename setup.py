@@ -2,11 +2,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ament_python package; also installs by plain pip."""
 
-from glob import glob
+from __future__ import annotations
 
-from setuptools import find_packages, setup
+import importlib
+import sys
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent))
+from vpr_ros.kernels.build import LIBRARY, SOURCES, build_or_note
 
 NAME = "vpr_ros"
+
+
+class BuildOperators(build_ext):
+    """Compiles the operators into the package; without a compiler it installs without them."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        return str(Path(*fullname.split(".")[:-1]) / LIBRARY)
+
+    def build_extension(self, ext: Extension) -> None:
+        print(build_or_note(Path(self.get_ext_fullpath(ext.name)).parent))
+
+    def copy_extensions_to_source(self) -> None:  # where the package runs from its sources
+        print(build_or_note(SOURCES))
+
+
+def wheel_commands() -> dict[str, type]:
+    """A wheel for this kind of machine and any Python 3: the library does not know Python."""
+    for module in ("setuptools.command.bdist_wheel", "wheel.bdist_wheel"):
+        try:
+            base = importlib.import_module(module).bdist_wheel
+        except ImportError:  # older setuptools, or no wheels here at all
+            continue
+
+        class OnePythonFitsAll(base):
+            def get_tag(self) -> tuple[str, str, str]:
+                return "py3", "none", super().get_tag()[2]
+
+        return {"bdist_wheel": OnePythonFitsAll}
+    return {}
+
 
 setup(
     name=NAME,
@@ -16,7 +55,14 @@ setup(
     maintainer="The vpr_ros authors",
     maintainer_email="vpr_ros@users.noreply.github.com",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.evaluation": ["*.html", "splits/*.csv"]},
+    ext_modules=[Extension(f"{NAME}.kernels.operators", sources=[], optional=True)],
+    cmdclass={"build_ext": BuildOperators, **wheel_commands()},
+    package_data={
+        f"{NAME}.evaluation": ["*.html", "splits/*.csv"],
+        f"{NAME}.training": ["recipes/*.yaml"],
+        # Where no compiler was, `python -m vpr_ros.kernels.build` makes the library later.
+        f"{NAME}.kernels": ["*.cpp", "*.hpp", "*.map"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "faiss-cpu",
@@ -29,7 +75,14 @@ setup(
     ],
     extras_require={
         "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib"],
-        "train": ["torch", "onnx"],
+        "train": [
+            "torch",
+            "onnx",
+            "pytorch-metric-learning",
+            "accelerate",
+            "matplotlib",
+            "vizdoom",
+        ],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -38,7 +91,7 @@ setup(
         (f"share/{NAME}/config", glob("config/*")),
         (f"share/{NAME}/models", glob("models/*")),
     ],
-    zip_safe=True,
+    zip_safe=False,
     entry_points={
         "console_scripts": [
             "encoder = vpr_ros.nodes.encoder_node:main",

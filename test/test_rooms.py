@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = {"builtin_interfaces", "rcl_interfaces", "std_srvs", "vpr_msgs"}
 ROS = {"rclpy", "cv_bridge", "ament_index_python", "launch", "launch_ros", *MESSAGES}
-WITHOUT_TORCH = ("core", "nodes", "evaluation")
+WITHOUT_TORCH = ("core", "nodes", "evaluation", "kernels")
 TORCH_ROOMS = ("networks", "training", "export")
 HEADER = "# Copyright 2026 The vpr_ros authors\n# SPDX-License-Identifier: Apache-2.0\n"
 

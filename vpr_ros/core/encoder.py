@@ -13,6 +13,13 @@ import onnxruntime as ort
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ConfigError, DescriptorError, ModelError
 from vpr_ros.core.images import Image
+from vpr_ros.core.operators import (
+    THREADS_SETTING,
+    Operators,
+    find_operators,
+    release_free_memory,
+    stock,
+)
 from vpr_ros.core.preprocess import preprocess
 
 Vector = npt.NDArray[np.float32]
@@ -21,19 +28,21 @@ Vector = npt.NDArray[np.float32]
 class Encoder:
     """A loaded model; encodes one image at a time on the CPU."""
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, compiled: bool = True) -> None:
         """Load the model at `path` with `threads` compute threads.
 
-        Raises ModelError if the file is missing, is no ONNX model, or its contract is absent or
-        does not fit its graph.
+        Its operators are the compiled ones where they are there, unless `compiled` is false;
+        `operators` says in words which run and why. Raises ModelError if the file is missing, is
+        no ONNX model, or its contract is absent or does not fit its graph.
         """
         self.path = Path(path)
         self.threads = threads
-        self._session = _open(self.path, threads)
+        self._session, self.operators = _open(self.path, threads, compiled)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = Contract.from_metadata(metadata, str(self.path))
         _check_graph(self._session, self.contract, str(self.path))
         self._try_out()
+        release_free_memory()
 
     def encode(self, image: Image, sparsity: float = 0.0) -> Vector:
         """Unit descriptor (descriptor_size,) of a BGR image (H, W, 3) of any size.
@@ -82,27 +91,44 @@ class Encoder:
             )
 
 
-def _open(path: Path, threads: int) -> ort.InferenceSession:
+def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSession, str]:
+    """The session, and in words whose operators it runs."""
     if not path.is_file():
         raise ModelError(
             f"Model file {path} does not exist. Give the name of a shipped model or the path of "
             "an exported one."
         )
+    operators = find_operators(path) if compiled else stock("asked for")
+    if operators.library is not None:
+        try:
+            return _session(path, threads, operators), operators.words
+        except Exception as error:  # a library or a graph that do not fit: the stock ones may
+            operators = stock(f"the compiled ones refuse: {_first_line(error)}")
+    try:
+        return _session(path, threads, operators), operators.words
+    except Exception as error:  # onnxruntime raises a dozen unrelated types here
+        raise ModelError(
+            f"Model file {path} cannot be loaded ({_first_line(error)}). It is damaged or no ONNX "
+            "model; copy or export it again."
+        ) from None
+
+
+def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning threads burn a core between frames: 184 % against 0.4 % CPU at 6 Hz (onnxruntime).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a dozen unrelated types here
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"Model file {path} cannot be loaded ({reason}). It is damaged or no ONNX model; "
-            "copy or export it again."
-        ) from None
+    options.log_severity_level = 3 if operators.library is None else 4  # a refusal is our message
+    if operators.library is not None:
+        options.add_session_config_entry(THREADS_SETTING, str(threads))
+        options.register_custom_ops_library(str(operators.library))
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, source: str) -> None:

@@ -1,0 +1,72 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled operators: where they are, whether a model uses them, and why not if not."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import mmap
+import os
+from pathlib import Path
+
+KERNELS = Path(__file__).resolve().parents[1] / "kernels"
+LIBRARY = KERNELS / "libvpr_kernels.so"
+NOTE = KERNELS / "not_built.txt"  # written by `kernels/build.py`
+SWITCH = "VPR_KERNELS"  # environment variable; "off": stock operators
+THREADS_SETTING = "vpr_ros.threads"  # of a session; the operators cannot see its threads
+
+# What a file that has operators of ours calls them, see `export/names.py`.
+NAMES = (b"SparseTernaryLinear", b"Int8Linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Operators:
+    """What a session's operators of domain `vpr_ros` are run by."""
+
+    words: str  # for people: which, and why
+    library: Path | None = None  # None: stock operators
+
+
+def find_operators(model: Path, library: Path = LIBRARY) -> Operators:
+    """The compiled operators if `library` is there and works, and if `model` has use for them.
+
+    The environment variable VPR_KERNELS=off forbids them.
+    """
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
+        return stock(f"{SWITCH}={os.environ[SWITCH]}")
+    if not _has_operators(model):
+        return stock("this model has no others")
+    if not library.is_file():
+        note = library.with_name(NOTE.name)
+        reason = note.read_text().strip() if note.is_file() else "see vpr_ros/kernels/build.py"
+        return stock(f"no library, {reason}")
+    try:
+        ask = ctypes.CDLL(str(library)).vpr_kernels_isa
+    except (OSError, AttributeError) as error:
+        return stock(f"the library does not load: {error}")
+    ask.restype = ctypes.c_char_p
+    isa = ask()
+    if isa is None:
+        return stock("VPR_ROS_KERNELS_ISA names instructions that are not to be had here")
+    return Operators(f"compiled operators, {isa.decode()}", library)
+
+
+def stock(reason: str) -> Operators:
+    """Those that onnxruntime brings along."""
+    return Operators(f"stock operators: {reason}")
+
+
+def release_free_memory() -> None:
+    """Hand memory that loading a model has freed back to the system; glibc keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _has_operators(model: Path) -> bool:
+    with open(model, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(name) >= 0 for name in NAMES)
