@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(not OLD, reason="VPR_OLD_PYTHON names no other P
 
 
 def agree(model, folder, sparsities):
-    encoder = Encoder(model)
+    encoder = Encoder(model, compiled=False)
     image = sample_images(encoder.contract.input_height, encoder.contract.input_width)[:1].numpy()
     np.save(folder / "image.npy", image)
     for sparsity in sparsities:

@@ -27,7 +27,7 @@ def build(
     The caller adds the contract.
     """
     twin = exchange(network, precision)
-    model = trace_transformer(twin, height, width)
+    model = trace_transformer(twin, height, width, precision)
     if precision != "fp32":
         store_half(model)
         store_ternary(model)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.functions import DOMAIN
+from vpr_ros.export.functions import epilogue_inputs
+from vpr_ros.export.names import DOMAIN, LINEAR, SPARSE
 from vpr_ros.export.operators import Attention, Int8Product, SparseTernaryProduct
 from vpr_ros.export.packing import unsqueeze
 from vpr_ros.networks.tiles import Tiles
@@ -84,7 +85,10 @@ def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     repacked = {node.output[0] for node in nodes if node.op_type == "RepackTernary"}
-    names = sorted({name for node in nodes for name in (*_activations(node), node.output[0])})
+    made = {
+        name for node in model.graph.node if node.op_type != "Constant" for name in node.output
+    }
+    names = sorted({n for node in nodes for n in (*node.input, *node.output) if n in made})
     for name in names:
         kind = TensorProto.UINT8 if name in repacked else TensorProto.FLOAT
         watched.graph.output.append(helper.make_tensor_value_info(name, kind, None))
@@ -101,9 +105,14 @@ def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]
             torch.from_numpy(np.array({**constants, **values, **feed}[n])) for n in node.input
         ]
         with torch.no_grad():
-            expected = _reference(node, tensors)
+            expected, added = _reference(node, tensors)
         found = torch.from_numpy(values[node.output[0]]).float()
-        error = float((found - expected).norm() / expected.norm().clamp(min=1e-12))
+        if found.shape != (expected + added).shape:
+            raise ModelError(
+                f"Operator {node.op_type} '{node.name}' gives {tuple(found.shape)}, torch "
+                f"{tuple(expected.shape)}. Nothing was written."
+            )
+        error = float((found - expected - added).norm() / expected.norm().clamp(min=1e-12))
         if not error <= OPERATOR_TOLERANCE:
             raise ModelError(
                 f"Operator {node.op_type} '{node.name}' differs from torch by {error:.2g} "
@@ -113,19 +122,34 @@ def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]
     return worst
 
 
-def _activations(node: onnx.NodeProto) -> list[str]:
-    activations = {"Attention": 3, "RepackTernary": 0}.get(node.op_type, 1)
-    return list(node.input[:activations])
-
-
-def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> Tensor:
-    if node.op_type == "Attention":
-        return Attention.apply(*tensors, node.attribute[0].i)
-    if node.op_type == "Int8Linear":
-        return Int8Product.apply(*tensors)
+def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """What torch computes, and the residual that is added to it."""
+    none = torch.zeros(())
     if node.op_type == "RepackTernary":
         squeezed, shape = (tensor.numpy() for tensor in tensors)
-        return torch.from_numpy(unsqueeze(squeezed, tuple(shape))).float()
+        return torch.from_numpy(unsqueeze(squeezed, tuple(shape))).float(), none
+    if node.op_type == "LayerNorm":
+        x, gain, offset = tensors
+        return F.layer_norm(x, gain.shape, gain, offset, node.attribute[0].f), none
+    if node.op_type in ("Attention", "CrossAttention"):
+        return Attention.apply(*tensors, node.attribute[0].i), none
+    if node.op_type == "SelfAttention":
+        return Attention.apply(*tensors[0].chunk(3, dim=-1), node.attribute[0].i), none
+    base = next(name for name in LINEAR if node.op_type.startswith(name))
+    epilogue = node.op_type.removeprefix(base)
+    own = len(tensors) - len(epilogue_inputs(epilogue))
+    product = _product(base, tensors[:own])
+    if not epilogue:
+        return product, none
+    y = product + tensors[own]
+    if epilogue == "BiasGelu":
+        return F.gelu(y), none
+    return y, tensors[-1] if epilogue == "BiasAdd" else none
+
+
+def _product(base: str, tensors: list[Tensor]) -> Tensor:
+    if base != SPARSE:
+        return Int8Product.apply(*tensors)
     x, packed, delta, sparsity, tile_of_token = tensors
     tiles = Tiles(tile_of_token, int(tile_of_token.max()) + 1)
     return SparseTernaryProduct.apply(x, packed, delta, sparsity, tiles)

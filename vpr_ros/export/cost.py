@@ -18,13 +18,12 @@ from onnx import TensorProto, helper
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
+from vpr_ros.export.names import EPILOGUES, INT8, SPARSE
 from vpr_ros.export.packing import PER_BYTE
 
 OPSETS = range(7, 22)  # of ONNX; what onnxruntime 1.19 runs
 SPARSITIES = (0.0, 0.2, 0.4, 0.6)
 GUARD = 1e-3  # of the rounding in `kept_channels`
-
-SPARSE = "SparseTernaryLinear"
 
 Shape = tuple[int, ...]
 # Multiply-accumulates of a node, from the shapes of its inputs and of its first output.
@@ -36,6 +35,7 @@ class Cost:
     """Size and work of one model file."""
 
     contract: Contract
+    operators: str  # who runs the file's own operators on this machine, in words
     opset: int
     file_bytes: int
     parameters: int  # weights in the file, packed ones counted singly
@@ -53,7 +53,8 @@ def cost_of(path: Path) -> Cost:
     """
     model = _load(path)
     opset = _checked_opset(model, path)
-    contract = Encoder(path).contract
+    encoder = Encoder(path)
+    contract = encoder.contract
     sparsities = [s for s in SPARSITIES if s < contract.sparsity_max] + [contract.sparsity_max]
     macs = {}
     shapes: dict[str, Shape] = {}
@@ -63,7 +64,8 @@ def cost_of(path: Path) -> Cost:
         macs[sparsity] = sum(_macs(node, shapes, sparsity) for node in model.graph.node)
     uncounted = tuple(sorted({n.op_type for n in model.graph.node if _may_multiply(n)}))
     parameters = _parameters(model, shapes)
-    return Cost(contract, opset, path.stat().st_size, parameters, macs, uncounted)
+    size = path.stat().st_size
+    return Cost(contract, encoder.operators, opset, size, parameters, macs, uncounted)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -136,9 +138,12 @@ RULES: dict[str, Rule] = {
     "Gemm": _product,
     "MultiHeadAttention": _attention,
     "Attention": _attention,
-    "Int8Linear": _product,
-    SPARSE: _product,
+    "CrossAttention": _attention,
+    "SelfAttention": lambda inputs, output: 2 * math.prod(output) * output[1],
+    **{f"{INT8}{epilogue}": _product for epilogue in EPILOGUES},
+    **{f"{SPARSE}{epilogue}": _product for epilogue in EPILOGUES},
 }
+WITHOUT_PRODUCT = ("RepackTernary", "LayerNorm")
 # May multiply matrices, whatever it is, in a graph that this package did not write.
 DOMAINS = ("", "ai.onnx")
 PRODUCTS_WITHOUT_RULE = ("Einsum", "ConvTranspose", "QLinearConv", "QLinearMatMul", "LSTM", "GRU")
@@ -149,7 +154,7 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], sparsity: float) -> in
         return 0
     inputs = [shapes[name] for name in node.input if name]
     macs = RULES[node.op_type](inputs, shapes[node.output[0]])
-    if node.op_type == SPARSE:
+    if node.op_type.startswith(SPARSE):
         channels = inputs[0][-1]
         macs = macs // channels * kept_channels(sparsity, channels)
     return macs
@@ -162,7 +167,7 @@ def kept_channels(sparsity: float, channels: int) -> int:
 
 
 def _may_multiply(node: onnx.NodeProto) -> bool:
-    if node.op_type in RULES or node.op_type == "RepackTernary":
+    if node.op_type in RULES or node.op_type in WITHOUT_PRODUCT:
         return False
     branches = [inner for attribute in node.attribute for inner in attribute.g.node]
     return (
@@ -174,7 +179,7 @@ def _may_multiply(node: onnx.NodeProto) -> bool:
 
 def _parameters(model: onnx.ModelProto, shapes: dict[str, Shape]) -> int:
     graph = model.graph
-    packed = {node.input[1] for node in graph.node if node.op_type == SPARSE}
+    packed = {node.input[1] for node in graph.node if node.op_type.startswith(SPARSE)}
     repacks = {node.input[0] for node in graph.node if node.op_type == "RepackTernary"}
     indices = (TensorProto.INT64, TensorProto.INT32)
     others = [

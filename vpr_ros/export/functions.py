@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
+from vpr_ros.export.names import DOMAIN, INT8, SPARSE
 from vpr_ros.export.packing import repacking_tables, unpacking_table
 from vpr_ros.networks.activations import LEVELS, SMALLEST_PEAK
 from vpr_ros.networks.structured_topk import ROUNDING_GUARD, SMALLEST_SUM, VOTE_STEPS
 from vpr_ros.networks.tiles import Tiles
 
-DOMAIN = "vpr_ros"
 CONTRIB = "com.microsoft"
 OPSET = 18
 OPSETS = (helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1))
@@ -56,8 +56,16 @@ def quantise() -> list[NodeProto]:
     ]
 
 
-def multiply(codes: str, weight: str, weight_scale: str) -> list[NodeProto]:
-    """`codes` times int8 `weight`, back at the scale of x: y (B, M, N)."""
+def multiply(codes: str, weight: str, weight_scale: str, epilogue: str) -> list[NodeProto]:
+    """`codes` times int8 `weight`, back at the scale of x, and what follows: y (B, M, N)."""
+    steps = [("Mul", "peak", "")]
+    if epilogue:
+        steps.append(("Add", "bias", ""))
+    if epilogue == "BiasGelu":
+        steps.append(("Gelu", "", CONTRIB))
+    if epilogue == "BiasAdd":
+        steps.append(("Add", "residual", ""))
+    names = ["product", *(f"step{i}" for i in range(1, len(steps))), "y"]
     return [
         constant("weight_zero_point", 0, np.int8),
         constant("step", 1.0 / LEVELS, np.float32),
@@ -68,25 +76,61 @@ def multiply(codes: str, weight: str, weight_scale: str) -> list[NodeProto]:
             "product",
             domain=CONTRIB,
         ),
-        node("Mul", "product peak", "y"),
+        *(
+            node(operator, f"{names[i]} {other}", names[i + 1], domain=domain)
+            for i, (operator, other, domain) in enumerate(steps)
+        ),
     ]
 
 
-def int8_linear() -> FunctionProto:
+def epilogue_inputs(epilogue: str) -> list[str]:
+    """The inputs that it adds to an operator, in order."""
+    residual = ["residual"] if epilogue == "BiasAdd" else []
+    return ["bias", *residual] if epilogue else []
+
+
+def int8_linear(epilogue: str = "") -> FunctionProto:
     """y = x W for int8 W (K, N) with a scale per output (N,); x is quantised per token."""
-    body = [*quantise(), *multiply("codes", "weight", "scale")]
-    return helper.make_function(
-        DOMAIN, "Int8Linear", ["x", "weight", "scale"], ["y"], body, OPSETS
-    )
+    body = [*quantise(), *multiply("codes", "weight", "scale", epilogue)]
+    inputs = ["x", "weight", "scale", *epilogue_inputs(epilogue)]
+    return helper.make_function(DOMAIN, f"{INT8}{epilogue}", inputs, ["y"], body, OPSETS)
 
 
 def attention() -> FunctionProto:
-    """softmax(q k^T / sqrt(d)) v per head; q, k, v (B, N, C)."""
+    """softmax(q k^T / sqrt(d)) v per head; q (B, N, C), k and v (B, M, C)."""
+    return helper.make_function(
+        DOMAIN, "Attention", ["q", "k", "v"], ["y"], [_headed_product()], OPSETS, ["num_heads"]
+    )
+
+
+def cross_attention() -> FunctionProto:
+    """The same as `attention`, but a compiled operator may round q, k and v to int8."""
+    function = attention()
+    function.name = "CrossAttention"
+    return function
+
+
+def layer_norm() -> FunctionProto:
+    """Mean 0 and variance 1 over the last dimension of x, times gain plus offset."""
+    norm = node("LayerNormalization", "x gain offset", "y", axis=-1)
+    norm.attribute.append(helper.make_attribute_ref("epsilon", AttributeProto.FLOAT))
+    return helper.make_function(
+        DOMAIN, "LayerNorm", ["x", "gain", "offset"], ["y"], [norm], OPSETS, ["epsilon"]
+    )
+
+
+def self_attention() -> FunctionProto:
+    """`cross_attention` of qkv (B, N, 3 C): queries, keys and values side by side."""
+    body = [node("Split", "qkv", "q k v", axis=-1, num_outputs=3), _headed_product()]
+    return helper.make_function(
+        DOMAIN, "SelfAttention", ["qkv"], ["y"], body, OPSETS, ["num_heads"]
+    )
+
+
+def _headed_product() -> NodeProto:
     product = node("MultiHeadAttention", "q k v", "y", domain=CONTRIB)
     product.attribute.append(helper.make_attribute_ref("num_heads", AttributeProto.INT))
-    return helper.make_function(
-        DOMAIN, "Attention", ["q", "k", "v"], ["y"], [product], OPSETS, ["num_heads"]
-    )
+    return product
 
 
 def repack_ternary() -> FunctionProto:
@@ -119,8 +163,8 @@ def repack_ternary() -> FunctionProto:
     )
 
 
-def sparse_ternary_linear(tiles: Tiles) -> FunctionProto:
-    """y = delta (mask * x) W_t, the layer `SparseTernaryLinear` without its bias.
+def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
+    """y = delta (mask * x) W_t, the product of the layer `SparseTernaryLinear`.
 
     Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, sparsity, scalars;
     tile_of_token (M,) int64. At sparsity 0 the branch that selects does not run.
@@ -149,10 +193,10 @@ def sparse_ternary_linear(tiles: Tiles) -> FunctionProto:
         *dial,
         *membership,
         branch,
-        *multiply("used", "weight", "delta"),
+        *multiply("used", "weight", "delta", epilogue),
     ]
-    inputs = ["x", "packed", "delta", "sparsity", "tile_of_token"]
-    return helper.make_function(DOMAIN, "SparseTernaryLinear", inputs, ["y"], body, OPSETS)
+    inputs = ["x", "packed", "delta", "sparsity", "tile_of_token", *epilogue_inputs(epilogue)]
+    return helper.make_function(DOMAIN, f"{SPARSE}{epilogue}", inputs, ["y"], body, OPSETS)
 
 
 def _membership(tiles: Tiles) -> list[NodeProto]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vpr_ros.export.functions import DOMAIN
+from vpr_ros.export.names import DOMAIN, INT8, SPARSE
 from vpr_ros.export.packing import PER_BYTE, unpack_ternary
 from vpr_ros.networks.activations import int8_codes
 from vpr_ros.networks.attention import HeadedProduct
@@ -42,7 +42,7 @@ class SparseTernaryProduct(torch.autograd.Function):
     def symbolic(graph: Any, x: Any, packed: Any, delta: Any, sparsity: Any, tiles: Any) -> Any:
         """The node."""
         of_token = graph.op("Constant", value_t=tiles.of_token)
-        output = graph.op(f"{DOMAIN}::SparseTernaryLinear", x, packed, delta, sparsity, of_token)
+        output = graph.op(f"{DOMAIN}::{SPARSE}", x, packed, delta, sparsity, of_token)
         return _typed(output, x, packed.type().sizes()[1] * PER_BYTE)
 
 
@@ -58,7 +58,7 @@ class Int8Product(torch.autograd.Function):
     @staticmethod
     def symbolic(graph: Any, x: Any, weight: Any, scale: Any) -> Any:
         """The node."""
-        output = graph.op(f"{DOMAIN}::Int8Linear", x, weight, scale)
+        output = graph.op(f"{DOMAIN}::{INT8}", x, weight, scale)
         return _typed(output, x, weight.type().sizes()[1])
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from vpr_ros.export.functions import DOMAIN, repack_ternary
+from vpr_ros.export.functions import repack_ternary
+from vpr_ros.export.names import DOMAIN, INT8, SPARSE
 from vpr_ros.export.packing import squeeze
 
-SPARSE = "SparseTernaryLinear"
 SMALLEST = 2048  # values; fewer are not worth a node
 
 
@@ -21,7 +21,7 @@ def store_half(model: onnx.ModelProto) -> None:
     onnxruntime folds the Casts into float32 constants at load. The scales of int8 weights stay:
     they may be too small for half precision's exponent.
     """
-    scales = {node.input[2] for node in model.graph.node if node.op_type == "Int8Linear"}
+    scales = {n.input[2] for n in model.graph.node if n.op_type.startswith(INT8)}
     casts = []
     for tensor in model.graph.initializer:
         values, name = numpy_helper.to_array(tensor), tensor.name
@@ -37,7 +37,7 @@ def store_ternary(model: onnx.ModelProto) -> None:
 
     The sparse layers still get their four codes to a byte, as a constant.
     """
-    packed = {node.input[1] for node in model.graph.node if node.op_type == SPARSE}
+    packed = {n.input[1] for n in model.graph.node if n.op_type.startswith(SPARSE)}
     repacks, shapes = [], {}
     for tensor in model.graph.initializer:
         if tensor.name not in packed:

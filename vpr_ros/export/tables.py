@@ -41,6 +41,7 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "descriptor": f"{contract.descriptor_size} values",
         "dial": dial if contract.sparsity_max > 0 else "none",
         "tile": contract.tile or "none",
+        "runs here on": cost.operators,
         "training data": contract.training_data,
         "licence": contract.licence,
         "format": str(contract.format),

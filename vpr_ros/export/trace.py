@@ -13,6 +13,8 @@ from onnx import helper
 from torch import Tensor, nn
 
 from vpr_ros.export import functions
+from vpr_ros.export.fusion import fuse
+from vpr_ros.export.names import DOMAIN, EPILOGUES, INT8, SPARSE
 from vpr_ros.export.twins import PackedTernaryLinear
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.networks.tiles import token_tiles
@@ -52,7 +54,7 @@ def trace(
     return onnx.load_from_string(buffer.getvalue())
 
 
-def trace_transformer(twin: nn.Module, height: int, width: int) -> onnx.ModelProto:
+def trace_transformer(twin: nn.Module, height: int, width: int, precision: str) -> onnx.ModelProto:
     """A network from `exchange` for images of height x width px, with the operators it uses.
 
     Inputs `image` (N, 3, height, width) and, where ternary layers are sparse, the scalar
@@ -61,22 +63,30 @@ def trace_transformer(twin: nn.Module, height: int, width: int) -> onnx.ModelPro
     inputs = {"image": torch.zeros(2, 3, height, width)}
     if any(isinstance(layer, PackedTernaryLinear) for layer in twin.modules()):
         inputs["sparsity"] = torch.tensor(0.5)
-    model = trace(twin, inputs, domains=(functions.DOMAIN,))
+    model = trace(twin, inputs, domains=(DOMAIN,))
+    if precision != "fp32":
+        fuse(model.graph, attention=precision == "int8")
     attach_functions(model, twin, height, width)
     return model
 
 
 def attach_functions(model: onnx.ModelProto, twin: nn.Module, height: int, width: int) -> None:
     """Define in `model` the operators that it uses."""
-    used = {node.op_type for node in model.graph.node if node.domain == functions.DOMAIN}
-    if "SparseTernaryLinear" in used:
-        assert isinstance(twin, TatVPR)
-        patch = twin.config.patch_size
-        tiles = token_tiles((height // patch, width // patch), twin.config.tile)
-        model.functions.append(functions.sparse_ternary_linear(tiles))
-    if "Int8Linear" in used:
-        model.functions.append(functions.int8_linear())
-    if "Attention" in used:
-        model.functions.append(functions.attention())
+    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    for epilogue in EPILOGUES:
+        if f"{SPARSE}{epilogue}" in used:
+            assert isinstance(twin, TatVPR)
+            patch = twin.config.patch_size
+            tiles = token_tiles((height // patch, width // patch), twin.config.tile)
+            model.functions.append(functions.sparse_ternary_linear(tiles, epilogue))
+        if f"{INT8}{epilogue}" in used:
+            model.functions.append(functions.int8_linear(epilogue))
+    others = {
+        "Attention": functions.attention,
+        "CrossAttention": functions.cross_attention,
+        "SelfAttention": functions.self_attention,
+        "LayerNorm": functions.layer_norm,
+    }
+    model.functions.extend(define() for name, define in others.items() if name in used)
     model.opset_import.append(helper.make_opsetid(functions.CONTRIB, 1))
     model.ir_version = IR_VERSION
