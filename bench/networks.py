@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from bench.rivals import SIDE, eager, print_rivals, rivals
 from bench.turns import Run, medians, session
 from bench.worlds import office_corridor
+from vpr_ros.core.operators import LIBRARY
 from vpr_ros.core.preprocess import preprocess
 from vpr_ros.export.build import build
 from vpr_ros.export.check import sample_images
@@ -38,6 +39,7 @@ from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
 
 ROUNDS = 15
 SPARSITIES = (0.0, 0.4, 0.6)
+COMPILED = "int8, compiled"  # the int8 file on the operators of `vpr_ros/kernels`
 HEADS = ("cls", "mixvpr", "salad", "boq")
 # Size, head, patch and image side in px.
 TAT_VPR = (
@@ -97,6 +99,8 @@ def measure(
         runs: dict[str, Run] = {"eager torch": lambda: eager(plain, images[:1])}
         for precision, model in models.items():
             runs |= runs_of(model, precision, images[:1], count)
+        if LIBRARY.is_file():
+            runs |= runs_of(models["int8"], COMPILED, images[:1], count)
         found = medians(runs, rounds)
         for variant, ms in found.items():
             ratios = found["fp32"] / ms, found["eager torch"] / ms
@@ -116,7 +120,7 @@ def measure(
 
 def runs_of(model: onnx.ModelProto, precision: str, image: Tensor, threads: int) -> dict[str, Run]:
     """One run of a file at each sparsity it has."""
-    opened = session(model, threads)
+    opened = session(model, threads, precision == COMPILED)
     if len(model.graph.input) == 1:
         return {precision: lambda: opened.run(None, {"image": image.numpy()})}
     feeds = {

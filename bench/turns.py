@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from vpr_ros.core.operators import LIBRARY, THREADS_SETTING
+
 Run = Callable[[], object]
 
 
@@ -43,13 +45,16 @@ def medians(runs: dict[str, Run], rounds: int) -> dict[str, float]:
     return {name: one.time_ms for name, one in spent(runs, rounds).items()}
 
 
-def session(model: onnx.ModelProto, threads: int) -> ort.InferenceSession:
-    """`model` set up as the robot's encoder sets it up, on stock operators."""
+def session(model: onnx.ModelProto, threads: int, compiled: bool = False) -> ort.InferenceSession:
+    """`model` set up as the robot's encoder sets it up, on stock or on the compiled operators."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    if compiled:
+        options.add_session_config_entry(THREADS_SETTING, str(threads))
+        options.register_custom_ops_library(str(LIBRARY))
     return ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
