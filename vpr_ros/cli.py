@@ -29,6 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+PACKAGES = (  # of single verbs
+    "onnx", "torch", "rosbags", "matplotlib", "rich", "accelerate", "pytorch_metric_learning",
+)  # fmt: skip
+
 # typer reads these types at run time, and on Python 3.10 cannot read `int | None`.
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]  # noqa: UP045
 
@@ -40,9 +44,43 @@ def main() -> None:
     except VprError as error:
         sys.exit(f"vpr: {error}")
     except ModuleNotFoundError as error:
-        if error.name not in ("onnx", "torch", "rosbags", "matplotlib", "rich"):
+        if error.name not in PACKAGES:
             raise
-        sys.exit(f"vpr: this needs {error.name}. Run: pip install {error.name}")
+        package = error.name.replace("_", "-")
+        sys.exit(f"vpr: this needs {package}. Run: pip install {package}")
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Argument(help="efficientvpr or tat-vpr")],
+    config: Annotated[str, typer.Option(help="recipe: one of this package's, or a YAML file")],
+    data: Annotated[Path, typer.Option(help="folder that the recipe's paths start from")],
+    output: Annotated[
+        Path, typer.Option(help="folder of checkpoints, log and curves; a run there goes on")
+    ] = Path("checkpoints"),
+    minutes: Annotated[
+        float, typer.Option(min=0, help="stop after so long; the same command goes on then")
+    ] = float("inf"),
+    teacher: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="checkpoint that a tat-vpr learns from; default: the recipe's"),
+    ] = None,
+) -> None:
+    """Train a network by a recipe; needs torch, pytorch-metric-learning and accelerate.
+
+    Writes OUTPUT/<recipe>/{state.pt,best.pt,log.csv,curves.png} as it goes. `vpr export` reads
+    best.pt.
+
+    Example: vpr train efficientvpr --config efficientvpr-s --data datasets
+    Example: vpr train tat-vpr --config tat-vpr-s --data datasets --teacher best.pt
+    """
+    from vpr_ros.networks.checkpoint import load_checkpoint
+    from vpr_ros.training.train_command import train as run
+
+    folder = output / Path(config).stem
+    module = load_checkpoint(teacher)[0] if teacher else None
+    done = run(network, config, data, folder, minutes, teacher=module)
+    print(f"{folder / 'best.pt'}: " + ("the recipe is done." if done else "not done yet."))
 
 
 @app.command()

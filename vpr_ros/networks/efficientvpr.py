@@ -111,16 +111,27 @@ class EfficientVPR(nn.Module):
         return self.backbone if isinstance(self.backbone, Vit) else self.backbone.backbone
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by learning rate: 'prompts' (2e-2) and 'heads' (2e-4)."""
-        groups: dict[str, list[nn.Parameter]] = {"prompts": [], "heads": []}
+        """Trainable parameters by learning rate: 'prompts' (2e-2), 'heads' (2e-4), 'blocks'.
+
+        `blocks` are those of the transformer itself: none, unless someone unfroze them.
+        """
+        groups: dict[str, list[nn.Parameter]] = {"prompts": [], "heads": [], "blocks": []}
+        of_the_vit = {id(parameter) for parameter in self.vit.parameters()}
         for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
+            if not parameter.requires_grad:
+                continue
+            if id(parameter) in of_the_vit:
+                groups["blocks"].append(parameter)
+            else:
                 groups["prompts" if name.startswith("backbone.") else "heads"].append(parameter)
         return groups
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised RGB images (B, 3, H, W), sides multiples of 14, to unit (B, 3456)."""
-        tokens = self.backbone(image)
+        return self.describe(self.backbone(image))
+
+    def describe(self, tokens: Tokens) -> Tensor:
+        """What the backbone made of B images to unit (B, 3456)."""
         if self.config.selector == "fc":
             return F.normalize(self.linear(list(self._maps(tokens))), dim=1)
         assert self.msia is not None and self.ole is not None  # the config's check

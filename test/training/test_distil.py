@@ -1,0 +1,259 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ternary student learns from a frozen teacher, and one map serves all its sparsities."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.export.checkpoint import export_checkpoint
+from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.vit import Vit, VitConfig
+from vpr_ros.training.build import build
+from vpr_ros.training.dial import DialConfig
+from vpr_ros.training.loader import Share
+from vpr_ros.training.loop import BEST, Run
+from vpr_ros.training.places import PlaceSet
+from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig
+from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.teacher import TeacherConfig, load_teacher
+from vpr_ros.training.validation import DIAL, Validation
+
+SIDE = 32
+TINY = {"image_size": SIDE, "patch_size": 8, "dim": 64, "depth": 3, "heads": 1, "mlp_ratio": 2}
+TINY |= {"head": "gem", "tile": "2x2"}
+RATES = {"rate_heads": 2e-3, "rate_blocks": 2e-3, "decay": 1.0}
+FEW = {"places": 4, "views": 2, "batches": 4}
+DISTIL = {"name": "distil", "method": "distil", "epochs": 2, "batch": FEW, **RATES}
+DISTIL["sparsity"] = {"low": 0.1, "start": 0.1, "high": 0.6, "dense_share": 0.2}
+TUNE = {"name": "tune", "epochs": 2, "trained_blocks": 2, "batch": FEW, **RATES}
+TUNE["sparsity"] = {"low": 0.1, "start": 0.6, "high": 0.6, "dense_share": 0.25}
+
+
+def recipe_of(*stages, **changes):
+    values = {
+        "network": "tat-vpr",
+        "options": TINY,
+        "backbone": "random",
+        "run": RunConfig(height=SIDE, width=SIDE, precision="no", threads=1),
+        "loss": LossConfig(),
+        "stages": tuple(map(StagePlan.from_dict, stages)),
+        "sources": (),
+        "validation": (),
+        "notes": {"name": "tiny"},
+    }
+    return Recipe(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Eight made places, as network inputs (8, 3, SIDE, SIDE)."""
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.randn(8, 3, 4, 4, generator=random)
+    return F.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
+
+
+def teacher_of(dim=64, patch=4):
+    """A random transformer whose branches matter, as in trained ones."""
+    torch.manual_seed(7)
+    config = VitConfig(
+        dim=dim, depth=2, heads=1, mlp_ratio=2, patch_size=patch, position_grid=SIDE // patch
+    )
+    vit = Vit(config)
+    for block in vit.blocks:
+        torch.nn.init.constant_(block.scale1.gain, 0.5)
+        torch.nn.init.constant_(block.scale2.gain, 0.5)
+    return vit.eval()
+
+
+@pytest.fixture
+def start(tmp_path, picture):
+    """start(recipe, folder, teacher): a run on eight made places, from a fixed seed."""
+    shares = [Share(PlaceSet("boxes", [[picture(place)] * 2 for place in range(8)]))]
+
+    def make(recipe, folder="run", teacher=None):
+        torch.manual_seed(3)
+        network = build(recipe, tmp_path, teacher)
+        nothing = Validation([], tmp_path, SIDE, SIDE)
+        return Run(network, recipe, shares, nothing, tmp_path / folder, teacher=teacher)
+
+    return make
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(module, before):
+    return {n for n, value in module.state_dict().items() if not torch.equal(value, before[n])}
+
+
+def column(run, name):
+    with run._log.path.open(newline="") as file:
+        return np.array([row[name] for row in csv.DictReader(file) if row["loss"]], float)
+
+
+@pytest.mark.parametrize("dim", [64, 48])  # 48: through a projection
+def test_student_comes_nearer_and_the_teacher_stays(start, dim):
+    teacher = teacher_of(dim)
+    taught = weights(teacher)
+    run = start(recipe_of({**DISTIL, "epochs": 15}), teacher=teacher)
+    before = weights(run.network)
+    assert run.train()
+    loss, cosine = column(run, "loss"), column(run, "cosine")
+    assert loss[-8:].mean() < 0.8 * loss[:4].mean()
+    assert cosine[-8:].mean() > cosine[:4].mean() + 0.1
+    assert not changed(teacher, taught)
+    moved = changed(run.network, before)
+    assert moved and all(name.startswith("backbone.") for name in moved)
+    assert not any("projection" in name for name in run.network.state_dict())
+
+
+def test_sparsity_rises_from_epoch_to_epoch():
+    ramp = DialConfig(low=0.1, start=0.1, high=0.6)
+    for progress, upper in ((0.0, 0.1), (0.5, 0.35), (1.0, 0.6)):
+        drawn = np.array([ramp.sparsity(progress, 1, step) for step in range(500)])
+        assert drawn.min() >= 0.1
+        assert drawn.max() <= upper + 1e-9
+        assert drawn.mean() == pytest.approx((0.1 + upper) / 2, abs=0.02)
+    dense = dataclasses.replace(ramp, dense_share=0.3)
+    drawn = np.array([dense.sparsity(1.0, 1, step) for step in range(500)])
+    assert (drawn == 0.0).mean() == pytest.approx(0.3, abs=0.06)
+    with pytest.raises(ConfigError, match="low <= start <= high"):
+        DialConfig(low=0.2, start=0.1, high=0.6)
+
+
+def test_sparsities_of_a_run_are_those_of_its_plan(start):
+    run = start(recipe_of(TUNE))
+    assert run.train()
+    plan = StagePlan.from_dict(TUNE)
+    expected = [round(plan.sparsity(step), 3) for step in range(plan.batches)]
+    assert column(run, "sparsity").tolist() == expected
+    assert len(set(expected)) > 3
+
+
+def test_only_the_last_blocks_and_the_head_are_tuned(start):
+    run = start(recipe_of(TUNE))
+    before = weights(run.network)
+    assert run.train()
+    moved = changed(run.network, before)
+    for part in ("backbone.blocks.1.", "backbone.blocks.2.", "backbone.norm.", "head."):
+        assert any(name.startswith(part) for name in moved), part
+    frozen = ("backbone.blocks.0.", "backbone.patch_embed.", "backbone.positions")
+    assert not any(name.startswith(frozen) for name in moved)
+
+
+def test_run_goes_on_as_if_it_had_not_been_cut_off(start):
+    recipe = recipe_of(DISTIL, {**TUNE, "consistency": 1.0})
+    whole = start(recipe, "whole", teacher_of(48))
+    assert whole.train()
+    pieces = 0
+    while not (piece := start(recipe, "pieces", teacher_of(48))).train(stop_after_minutes=0):
+        pieces += 1
+    assert pieces >= 14  # cut off after every batch but the stages' last
+    for name, value in weights(whole.network).items():
+        torch.testing.assert_close(piece.network.state_dict()[name], value, msg=name)
+    assert column(piece, "loss").tolist() == column(whole, "loss").tolist()
+
+
+def agreement(network, images):
+    """Mean cosine of the descriptors at 0.6 to those at 0."""
+    network.eval()
+    with torch.no_grad():
+        return float(F.cosine_similarity(network(images, 0.6), network(images, 0.0)).mean())
+
+
+def test_consistency_draws_all_sparsities_together(start, images):
+    stage = {**TUNE, "epochs": 12, "trained_blocks": 3}
+    options = {**TINY, "head": "cls"}
+    drawn = start(recipe_of({**stage, "consistency": 5.0}, options=options), "drawn")
+    free = start(recipe_of(stage, options=options), "free")
+    at_first = agreement(drawn.network, images)
+    assert drawn.train() and free.train()
+    assert agreement(drawn.network, images) > max(0.95, at_first + 0.1)
+    assert agreement(free.network, images) < at_first + 0.05  # it does not come by itself
+
+
+def test_descriptors_follow_the_teachers(start, images):
+    teacher = build(recipe_of(TUNE), say=lambda text: None)
+    stage = {**TUNE, "epochs": 12, "trained_blocks": 3, "consistency": 5.0, "target": "teacher"}
+    run = start(recipe_of(stage), teacher=teacher)
+    assert run.train()
+    cosine = column(run, "cosine")
+    assert cosine[-8:].mean() > cosine[:4].mean() + 0.05
+
+
+def test_a_student_starts_from_the_teachers_blocks(tmp_path):
+    teacher = teacher_of()
+    said = []
+    recipe = recipe_of(DISTIL, backbone="teacher")
+    student = build(recipe, tmp_path, teacher, said.append).backbone
+    own, theirs = student.blocks[1], teacher.blocks[1]
+    assert torch.equal(own.attention.qkv.weight, theirs.attention.qkv.weight)
+    assert torch.equal(own.mlp.narrow.weight, 0.5 * theirs.mlp.narrow.weight)
+    assert torch.equal(student.norm.weight, teacher.norm.weight)
+    assert "2 blocks" in said[0] and "patch embedding, 1 blocks" in said[0]
+    with pytest.raises(ConfigError, match="dim 64 cannot start from a backbone of dim 48"):
+        build(recipe, tmp_path, teacher_of(48))
+
+
+def test_trained_student_passes_the_exporters_check(start, tmp_path, picture):
+    import cv2
+
+    for kind in ("database", "queries"):
+        (tmp_path / "drive" / kind).mkdir(parents=True)
+        for number in range(6):
+            cv2.imwrite(str(tmp_path / "drive" / kind / f"{number}.png"), picture(number))
+    run = start(recipe_of(DISTIL, {**TUNE, "consistency": 1.0}), teacher=teacher_of(48))
+    run._validation = Validation([{"path": "drive", "frames": 0}], tmp_path, SIDE, SIDE)
+    assert run.train()
+    with run._log.path.open(newline="") as file:
+        measures = {row["measure"] for row in csv.DictReader(file) if row["measure"]}
+    assert {f"drive {budget.name} R@1" for budget in DIAL} < measures
+    agreements = export_checkpoint(tmp_path / "run" / BEST, tmp_path / "tiny.onnx")
+    assert [a.sparsity for a in agreements] == [0.0, 0.3, 0.6]
+    assert min(a.cosine for a in agreements) > 0.99
+
+
+def test_what_does_not_fit_is_refused(start, tmp_path):
+    with pytest.raises(ConfigError, match="needs a teacher"):
+        start(recipe_of(DISTIL)).train()
+    alone = TeacherConfig(projection=False)
+    with pytest.raises(ConfigError, match="48 values, the student's 64"):
+        start(recipe_of(DISTIL, teacher=alone), teacher=teacher_of(48)).train()
+    headless = {**TUNE, "consistency": 1.0, "target": "teacher"}
+    with pytest.raises(ConfigError, match="Vit, which has no descriptors"):
+        start(recipe_of(headless), teacher=teacher_of()).train()
+    with pytest.raises(ConfigError, match=r"none\.pt does not exist"):
+        load_teacher(TeacherConfig(checkpoint="none.pt"), tmp_path)
+    with pytest.raises(ConfigError, match="only 'end_to_end'"):
+        StagePlan.from_dict({**DISTIL, "consistency": 1.0})
+    tiny = {"dim": 24, "depth": 1, "heads": 2, "position_grid": 4, "prompts": 4, "patch_size": 8}
+    for stage, words in ((DISTIL, "only tat-vpr"), (TUNE, "has no dial")):
+        recipe = recipe_of(stage, network="efficientvpr", options=tiny)
+        with pytest.raises(ConfigError, match=words):
+            start(recipe, teacher=teacher_of()).train()
+
+
+def test_a_checkpoint_of_this_package_can_teach(start, tmp_path):
+    torch.manual_seed(5)
+    tiny = EfficientVPRConfig(dim=48, depth=1, heads=2, position_grid=4, prompts=4, patch_size=8)
+    save_checkpoint(tmp_path / "teacher.pt", EfficientVPR(tiny))
+    teacher = load_teacher(TeacherConfig(checkpoint="teacher.pt"), tmp_path)
+    assert start(recipe_of(DISTIL), teacher=teacher).train()
+
+
+def test_a_recipe_of_another_network_is_refused(tmp_path):
+    from vpr_ros.training.train_command import train
+
+    with pytest.raises(ConfigError, match="trains 'efficientvpr', not 'tat-vpr'"):
+        train("tat-vpr", "efficientvpr-s", tmp_path, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"efficientvpr-s\.pt does not exist"):
+        train("tat-vpr", "tat-vpr-s", tmp_path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,168 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run learns, can be cut off anywhere, and goes on as if it had not been."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.checkpoint import load_checkpoint
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.training.build import build
+from vpr_ros.training.loader import Share
+from vpr_ros.training.loop import BEST, STATE, Run
+from vpr_ros.training.places import PlaceSet
+from vpr_ros.training.recipe import Recipe
+from vpr_ros.training.train_command import RECIPES
+from vpr_ros.training.validation import Validation
+
+TINY = {"dim": 24, "depth": 2, "heads": 2, "mlp_ratio": 2, "position_grid": 4, "prompts": 4}
+RUN = {"height": 28, "width": 42, "precision": "no", "threads": 1}
+END_TO_END = {"name": "all", "epochs": 2, "batch": {"places": 4, "views": 2, "batches": 3}}
+POOLED = {**END_TO_END, "name": "heads", "method": "pooled", "tokens": 32}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """recipe(*stages): of a network so small that a step takes milliseconds."""
+
+    def make(*stages, **changes):
+        content = {
+            "network": "efficientvpr",
+            "options": TINY,
+            "backbone": "random",
+            "run": RUN,
+            "loss": {},
+            "stages": list(stages),
+            "sources": [],
+            "validation": [],
+            "notes": {"name": "tiny"},
+        } | changes
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return Recipe.read(path)
+
+    return make
+
+
+@pytest.fixture
+def shares(picture):
+    return [Share(PlaceSet("boxes", [[picture(place)] * 2 for place in range(8)]))]
+
+
+@pytest.fixture
+def start(tmp_path, shares, capsys):
+    """start(recipe, folder): a run on eight made places, its network from a fixed seed."""
+
+    def make(recipe, folder):
+        torch.manual_seed(3)
+        network = EfficientVPR(EfficientVPRConfig(**TINY))
+        nothing = Validation([], tmp_path, recipe.run.height, recipe.run.width)
+        return Run(network, recipe, shares, nothing, tmp_path / folder)
+
+    return make
+
+
+def weights(run):
+    return {name: value.clone() for name, value in run.network.state_dict().items()}
+
+
+def losses(run):
+    with run._log.path.open(newline="") as file:
+        return [row["loss"] for row in csv.DictReader(file) if row["loss"]]
+
+
+@pytest.mark.parametrize("stages", [(END_TO_END,), (POOLED, END_TO_END)])
+def test_run_goes_on_as_if_it_had_not_been_cut_off(recipe, start, stages):
+    whole = start(recipe(*stages), "whole")
+    assert whole.train()
+    pieces = 0
+    while not (piece := start(recipe(*stages), "pieces")).train(stop_after_minutes=0):
+        pieces += 1
+    assert pieces >= 5 * len(stages)  # cut off after every step but a stage's last
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(piece)[name], value, msg=name)
+    assert losses(piece) == losses(whole)
+
+
+def test_worker_processes_change_nothing(recipe, start):
+    alone = start(recipe(END_TO_END), "alone")
+    helped = start(recipe(END_TO_END, run=RUN | {"workers": 2}), "helped")
+    assert alone.train() and helped.train()
+    assert losses(helped) == losses(alone)
+
+
+def test_heads_learn_on_pooled_tokens_and_the_backbone_does_not(recipe, start):
+    run = start(recipe({**POOLED, "epochs": 20, "rate_heads": 2e-3}), "run")
+    before = weights(run)
+    assert run.train()
+    changed = {n for n, v in weights(run).items() if not torch.equal(v, before[n])}
+    assert changed and not any(name.startswith("backbone.") for name in changed)
+    found = np.array(losses(run), float)
+    assert found[-6:].mean() < 0.8 * found[:6].mean()
+
+
+def test_prompts_learn_end_to_end_and_only_the_named_blocks(recipe, start):
+    run = start(recipe({**END_TO_END, "trained_blocks": 1}), "run")
+    before = weights(run)
+    assert run.train()
+    changed = {n for n, v in weights(run).items() if not torch.equal(v, before[n])}
+    assert "backbone.prompts" in changed
+    assert any("blocks.1." in name for name in changed)
+    assert not any("blocks.0." in name or "positions" in name for name in changed)
+
+
+def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, picture):
+    import cv2
+
+    for number in range(6):
+        for kind in ("database", "queries"):
+            (tmp_path / "drive" / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "drive" / kind / f"{number}.png"), picture(number))
+    run = start(recipe(END_TO_END), "run")
+    run._validation = Validation([{"path": "drive", "frames": 0}], tmp_path, 28, 42)
+    assert run.train()
+    network, notes = load_checkpoint(tmp_path / "run" / BEST)
+    assert notes["validation"]["drive R@1"] == 100.0  # the very images of the database
+    assert network.config == EfficientVPRConfig(**TINY)
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 5000
+
+
+def test_state_survives_a_kill_while_it_is_written(recipe, start, tmp_path, monkeypatch):
+    run = start(recipe(END_TO_END), "run")
+    run.train(stop_after_minutes=0)
+    good = (tmp_path / "run" / STATE).read_bytes()
+
+    def cut_off(content, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(stop_after_minutes=0)
+    assert (tmp_path / "run" / STATE).read_bytes() == good
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_shipped_recipes_are_whole(name):
+    recipe = Recipe.read(RECIPES / f"{name}.yaml")
+    network = build(dataclasses.replace(recipe, backbone="random"))
+    assert network.descriptor_size > 0
+    assert name.startswith(recipe.notes["name"])  # one model may have recipes for two machines
+
+
+def test_bad_recipes_are_refused(recipe, tmp_path):
+    with pytest.raises(ConfigError, match="'depths'"):
+        build(recipe(END_TO_END, options={"depths": 2}))
+    with pytest.raises(ConfigError, match="rate_head"):
+        recipe({**END_TO_END, "rate_head": 1.0})
+    with pytest.raises(ConfigError, match="does not exist"):
+        Recipe.read(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="list; it needs"):
+        Recipe.read(tmp_path / "list.yaml")

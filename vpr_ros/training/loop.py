@@ -1,0 +1,189 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A training run that can be cut off at any time and goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import nn
+
+from vpr_ros.core.errors import ModelError
+from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.training.loader import Share
+from vpr_ros.training.log import Log, draw_curves
+from vpr_ros.training.rates import rate_groups, set_rates
+from vpr_ros.training.recipe import Recipe
+from vpr_ros.training.run_state import RunState, next_epoch
+from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.stages import make_stage
+from vpr_ros.training.stages.stage import Setting, Stage
+from vpr_ros.training.teacher import Teacher
+from vpr_ros.training.validation import Validation, budgets_of
+
+STATE = "state.pt"
+BEST = "best.pt"
+SAVE_MINUTES = 3.0
+
+Say = Callable[[str], None]
+
+
+class Run:
+    """One run of a recipe in one folder: checkpoints, log, curves.
+
+    `state.pt` holds all that is needed to go on; `best.pt`, a checkpoint that `vpr export`
+    reads, the network with the highest mean of the validation's measures so far.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        shares: list[Share],
+        validation: Validation,
+        folder: Path,
+        say: Say = print,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        if recipe.run.threads:
+            torch.set_num_threads(recipe.run.threads)
+        torch.set_float32_matmul_precision("high")  # of what mixed precision leaves in float32
+        folder.mkdir(parents=True, exist_ok=True)
+        self.accelerator = Accelerator(
+            mixed_precision=recipe.run.precision, cpu=not torch.cuda.is_available()
+        )
+        device = self.accelerator.device
+        self._main = self.accelerator.is_main_process
+        self.network = network.to(device)
+        self._recipe, self._folder, self._validation = recipe, folder, validation
+        self._say = say if self._main else lambda text: None
+        self._setting = Setting(
+            self.network, Teacher(teacher, device) if teacher is not None else None,
+            recipe.teacher.projection, shares, recipe.run, recipe.loss, folder,
+            self.accelerator, self._say,
+        )  # fmt: skip
+        self._log = Log(folder / "log.csv")
+        self._state = RunState.load(folder / STATE)
+        if self._state.network:
+            self.network.load_state_dict(self._state.network)
+            at = f"stage {self._state.stage + 1}, step {self._state.step}"
+            self._say(f"Going on at {at} ({folder / STATE}).")
+
+    def train(self, stop_after_minutes: float = float("inf")) -> bool:
+        """Go on until the recipe is done (True) or the time is up (False)."""
+        end = time.monotonic() + 60 * stop_after_minutes
+        state = self._state
+        while state.stage < len(self._recipe.stages):
+            if not self._train_stage(self._recipe.stages[state.stage], end):
+                return False
+            state.stage, state.step, state.rates, state.extra = state.stage + 1, 0, None, None
+            self._save(None, None)
+        return True
+
+    def _train_stage(self, plan: StagePlan, end: float) -> bool:
+        """Train what is left of a stage; whether it was finished before the time `end`."""
+        torch.manual_seed(plan.batch.seed)
+        stage, state = make_stage(self._setting, plan), self._state
+        if stage.extra is not None and state.extra is not None:
+            stage.extra.load_state_dict(state.extra)
+        stage.module.to(self.accelerator.device)
+        extra = list(stage.extra.parameters()) if stage.extra is not None else []
+        optimiser = torch.optim.AdamW(
+            rate_groups(self.network, extra, plan), weight_decay=plan.config.weight_decay
+        )
+        if state.rates is not None:
+            optimiser.load_state_dict(state.rates)
+        module, optimiser, loader = self.accelerator.prepare(stage.module, optimiser, stage.loader)
+        clock = saved = validated = time.monotonic()
+        while state.step < plan.batches:
+            stage.sampler.step = state.step
+            for inputs, labels in loader:
+                self._learn(stage, plan, module, optimiser, inputs, labels)
+                now = time.monotonic()
+                state.minutes += (now - clock) / 60
+                clock = now
+                over = self._together(now > end)
+                done = state.step >= plan.batches
+                if over or done or now - validated > 60 * self._recipe.run.validate_minutes:
+                    self._validate(stage, plan)
+                    clock = validated = time.monotonic()
+                if over or done or now - saved > 60 * SAVE_MINUTES:
+                    self._save(stage, optimiser)
+                    saved = now
+                if over or done:
+                    return done
+            state.step = next_epoch(state.step, plan.batch.batches)
+        return True
+
+    def _learn(
+        self, stage: Stage, plan: StagePlan, module: nn.Module, optimiser: Any, inputs: Any,
+        labels: Any,
+    ) -> None:  # fmt: skip
+        """One step of the optimiser."""
+        state = self._state
+        rate = set_rates(optimiser, plan, state.step)
+        # So that a run that goes on drops out what an uncut one would.
+        torch.manual_seed(plan.batch.seed * 10**9 + state.step + self.accelerator.process_index)
+        lesson = stage.learn(module, inputs, labels, state.step)
+        value = lesson.loss.item()
+        if not torch.isfinite(lesson.loss):
+            raise ModelError(
+                f"The loss of step {state.step} is {value}. Lower the rates; "
+                f"{self._folder / STATE} holds the last good state."
+            )
+        optimiser.zero_grad()
+        self.accelerator.backward(lesson.loss)
+        if plan.config.clip:
+            self.accelerator.clip_grad_norm_(module.parameters(), plan.config.clip)
+        optimiser.step()
+        state.step += self.accelerator.num_processes
+        self._write(plan, loss=round(value, 5), rate=rate, **lesson.notes)
+
+    def _validate(self, stage: Stage, plan: StagePlan) -> None:
+        if not self._validation.sets or not self._main:
+            return
+        self.network.eval()
+        found = self._validation.measure(
+            stage.describe, self.accelerator.device, budgets_of(self.network)
+        )
+        for name, value in found.items():
+            self._write(plan, measure=name, value=round(value, 2))
+        mean = sum(found.values()) / len(found)
+        words = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
+        self._say(
+            f"{self._state.minutes:.0f} min, {plan.config.name} step {self._state.step}: {words}; "
+            f"mean {mean:.1f}"
+        )
+        if stage.judged and mean > self._state.best:
+            self._state.best = mean
+            notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes}
+            save_checkpoint(self._folder / BEST, self.network, notes)
+        draw_curves(self._log.path, self._folder / "curves.png")
+
+    def _write(self, plan: StagePlan, **values: object) -> None:
+        if self._main:
+            minutes = round(self._state.minutes, 2)
+            self._log.add(minutes=minutes, stage=plan.config.name, step=self._state.step, **values)
+
+    def _save(self, stage: Stage | None, optimiser: Any) -> None:
+        if not self._main:
+            return
+        state = self._state
+        state.network = self.network.state_dict()
+        state.rates = None if optimiser is None else optimiser.state_dict()
+        extra = None if stage is None else stage.extra
+        state.extra = None if extra is None else extra.state_dict()
+        state.save(self._folder / STATE)
+
+    def _together(self, yes: bool) -> bool:
+        """The main process's answer, for all: if one stopped alone, the others would wait."""
+        if self.accelerator.num_processes == 1:
+            return yes
+        found = torch.tensor([int(yes)], device=self.accelerator.device)
+        return bool(broadcast(found).item())

@@ -1,0 +1,18 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ways of training by name."""
+
+from __future__ import annotations
+
+from vpr_ros.training.stage_config import DISTIL, END_TO_END, POOLED, StagePlan
+from vpr_ros.training.stages.distil import Distil
+from vpr_ros.training.stages.end_to_end import EndToEnd
+from vpr_ros.training.stages.pooled import Pooled
+from vpr_ros.training.stages.stage import Setting, Stage
+
+STAGES: dict[str, type[Stage]] = {END_TO_END: EndToEnd, POOLED: Pooled, DISTIL: Distil}
+
+
+def make_stage(setting: Setting, plan: StagePlan) -> Stage:
+    """The stage of `plan`, ready to train; ConfigError if it does not fit the network."""
+    return STAGES[plan.config.method](setting, plan)

@@ -1,0 +1,103 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every way of training has in common."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.tat_vpr import TatVPR
+from vpr_ros.training.loader import Share, make_loader
+from vpr_ros.training.recipe import LossConfig, RunConfig
+from vpr_ros.training.sampler import PlaceSampler
+from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.teacher import Teacher
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all stages of a run share."""
+
+    network: nn.Module
+    teacher: Teacher | None
+    projection: bool  # whether tokens of another width than the teacher's may be projected
+    shares: list[Share]
+    run: RunConfig
+    loss: LossConfig
+    folder: Path
+    accelerator: Accelerator
+    say: Callable[[str], None]
+
+    def images(self, plan: StagePlan) -> tuple[DataLoader[Any], PlaceSampler]:
+        """Batches of augmented images and their sampler."""
+        return make_loader(
+            self.shares, plan.batch, self.run.height, self.run.width,
+            workers=self.run.workers, cache_mb=self.run.cache_mb,
+            pinned=self.accelerator.device.type == "cuda",
+        )  # fmt: skip
+
+    def teacher_for(self, plan: StagePlan) -> Teacher:
+        """The teacher; ConfigError if there is none."""
+        if self.teacher is None:
+            raise ConfigError(
+                f"Stage '{plan.config.name}' needs a teacher; name one in the recipe's 'teacher', "
+                "or give its checkpoint by --teacher."
+            )
+        return self.teacher
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What one batch teaches: the loss to minimise, and values for the log."""
+
+    loss: Tensor
+    notes: dict[str, float]
+
+
+class Stage(abc.ABC):
+    """One way of training. Its constructor opens what is trained and freezes the rest."""
+
+    judged = True  # whether the network's descriptors are worth a checkpoint after it
+    module: nn.Module  # what a batch passes through; the run wraps it for several processes
+    loader: DataLoader[Any]
+    sampler: PlaceSampler
+
+    def __init__(self, setting: Setting, plan: StagePlan) -> None:
+        self._setting, self._plan = setting, plan
+
+    @property
+    def extra(self) -> nn.Module | None:
+        """What is trained besides the network and dropped after the stage."""
+        return None
+
+    @abc.abstractmethod
+    def learn(self, module: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
+        """The loss of batch number `step`, (P K, ...) and (P K,), under `module`."""
+
+    def describe(self, images: Tensor, sparsity: float) -> Tensor:
+        """Descriptors (B, D) that are judged in validation."""
+        with self._setting.accelerator.autocast():
+            return Describer(self._setting.network)(images, sparsity)
+
+
+class Describer(nn.Module):
+    """A network with the dial, or without one, under the same two arguments."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.dial = isinstance(network, TatVPR)
+
+    def forward(self, images: Tensor, sparsity: float) -> Tensor:
+        """Images (B, 3, H, W) to unit (B, D)."""
+        found: Tensor = self.network(images, sparsity) if self.dial else self.network(images)
+        return found
