@@ -86,6 +86,26 @@ def test_instruction_sets_agree(kernels):
         assert np.abs(y - wanted).max() < 5e-3
 
 
+@pytest.mark.parametrize("keys", [197, 562])
+def test_many_small_shares_beside_a_large_one(kernels, keys):
+    """Each is below 1/508 of the largest, together they are as much: none may be lost."""
+    rng = np.random.default_rng(7)
+    q = rng.standard_normal((1, 40, 64)).astype(np.float32)
+    k = rng.standard_normal((1, keys, 64)).astype(np.float32)
+    v = (rng.standard_normal((1, keys, 64)) + rng.standard_normal(64)).astype(np.float32)
+    away = q.mean(axis=1)[0]
+    q += 4 * away
+    k -= np.outer(k[0] @ away, away) / (away @ away)  # a logit of about 0,
+    k[0, 0] = 0
+    lead = (q[0] @ away).mean() / 8
+    k[0, 0] += away * np.log(keys) / lead * 1.2  # but of one
+    wanted = expected(q, k, v, 1)
+    for isa in kernels.isas:
+        y = kernels.attention(q, k, v, 1, isa)
+        error = np.linalg.norm(y - wanted) / np.linalg.norm(wanted)
+        assert error < 0.01, f"{isa}: {error}"
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_stays_where_it_belongs(kernels, value):
     rng = np.random.default_rng(6)

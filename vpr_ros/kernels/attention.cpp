@@ -19,9 +19,13 @@ namespace vpr_ros::kernels {
 namespace {
 
 constexpr std::int64_t QUERIES_PER_TASK = 48;
+// Below this mean of a row's rounded shares, what rounding took may be more than 1/32 of all, and
+// a second product brings it back: trained networks have rows of one large share and many small.
+constexpr std::int64_t COARSE_MEAN = 16;
 constexpr float LOG2_E = 1.44269504F;
 constexpr float SMALLEST_PEAK = 1e-8F;
 constexpr std::int32_t INFINITE = 0x7f800000;  // bits of infinity; those of NaN are larger
+constexpr std::int64_t Y_ROWS[MOST_ROWS] = {0, 1, 2, 3, 4, 5};
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 
 // Sizes that follow from the shape.
@@ -81,6 +85,8 @@ struct Task {
                 float* y) const;
     void attend_block(const Head& head, const float* q, std::int64_t row_stride, int queries,
                       float* y) const;
+    void add_values(const Head& head, const CodeRows& rows, int queries, bool shifted,
+                    const Epilogue& epilogue, float* y) const;
 };
 
 bool Task::pack_keys(const Head& head, const float* k, std::int64_t row_stride) const {
@@ -158,13 +164,12 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
                         float* y) const {
     const std::int64_t key_room = layout.key_panels * PANEL;
     const std::int64_t stride = std::max(round_up(shape.head_size, STEP), key_room);
-    std::int8_t* codes = room(task_scratch.codes, MOST_ROWS * stride);
+    std::int8_t* codes = room(task_scratch.codes, 2 * MOST_ROWS * stride);
     float* logits = room(task_scratch.logits, MOST_ROWS * key_room);
     alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
     std::int32_t first[MOST_ROWS];
     float factor[MOST_ROWS];
     bool valid[MOST_ROWS];
-    std::int64_t y_row[MOST_ROWS];
 
     const float temperature = LOG2_E / std::sqrt(static_cast<float>(shape.head_size));
     for (int row = 0; row < queries; ++row) {
@@ -173,7 +178,6 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
         valid[row] = !std::isnan(made.scale);
         factor[row] = valid[row] ? made.scale * temperature : 0.0F;
         first[row] = -backend.byte_offset * made.sum;
-        y_row[row] = row;
     }
     for (std::int64_t panel = 0; panel < layout.key_panels; ++panel) {
         const std::int64_t key = panel * PANEL;
@@ -188,25 +192,56 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
     }
 
     const auto share_codes = static_cast<std::int32_t>(layout.key_groups * GROUP);
+    std::int32_t total[MOST_ROWS];
+    bool coarse = true;
     for (int row = 0; row < queries; ++row) {
-        const std::int32_t total =
-            backend.shares(logits + row * key_room, key_room, codes + row * stride);
-        valid[row] = valid[row] && total > 0;
-        factor[row] = valid[row] ? 1.0F / static_cast<float>(total) : NOT_A_NUMBER;
-        first[row] = -backend.byte_offset * (total - SHARE_OFFSET * share_codes);
+        total[row] = backend.shares(logits + row * key_room, key_room, codes + row * stride);
+        valid[row] = valid[row] && total[row] > 0;
+        coarse = coarse && (!valid[row] || total[row] >= COARSE_MEAN * shape.keys);
+        factor[row] = valid[row] ? 1.0F / static_cast<float>(total[row]) : NOT_A_NUMBER;
+        first[row] = -backend.byte_offset * (total[row] - SHARE_OFFSET * share_codes);
     }
+    if (coarse) {
+        add_values(head, {codes, stride, first, factor, Y_ROWS}, queries, true, {}, y);
+        return;
+    }
+    std::int8_t* fine_codes = codes + MOST_ROWS * stride;
+    std::int32_t fine_first[MOST_ROWS];
+    float fine_factor[MOST_ROWS];
+    for (int row = 0; row < queries; ++row) {
+        std::int8_t* row_codes = fine_codes + row * stride;
+        std::int32_t fine_total = 0;
+        if (valid[row]) {
+            fine_total = backend.fine_shares(logits + row * key_room, key_room, row_codes);
+            factor[row] = 1.0F / (static_cast<float>(total[row]) +
+                                  static_cast<float>(fine_total) / SHARE_LEVELS);
+        } else {
+            std::fill_n(row_codes, key_room, std::int8_t{0});
+        }
+        fine_first[row] = -backend.byte_offset * fine_total;
+        fine_factor[row] = factor[row] / SHARE_LEVELS;
+    }
+    add_values(head, {codes, stride, first, factor, Y_ROWS}, queries, true, {}, y);
+    add_values(head, {fine_codes, stride, fine_first, fine_factor, Y_ROWS}, queries, false,
+               {nullptr, Activation::none, y}, y);
+}
+
+// y = values weighted by rows of share codes; `shifted`: the codes are less SHARE_OFFSET.
+void Task::add_values(const Head& head, const CodeRows& rows, int queries, bool shifted,
+                      const Epilogue& epilogue, float* y) const {
+    alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
     for (std::int64_t panel = 0; panel < layout.size_panels; ++panel) {
-        Finish finish = finish_of({}, y, shape.head_size, panel * PANEL);
-        backend.multiply_bytes(codes, stride, queries, first,
+        Finish finish = finish_of(epilogue, y, shape.head_size, panel * PANEL);
+        backend.multiply_bytes(rows.codes, rows.stride, queries, rows.first,
                                head.value_panels + panel * layout.value_panel_bytes,
                                layout.key_groups, finish.outputs, sums);
         finish.sums = sums;
         finish.rows = queries;
-        finish.row_factor = factor;
+        finish.row_factor = rows.factor;
         finish.output_factor = head.value_factor + panel * PANEL;
-        finish.output_shift = head.output_shift + panel * PANEL;
+        finish.output_shift = shifted ? head.output_shift + panel * PANEL : nullptr;
         finish.y_stride = shape.heads * shape.head_size;
-        finish.y_row = y_row;
+        finish.y_row = rows.y_row;
         backend.finish(finish);
     }
 }

@@ -115,9 +115,13 @@ struct Backend {
     void (*logits)(const std::int32_t* sums, float factor, const float* key_factor, int keys,
                    float* logits);
 
-    // Shares round(254 * 2^(logit - largest)), less SHARE_OFFSET, as codes; `padded` counts whole
-    // steps. Returns the sum of the shares; 0 where the largest logit is not finite.
-    std::int32_t (*shares)(const float* logits, std::int64_t padded, std::int8_t* codes);
+    // Logits become shares, 254 * 2^(logit - largest), and these, rounded and less SHARE_OFFSET,
+    // codes; `padded` counts whole steps. Returns the sum of the rounded shares; 0, and leaves the
+    // logits, where the largest is not finite.
+    std::int32_t (*shares)(float* logits, std::int64_t padded, std::int8_t* codes);
+
+    // What rounding took from shares, in 254ths, as codes. Returns their sum.
+    std::int32_t (*fine_shares)(const float* shares, std::int64_t padded, std::int8_t* codes);
 
     // `tokens` rows of codes, `stride` apart, as the outputs of a panel (the rest: zeros).
     void (*interleave)(const std::int8_t* codes, std::int64_t stride, int tokens,

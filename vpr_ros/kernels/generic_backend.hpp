@@ -30,6 +30,7 @@ constexpr Backend table(Isa isa) {
     backend.finish = finish;
     backend.logits = logits;
     backend.shares = shares;
+    backend.fine_shares = fine_shares;
     backend.interleave = interleave;
     backend.raise_to = raise_to;
     backend.value_group = value_group;

@@ -190,7 +190,7 @@ void logits(const std::int32_t* sums, float factor, const float* key_factor, int
     }
 }
 
-std::int32_t shares(const float* logit, std::int64_t padded, std::int8_t* codes) {
+std::int32_t shares(float* logit, std::int64_t padded, std::int8_t* codes) {
     Float top = Lanes::load(logit);
     for (std::int64_t i = WIDTH; i < padded; i += WIDTH) {
         top = Lanes::larger(top, Lanes::load(logit + i));
@@ -213,9 +213,23 @@ std::int32_t shares(const float* logit, std::int64_t padded, std::int8_t* codes)
         const Vectors share = power_of_two(exponent, SHARES);
         each([&](int i) {
             const Int whole = Lanes::round_to_int(share.of[i]);
+            Lanes::store(logit + start + i * WIDTH, share.of[i]);
             Lanes::store_codes(codes + start + i * WIDTH, Lanes::add_int(whole, offset));
             total = Lanes::add_int(total, whole);
         });
+    }
+    return Lanes::sum_of(total);
+}
+
+std::int32_t fine_shares(const float* shares, std::int64_t padded, std::int8_t* codes) {
+    const Float levels = Lanes::all(static_cast<float>(SHARE_LEVELS));
+    Int total = Lanes::all_int(0);
+    for (std::int64_t i = 0; i < padded; i += WIDTH) {
+        const Float share = Lanes::load(shares + i);
+        const Float rest = Lanes::subtract(share, Lanes::round(share));
+        const Int code = Lanes::round_to_int(Lanes::multiply(rest, levels));
+        Lanes::store_codes(codes + i, code);
+        total = Lanes::add_int(total, code);
     }
     return Lanes::sum_of(total);
 }

@@ -136,7 +136,8 @@ struct AttentionShape {
 
 // y (batch, queries, heads * head_size) = softmax(q k^T / sqrt(head_size)) v for every head. Both
 // products run on int8 (q and k: a scale per token and head, v: per channel; the softmax, float32
-// itself, is rounded to 1/254 of its row's largest weight). y must not overlap the inputs.
+// itself, is rounded to 1/254 of its row's largest weight, and to 1/254 of that where much would
+// be lost). y must not overlap the inputs.
 // Throws std::invalid_argument.
 void attention(const AttentionShape& shape, const Rows& q, const Rows& k, const Rows& v, float* y,
                const Workers& workers = {}, Isa isa = detect());
