@@ -1,7 +1,8 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// The operators CrossAttention, of queries to keys and values, and SelfAttention, of one packed tensor.
+// The operators CrossAttention, of queries to keys and values, and SelfAttention, of one packed
+// tensor.
 
 #include "ort_operators.hpp"
 
@@ -17,7 +18,9 @@ public:
         : Node(api, info, op.operator_name, op.inputs),
           heads_(int_attribute(info, "num_heads")),
           threads_(op.threads) {
-        if (heads_ < 1) refuse("num_heads is " + std::to_string(heads_) + ", at least 1 is needed");
+        if (heads_ < 1) {
+            refuse("num_heads is " + std::to_string(heads_) + ", at least 1 is needed");
+        }
     }
 
 protected:
