@@ -127,7 +127,7 @@ class Robot:
                 if process.poll() is not None:
                     raise AssertionError(f"{name} died: {read_errors(process)[-3000:]}")
             if time.monotonic() > end:
-                raise AssertionError(f"waited {timeout_s:g} s for {what}")
+                raise AssertionError(f"waited {timeout_s:g} s for {what}; reports: {self.status}")
 
     def spin(self, seconds):
         """Let time pass."""
