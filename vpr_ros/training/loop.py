@@ -28,7 +28,7 @@ from vpr_ros.training.teacher import Teacher
 from vpr_ros.training.validation import Validation, budgets_of
 
 STATE = "state.pt"
-BEST = "best.pt"
+BEST, LAST = "best.pt", "last.pt"
 SAVE_MINUTES = 3.0
 
 Say = Callable[[str], None]
@@ -38,7 +38,8 @@ class Run:
     """One run of a recipe in one folder: checkpoints, log, curves.
 
     `state.pt` holds all that is needed to go on; `best.pt`, a checkpoint that `vpr export`
-    reads, the network with the highest mean of the validation's measures so far.
+    reads, the network with the highest mean of the validation's measures so far; `last.pt`
+    likewise, the network at the last validation.
     """
 
     def __init__(
@@ -160,9 +161,10 @@ class Run:
             f"{self._state.minutes:.0f} min, {plan.config.name} step {self._state.step}: {words}; "
             f"mean {mean:.1f}"
         )
+        notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes}
+        save_checkpoint(self._folder / LAST, self.network, notes)
         if stage.judged and mean > self._state.best:
             self._state.best = mean
-            notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes}
             save_checkpoint(self._folder / BEST, self.network, notes)
         draw_curves(self._log.path, self._folder / "curves.png")
 

@@ -13,10 +13,11 @@ import yaml
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.training.augment import AugmentConfig
+from vpr_ros.training.closed_form import StartConfig
 from vpr_ros.training.stage_config import StagePlan
 from vpr_ros.training.teacher import TeacherConfig
 
-OPTIONAL = {"teacher", "first_blocks"}
+OPTIONAL = {"teacher", "first_blocks", "start"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Recipe:
     validation: tuple[dict[str, Any], ...]  # data sets: path, and DatasetOptions
     notes: dict[str, str]  # what the model's card says: name, training_data, licence
     teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
+    start: StartConfig = dataclasses.field(default_factory=StartConfig)  # of an efficientvpr
     first_blocks: int = 12  # of the backbone's weights, that a tat-vpr starts from
 
     @classmethod
@@ -101,6 +103,7 @@ class Recipe:
                 validation=tuple(values["validation"] or ()),
                 notes=values["notes"] or {},
                 teacher=TeacherConfig.from_dict(values.get("teacher") or {}),
+                start=StartConfig.from_dict(values.get("start") or {}),
                 first_blocks=int(values.get("first_blocks", 12)),
             )
         except (ConfigError, KeyError, TypeError) as error:

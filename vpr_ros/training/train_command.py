@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.efficientvpr import EfficientVPR
 from vpr_ros.training.build import TEACHER, build
-from vpr_ros.training.loader import Share
-from vpr_ros.training.loop import Run
+from vpr_ros.training.closed_form import start_in_closed_form
+from vpr_ros.training.loader import Share, make_loader
+from vpr_ros.training.loop import STATE, Run
 from vpr_ros.training.recipe import Recipe
+from vpr_ros.training.sampler import SamplerConfig
 from vpr_ros.training.sources import load_places
 from vpr_ros.training.teacher import load_teacher
 from vpr_ros.training.validation import Validation
@@ -62,7 +65,15 @@ def train(
     validation = Validation(recipe.validation, data, recipe.run.height, recipe.run.width)
     torch.manual_seed(recipe.stages[0].batch.seed)
     built = build(recipe, data, teacher, say)
+    if isinstance(built, EfficientVPR) and recipe.start.batches and not (folder / STATE).is_file():
+        start_in_closed_form(built, first_views(recipe, shares), recipe.start, say)
     return Run(built, recipe, shares, validation, folder, say, teacher).train(minutes)
+
+
+def first_views(recipe: Recipe, shares: list[Share]) -> list[tuple[Tensor, Tensor]]:
+    """Batches, images (96, 3, H, W) and labels (96,), to fit a closed-form start to."""
+    batch = SamplerConfig(places=32, views=3, batches=recipe.start.batches)
+    return list(make_loader(shares, batch, recipe.run.height, recipe.run.width)[0])
 
 
 def uses_teacher(recipe: Recipe) -> bool:
