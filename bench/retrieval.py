@@ -4,6 +4,8 @@
 
 python -m bench.retrieval models/mobilenetv2-gem.onnx --data ../shared/data
 python -m bench.retrieval models/mobilenetv2-gem.onnx --data ../shared/data --thresholds
+
+With --write the suggested score thresholds go into the model file.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.worlds import Mask, World, elsewhere_worlds, office_corridor
+from vpr_ros.core.contract import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.timing import network_ms
@@ -100,11 +103,15 @@ def _recall(encoder: Encoder, found: Tops, sparsity: float) -> float:
     return 100 * float((accepted & found.right).sum() / found.revisit.sum())
 
 
-def print_thresholds(encoder: Encoder, worlds: list[World], sparsities: list[float]) -> None:
+def print_thresholds(
+    encoder: Encoder, worlds: list[World], sparsities: list[float]
+) -> list[Calibration]:
     """Scores and margins of right and wrong best matches, and what thresholds do with them.
 
-    The first world has right answers, the others have none.
+    The first world has right answers, the others have none. Returns the suggested thresholds,
+    none of which is above one of a lower sparsity.
     """
+    suggestions: list[Calibration] = []
     dense = describe(encoder, worlds[0], 0.0)
     for sparsity in sparsities:
         found = []
@@ -120,13 +127,16 @@ def print_thresholds(encoder: Encoder, worlds: list[World], sparsities: list[flo
         others = " | ".join(world.name for world in worlds[1:])
         print(f"| score >= | {worlds[0].name}, right | wrong, of those accepted | {others} |")
         print("|:---|" + "---:|" * (len(worlds) + 1))
-        for threshold in np.arange(0.84, 0.981, 0.01):
-            _print_accepted(f"{threshold:.2f}", found, threshold, margin)
         suggested = _suggested(found[0], mixed)
+        for threshold in np.linspace(suggested, 1.0, 12)[:-1]:
+            _print_accepted(f"{threshold:.3f}", found, threshold, margin)
         _print_accepted(f"{suggested:.3f}, suggested", found, suggested, margin)
         chosen = calibration.score_threshold
         if not np.isnan(chosen):
             _print_accepted(f"{chosen:.3f}, in the file", found, chosen, margin)
+        lowest = min([suggested, *(point.score_threshold for point in suggestions)])
+        suggestions.append(Calibration(sparsity, lowest, 0.0))
+    return suggestions
 
 
 def _print_distributions(names: list[str], found: list[Tops]) -> None:
@@ -172,6 +182,7 @@ def main() -> int:
     parser.add_argument(
         "--thresholds", action="store_true", help="scores of right and wrong matches instead"
     )
+    parser.add_argument("--write", action="store_true", help="suggested ones into the file")
     options = parser.parse_args()
     try:
         encoder = Encoder(options.model, options.threads)
@@ -179,8 +190,13 @@ def main() -> int:
         steps = [s for s in (0.0, 0.2, 0.4, 0.6) if s < limit or s == 0.0]
         sparsities = options.sparsities or sorted({*steps, limit})
         corridor = office_corridor(options.data)
-        if options.thresholds:
-            print_thresholds(encoder, [corridor, *elsewhere_worlds(options.data)], sparsities)
+        if options.thresholds or options.write:
+            worlds = [corridor, *elsewhere_worlds(options.data)]
+            suggestions = print_thresholds(encoder, worlds, sparsities)
+            if options.write:
+                from vpr_ros.export.write import write_calibration  # needs onnx
+
+                write_calibration(options.model, suggestions)
         else:
             print_retrieval(encoder, corridor, sparsities)
     except VprError as error:

@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoint to file: the contract is whole, and nothing wrong is ever written."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from vpr_ros.core.contract import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.export import check
 from vpr_ros.export.checkpoint import export_checkpoint
+from vpr_ros.export.write import write_calibration
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -84,3 +88,15 @@ def test_bad_arguments_are_told_before_the_work(tat, tmp_path):
         export_checkpoint(tat, tmp_path / "no" / "a.onnx")
     with pytest.raises(ModelError, match="does not exist"):
         export_checkpoint(tmp_path / "no.pt", tmp_path / "a.onnx")
+
+
+def test_thresholds_go_into_the_file_and_change_nothing_else(tat, tmp_path):
+    output = tmp_path / "tiny.onnx"
+    export_checkpoint(tat, output)
+    before = Encoder(output)
+    points = (Calibration(0.0, 0.5, 0.0), Calibration(0.6, 0.4, 0.0))
+    write_calibration(output, points)
+    after = Encoder(output)
+    assert after.contract.calibration_at(0.3).score_threshold == pytest.approx(0.45)
+    assert dataclasses.replace(after.contract, calibration=()) == before.contract
+    assert np.array_equal(before.encode(IMAGE, 0.3), after.encode(IMAGE, 0.3))

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
 
-from vpr_ros.core.contract import Contract
+from vpr_ros.core.contract import Calibration, Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
 
@@ -22,6 +24,12 @@ def check_output(path: Path) -> None:
         raise ModelError(
             f"Cannot write {path}: give a file name in a folder that exists and is writable."
         )
+
+
+def write_calibration(path: Path, points: Sequence[Calibration]) -> None:
+    """Put thresholds, rising in sparsity, into the model file at `path`; all else stays."""
+    contract = dataclasses.replace(Encoder(path).contract, calibration=tuple(points))
+    write_onnx(onnx.load(path), contract, path)
 
 
 def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
