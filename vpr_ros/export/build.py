@@ -8,6 +8,7 @@ import onnx
 from torch import nn
 
 from vpr_ros.export.check import Agreement, check
+from vpr_ros.export.delicate import delicate_layers
 from vpr_ros.export.storage import share_constants, store_half, store_ternary
 from vpr_ros.export.trace import trace_transformer
 from vpr_ros.export.twins import exchange
@@ -22,11 +23,12 @@ def build(
 ) -> tuple[onnx.ModelProto, list[Agreement]]:
     """The ONNX model of a TatVPR or EfficientVPR for images of height x width px.
 
-    `precision` is one of `twins.PRECISIONS`. The model has been compared with torch at every one
-    of `sparsities` (only 0 for a network without the dial); raises ModelError if they differ.
-    The caller adds the contract.
+    `precision` is one of `twins.PRECISIONS`; in int8, layers that it would hurt stay float. The
+    model has been compared with torch at every one of `sparsities` (only 0 for a network without
+    the dial); raises ModelError if they differ. The caller adds the contract.
     """
-    twin = exchange(network, precision)
+    kept = delicate_layers(network, height, width) if precision == "int8" else frozenset()
+    twin = exchange(network, precision, kept)
     model = trace_transformer(twin, height, width, precision)
     if precision != "fp32":
         store_half(model)

@@ -128,20 +128,23 @@ def check_precision(precision: str) -> None:
         raise ModelError(f"Precision is '{precision}'; give one of {', '.join(PRECISIONS)}.")
 
 
-def exchange(network: nn.Module, precision: str) -> nn.Module:
+def exchange(network: nn.Module, precision: str, kept: frozenset[str] = frozenset()) -> nn.Module:
     """A copy of `network` as it runs: attention fused, layer scales folded, weights rounded.
 
     fp32: every linear layer is a float product, ternary ones too, without mask and int8
     codes; the yardstick for size and speed. fp16: ternary layers are packed, all other
     matrices rounded to half precision, their products float. int8: linear layers and
     convolutions of stride 1 hold int8 weights, except where the number of outputs is no multiple
-    of 4, too small to gain; what is left is rounded to half precision.
+    of 4, too small to gain, and the layers named in `kept`; what is left is rounded to half
+    precision.
     """
     check_precision(precision)
     twin = copy.deepcopy(network).eval()
     fold_layer_scales(twin)
-    for parent in list(twin.modules()):
+    for path, parent in list(twin.named_modules()):
         for name, child in list(parent.named_children()):
+            if f"{path}.{name}".lstrip(".") in kept:
+                continue
             other = _exchanged(child, precision)
             if other is not child:
                 setattr(parent, name, other)
@@ -157,13 +160,18 @@ def _exchanged(layer: nn.Module, precision: str) -> nn.Module:
         return FusedAttention(layer)
     if isinstance(layer, SparseTernaryLinear):
         return (DenseTernaryLinear if precision == "fp32" else PackedTernaryLinear)(layer)
-    if precision != "int8":
+    if precision != "int8" or not becomes_int8(layer):
         return layer
-    if isinstance(layer, nn.Linear) and layer.out_features % PER_BYTE == 0:
-        return Int8Linear(layer)
-    if isinstance(layer, nn.Conv2d) and layer.stride == (1, 1) and layer.groups == 1:
-        return Int8Conv(layer)
-    return layer
+    return Int8Linear(layer) if isinstance(layer, nn.Linear) else Int8Conv(layer)
+
+
+def becomes_int8(layer: nn.Module) -> bool:
+    """Whether `exchange` makes it int8 by default."""
+    if isinstance(layer, SparseTernaryLinear):
+        return False
+    if isinstance(layer, nn.Linear):
+        return layer.out_features % PER_BYTE == 0
+    return isinstance(layer, nn.Conv2d) and layer.stride == (1, 1) and layer.groups == 1
 
 
 def fold_layer_scales(network: nn.Module) -> None:

@@ -1,0 +1,79 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trained EfficientVPR as shipped: what it says of itself, and what its card promises."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.evaluation.changes import CHANGES
+from vpr_ros.evaluation.datasets.image_set import read_image
+from vpr_ros.evaluation.datasets.layouts import open_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "models" / "efficientvpr-s.onnx"
+DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def corridor(encoder):
+    """Queries, their right answers, and the descriptors of two laps of an office corridor."""
+    if not DATA.is_dir():
+        pytest.skip(f"needs the images in {DATA}")
+    revisits = open_dataset(DATA, None)
+    return revisits, np.stack([encoder.encode(read_image(p)) for p in revisits.database])
+
+
+def recall_at_1(revisits, queries, database):
+    scores = queries @ database.T
+    later = np.arange(len(database)) >= revisits.searchable[:, None]
+    best = np.where(later, -1.0, scores).argmax(axis=1)
+    return np.mean([b in p for b, p in zip(best, revisits.positives, strict=True)])
+
+
+def test_the_file_says_what_it_is(encoder):
+    contract = encoder.contract
+    assert (contract.name, contract.dial, contract.descriptor_size) == (
+        "efficientvpr-s", "none", 3456,
+    )  # fmt: skip
+    assert "not the released DINOv2" in contract.training_data
+    (point,) = contract.calibration
+    assert 0.0 < point.score_threshold < 1.0
+    assert SHIPPED.stat().st_size < 40e6
+
+
+def test_the_card_says_first_whose_weights_these_are_not():
+    title, _, first, *_ = (ROOT / "models" / "efficientvpr-s.md").read_text().splitlines()
+    assert title == "# efficientvpr-s"
+    assert "does not carry the released DINOv2 weights" in first
+
+
+def test_every_revisit_of_the_office_corridor_is_found(encoder, corridor):
+    revisits, database = corridor
+    number = {path: i for i, path in enumerate(revisits.database)}
+    queries = database[[number[path] for path in revisits.queries]]
+    assert recall_at_1(revisits, queries, database) == 1.0
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_changed_queries_still_find_it(encoder, corridor, change):
+    """The ImageNet baseline finds 90, 90 and 65 % of them."""
+    revisits, database = corridor
+    changed = [change.apply(read_image(path)) for path in revisits.queries]
+    queries = np.stack([encoder.encode(image) for image in changed])
+    assert recall_at_1(revisits, queries, database) >= 0.9
+
+
+def test_the_score_of_noise_is_far_below_the_threshold(encoder, corridor):
+    _, database = corridor
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    scores = database @ encoder.encode(cv2.GaussianBlur(noise, (0, 0), 3))
+    assert scores.max() < encoder.contract.calibration_at(0.0).score_threshold
