@@ -93,7 +93,8 @@ def costs(network: torch.nn.Module) -> dict[str, float]:
 
 def print_table(rows: dict[str, dict[str, float]]) -> None:
     """One line per variant."""
-    names = [entry["path"] for entry in SETS]
+    first = next(iter(rows.values()))
+    names = [name.removesuffix(" R@1") for name in first if name.endswith(" R@1")]
     print("| variant | trained, M | GMAC | " + " | ".join(names) + " |")
     print("|:---|" + "---:|" * (2 + len(names)))
     for variant, row in rows.items():
