@@ -38,7 +38,7 @@ class Kernels:
 
     def ternary(
         self, codes, tile_of_token, x, delta, sparsity, isa, threads=1, bias=None, gelu=False,
-        residual=None,
+        residual=None, output_delta=None,
     ):  # fmt: skip
         """y for weights codes (K, N), of any N, and x (B, M, K)."""
         inputs, outputs = codes.shape
@@ -47,6 +47,7 @@ class Kernels:
         packed = pack_ternary(padded)
         tiles = np.ascontiguousarray(tile_of_token, dtype=np.int64)
         x, bias, residual = float_array(x), float_array(bias), float_array(residual)
+        output_delta = float_array(output_delta)
         y = np.full((*x.shape[:2], outputs), 7e7, dtype=np.float32)
         layer = c_void_p()
         self.call(
@@ -56,8 +57,8 @@ class Kernels:
         try:
             self.call(
                 "vpr_ternary_run", layer, address(x), c_int64(x.shape[0]), c_int64(x.shape[1]),
-                c_float(delta), c_float(sparsity), address(bias), c_int(gelu), address(residual),
-                address(y), c_int(threads),
+                c_float(delta), address(output_delta), c_float(sparsity), address(bias),
+                c_int(gelu), address(residual), address(y), c_int(threads),
             )  # fmt: skip
         finally:
             self.library.vpr_ternary_destroy(layer)

@@ -164,7 +164,7 @@ void try_ternary(Random& random, Judge& judge) {
     for (const Isa isa : available_isas()) {
         const TernaryLinear layer(packed.data(), inputs, outputs, tiles, isa);
         std::vector<float> y(static_cast<std::size_t>(rows * outputs), 7e7F);
-        layer.run(x.data(), batch, tokens, 0.01F, sparsity, epilogue, y.data(), workers);
+        layer.run(x.data(), batch, tokens, {0.01F}, sparsity, epilogue, y.data(), workers);
         if (isa == Isa::scalar) {
             wanted = y;
         }

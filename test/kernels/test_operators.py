@@ -141,6 +141,15 @@ def test_sparse_ternary_linear(kernels, tile, epilogue, batch, threads):
 
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_a_delta_of_every_output(kernels, epilogue):
+    deltas = np.abs(random(OUTPUTS)) + 0.1
+    model, feed = ternary("2x2", epilogue, 2, delta=deltas)
+    for sparsity in SPARSITIES:
+        feed["sparsity"] = np.array(sparsity, np.float32)
+        assert relative_error(model, feed, kernels.path) < 1e-5
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
 @pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 2)])
 def test_int8_linear(kernels, epilogue, batch, threads):
     assert relative_error(*int8(epilogue, batch), kernels.path, threads) < 1e-5
@@ -214,6 +223,7 @@ MALFORMED = {
         {"residual": random(1, 1, OUTPUTS)},
         r"input residual 'residual' has shape \(1, 1, 60\)",
     ),
+    "deltas too few": (ternary, {"delta": random(3)}, "input delta 'delta'.*1 value or 60"),
     "scale too long": (int8, {"scale": random(OUTPUTS + 1)}, "input scale 'scale' has 61"),
     "weight of rank 1": (int8, {"weight": np.zeros(4, np.int8)}, "input weight 'weight'.*rank 2"),
     "qkv not in three": (self_attention, {"qkv": random(1, 5, 8)}, "input qkv 'qkv'.*three"),

@@ -10,6 +10,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads import HEADS, build_head
 from vpr_ros.networks.heads.mixvpr import MixVPR
 from vpr_ros.networks.heads.pooled import ClassHead, GeMHead
+from vpr_ros.networks.heads.query_pool import QueryPool
 from vpr_ros.networks.heads.salad import transport
 from vpr_ros.networks.tokens import Tokens
 
@@ -25,6 +26,7 @@ def make_tokens(batch=2, side=9, dim=64):
         ("salad", 1.411e6, 8448),
         ("mixvpr", 0.472e6, 2048),
         ("cls", 0, 768),
+        ("queries", 768 * 32 + 32 + 768**2 + 768 + 2 * 768 + 32 * 9 + 9, 9 * 768),
         ("gem", 1, 768),
     ],
 )
@@ -48,6 +50,18 @@ def test_unit_descriptors_of_the_stated_size_that_ignore_the_batch(name):
     if name != "cls":
         output[:, 0].sum().backward()
         assert all(p.grad is not None for p in head.parameters())
+
+
+def test_queries_pick_patches_by_their_softmax():
+    torch.manual_seed(1)
+    head = QueryPool(16, queries=3)
+    patches = torch.randn(2, 7, 16)
+    picked = head.pick(patches)
+    for image in range(2):
+        for query in range(3):
+            logits = patches[image] @ head.ask.weight[query] + head.ask.bias[query]
+            wanted = (logits.softmax(0)[:, None] * patches[image]).sum(0)
+            assert torch.allclose(picked[image, query], wanted, atol=1e-6)
 
 
 def test_transport_gives_every_feature_and_cluster_its_mass():

@@ -10,7 +10,7 @@ from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.straight_through import straight_through
 from vpr_ros.networks.structured_topk import channel_mask
 from vpr_ros.networks.ternary import ternary_codes
-from vpr_ros.networks.tiles import token_tiles
+from vpr_ros.networks.tiles import Tiles, token_tiles
 
 TILES = token_tiles((2, 2), "2x2")
 
@@ -94,3 +94,19 @@ def test_straight_through_rounds_nothing():
     source = torch.tensor([1e6, 3.0], requires_grad=True)
     value = torch.tensor([1e-6, 1.0 / 3.0])
     assert torch.equal(straight_through(value, source), value)
+
+
+def test_a_delta_for_every_output():
+    torch.manual_seed(3)
+    layer = SparseTernaryLinear(8, 5, per_output=True)
+    layer.weight.data *= torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0])[:, None]
+    signs, delta = layer.ternary()
+    assert delta.shape == (5, 1)
+    for output in range(5):
+        alone, own = ternary_codes(layer.weight.detach()[output : output + 1])
+        assert torch.equal(signs[output : output + 1], alone)
+        assert float(delta[output]) == pytest.approx(float(own))
+    x = torch.randn(1, 4, 8)
+    codes, scale = int8_codes(x)
+    wanted = codes * scale @ (signs * delta).T + layer.bias
+    assert torch.allclose(layer(x, 0.0, Tiles(torch.arange(4), 4)), wanted, atol=1e-5)

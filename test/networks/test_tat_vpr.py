@@ -99,3 +99,15 @@ def test_sizes_share_everything_but_width(size):
 def test_bad_settings_are_errors(changes, words):
     with pytest.raises(ConfigError, match=words):
         TatVPRConfig.from_dict(changes)
+
+
+def test_the_layout_of_dinov2_has_its_norms_and_biases():
+    network = make(layout="dinov2", scales="output")
+    names = {name for name, _ in network.backbone.named_parameters()}
+    assert "blocks.0.attention.qkv.bias" in names
+    assert not {"blocks.0.mlp.norm.weight", "patch_embed.norm.weight"} & names
+    layers = [m for m in network.modules() if isinstance(m, SparseTernaryLinear)]
+    assert layers and all(layer.per_output for layer in layers)
+    reference = {name for name, _ in make().backbone.named_parameters()}
+    assert "blocks.0.attention.qkv.bias" not in reference
+    assert {"blocks.0.mlp.norm.weight", "patch_embed.norm_pixels.weight"} <= reference

@@ -166,8 +166,9 @@ def repack_ternary() -> FunctionProto:
 def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
     """y = delta (mask * x) W_t, the product of the layer `SparseTernaryLinear`.
 
-    Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, sparsity, scalars;
-    tile_of_token (M,) int64. At sparsity 0 the branch that selects does not run.
+    Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, a scalar or (N,);
+    sparsity, a scalar; tile_of_token (M,) int64. At sparsity 0 the branch that selects does not
+    run.
     """
     unpack = [
         constant("table", unpacking_table(), np.int8),

@@ -17,7 +17,6 @@ from vpr_ros.export.packing import PER_BYTE, pack_ternary
 from vpr_ros.export.storage import SMALLEST
 from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary import ternary_codes
 from vpr_ros.networks.tiles import Tiles
 from vpr_ros.networks.vit import Block
 
@@ -31,10 +30,10 @@ class PackedTernaryLinear(nn.Module):
 
     def __init__(self, layer: SparseTernaryLinear) -> None:
         super().__init__()
-        codes, delta = ternary_codes(layer.weight.detach())
+        codes, delta = (part.detach() for part in layer.ternary())
         packed = pack_ternary(codes.T.numpy().astype(np.int8))
         self.register_buffer("packed", torch.from_numpy(packed))
-        self.register_buffer("delta", delta)
+        self.register_buffer("delta", delta.squeeze(-1) if delta.ndim else delta)
         self.bias = layer.bias
 
     def forward(self, x: Tensor, sparsity: Tensor, tiles: Tiles) -> Tensor:
@@ -110,7 +109,7 @@ class DenseTernaryLinear(nn.Linear):
 
     def __init__(self, layer: SparseTernaryLinear) -> None:
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        codes, delta = ternary_codes(layer.weight.detach())
+        codes, delta = (part.detach() for part in layer.ternary())
         self.weight = nn.Parameter(codes * delta)
         self.bias = layer.bias
 

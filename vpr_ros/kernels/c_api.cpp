@@ -97,12 +97,13 @@ const char* vpr_ternary_create(const char* isa, const std::uint8_t* packed, std:
 void vpr_ternary_destroy(void* layer) { delete static_cast<TernaryLinear*>(layer); }
 
 const char* vpr_ternary_run(const void* layer, const float* x, std::int64_t batch,
-                            std::int64_t tokens, float delta, float sparsity, const float* bias,
-                            int gelu, const float* residual, float* y, int threads) {
+                            std::int64_t tokens, float delta, const float* output_delta,
+                            float sparsity, const float* bias, int gelu, const float* residual,
+                            float* y, int threads) {
     return message_of([=] {
         const Epilogue epilogue{bias, gelu != 0 ? Activation::gelu : Activation::none, residual};
-        static_cast<const TernaryLinear*>(layer)->run(x, batch, tokens, delta, sparsity, epilogue,
-                                                      y, own_threads(threads));
+        static_cast<const TernaryLinear*>(layer)->run(x, batch, tokens, {delta, output_delta},
+                                                      sparsity, epilogue, y, own_threads(threads));
     });
 }
 

@@ -62,6 +62,12 @@ struct Epilogue {
     const float* residual = nullptr;  // (B, M, N), or none; may be y itself
 };
 
+// The size of a weight that is not 0: of the whole matrix, or of each of its outputs.
+struct Delta {
+    float of_all = 1.0F;
+    const float* of_output = nullptr;  // (N), times `of_all`; or none
+};
+
 struct TernaryWeights;  // 2 bits a weight, in the order in which they are multiplied
 struct ByteWeights;     // 8 bits a weight
 struct Backend;
@@ -81,8 +87,8 @@ public:
 
     // x (batch, tokens, inputs) to y (batch, tokens, outputs). Sparsity 0 (or less) is dense and
     // takes any number of tokens; above 0, `tokens` must be M. Throws std::invalid_argument.
-    void run(const float* x, std::int64_t batch, std::int64_t tokens, float delta, float sparsity,
-             const Epilogue& epilogue, float* y, const Workers& workers = {}) const;
+    void run(const float* x, std::int64_t batch, std::int64_t tokens, const Delta& delta,
+             float sparsity, const Epilogue& epilogue, float* y, const Workers& workers = {}) const;
 
     std::int64_t inputs() const;
     std::int64_t outputs() const;

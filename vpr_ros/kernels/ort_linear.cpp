@@ -88,7 +88,7 @@ public:
     void run(KernelContext* context) const {
         const Tensor x = read_x(context, linear_->inputs());
         if (x.sizes.size() != 3) refuse(x.name + " has shape " + x.shape() + ", rank 3 is needed");
-        const float delta = scalar(context, 2);
+        const kernels::Delta delta = read_delta(context);
         const float sparsity = scalar(context, 3);
         if (!(sparsity < 1.0F)) {
             refuse("sparsity is " + std::to_string(sparsity) + "; it must be below 1");
@@ -104,6 +104,16 @@ public:
     }
 
 private:
+    kernels::Delta read_delta(const KernelContext* context) const {
+        const Tensor delta = input(context, 2);
+        if (delta.count() == 1) return {*delta.as<float>(), nullptr};
+        if (delta.count() != linear_->outputs()) {
+            refuse(delta.name + " has shape " + delta.shape() + ", 1 value or " +
+                   std::to_string(linear_->outputs()) + " are needed");
+        }
+        return {1.0F, delta.as<float>()};
+    }
+
     std::optional<kernels::TernaryLinear> linear_;
     std::int64_t tokens_;
 };

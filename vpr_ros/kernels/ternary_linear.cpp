@@ -78,8 +78,9 @@ void multiply_strip(const Backend& backend, const std::uint8_t* packed,
 
 // Every panel times every strip. With few panels a thread, rows are divided as well.
 void multiply_strips(const Backend& backend, const TernaryWeights& weights, const CodeRows& rows,
-                     std::vector<Strip>& strips, std::int64_t row_count, const Epilogue& epilogue,
-                     float* y, const Workers& workers) {
+                     std::vector<Strip>& strips, std::int64_t row_count,
+                     const float* output_factor, const Epilogue& epilogue, float* y,
+                     const Workers& workers) {
     const std::int64_t panels = weights.panels();
     const std::int64_t tasks = workers.threads > 1 ? TASKS_PER_THREAD * workers.threads : 1;
     const std::int64_t chunks = std::min(row_count, (tasks + panels - 1) / panels);
@@ -88,7 +89,9 @@ void multiply_strips(const Backend& backend, const TernaryWeights& weights, cons
         const std::int64_t number = task / chunks;
         const std::int64_t chunk_begin = task % chunks * chunk_rows;
         const std::int64_t chunk_end = chunk_begin + chunk_rows;
-        const Finish finish = finish_of(epilogue, y, weights.outputs, number * PANEL);
+        Finish finish = finish_of(epilogue, y, weights.outputs, number * PANEL);
+        finish.output_factor =
+            output_factor == nullptr ? nullptr : output_factor + number * PANEL;
         std::uint8_t* panel = room(panel_scratch, weights.groups * GROUP_BYTES);
         for (const Strip& strip : strips) {
             const std::int64_t begin = std::max(strip.begin, chunk_begin);
@@ -177,8 +180,8 @@ std::int64_t TernaryLinear::inputs() const { return weights_->inputs; }
 std::int64_t TernaryLinear::outputs() const { return weights_->outputs; }
 std::size_t TernaryLinear::weight_bytes() const { return weights_->bytes.size(); }
 
-void TernaryLinear::run(const float* x, std::int64_t batch, std::int64_t tokens, float delta,
-                        float sparsity, const Epilogue& epilogue, float* y,
+void TernaryLinear::run(const float* x, std::int64_t batch, std::int64_t tokens,
+                        const Delta& delta, float sparsity, const Epilogue& epilogue, float* y,
                         const Workers& workers) const {
     const std::int64_t inputs = weights_->inputs;
     const std::int64_t kept = sparsity > 0.0F ? kept_channels(sparsity, inputs) : inputs;
@@ -198,7 +201,7 @@ void TernaryLinear::run(const float* x, std::int64_t batch, std::int64_t tokens,
                       x,
                       inputs,
                       tokens,
-                      delta,
+                      delta.of_all,
                       room(scratch.codes, row_count * stride),
                       stride,
                       room(scratch.first, row_count),
@@ -221,7 +224,8 @@ void TernaryLinear::run(const float* x, std::int64_t batch, std::int64_t tokens,
     }
 
     const CodeRows rows{codes.codes, stride, codes.first, codes.factor, codes.y_row};
-    multiply_strips(*backend_, *weights_, rows, scratch.strips, row_count, epilogue, y, workers);
+    multiply_strips(*backend_, *weights_, rows, scratch.strips, row_count, delta.of_output,
+                    epilogue, y, workers);
     spare = std::move(scratch);
 }
 

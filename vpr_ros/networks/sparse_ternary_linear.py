@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,15 +24,32 @@ class SparseTernaryLinear(nn.Linear):
     through. At sparsity 0 the layer is dense.
     """
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True, int8: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        bias: bool = True,
+        int8: bool = True,
+        per_output: bool = False,
+    ) -> None:
         super().__init__(inputs, outputs, bias=bias)
         self.int8 = int8
+        self.per_output = per_output
+
+    def ternary(self) -> tuple[Tensor, Tensor]:
+        """Codes (outputs, inputs) and delta, a scalar or (outputs, 1)."""
+        return ternary_codes(self.weight, self.per_output)
 
     def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
         """(B, N, inputs) to (B, N, outputs) at `sparsity` in [0, 1)."""
+        x = straight_through(self.rounded(x.detach(), sparsity, tiles), x)
+        with torch.no_grad():
+            signs, delta = self.ternary()
+        return F.linear(x, straight_through(signs * delta, self.weight), self.bias)
+
+    def rounded(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+        """What is multiplied instead of x (B, N, inputs): its codes, masked, at its scale."""
         codes, scale = int8_codes(x) if self.int8 else (x, 1.0)
         if isinstance(sparsity, Tensor) or sparsity > 0:
             codes = codes * channel_mask(codes, sparsity, tiles)
-        x = straight_through(codes * scale, x)
-        signs, delta = ternary_codes(self.weight)
-        return F.linear(x, straight_through(signs * delta, self.weight), self.bias)
+        return codes * scale

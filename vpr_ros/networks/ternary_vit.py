@@ -18,6 +18,9 @@ from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tiles import PER_TOKEN, Tiles, tile_sides, token_tiles
 from vpr_ros.networks.tokens import Tokens
 
+MATRIX, OUTPUT = SCALES = ("matrix", "output")
+REFERENCE, DINOV2 = LAYOUTS = ("reference", "dinov2")
+
 
 @dataclasses.dataclass(frozen=True)
 class TernaryVitConfig(Config):
@@ -31,11 +34,29 @@ class TernaryVitConfig(Config):
     mlp_ratio: int = param(4, "hidden over outer width of the MLP", minimum=1)
     tile: str = param(PER_TOKEN, "patches that share a selection: '1x1', e.g. '4x4', or 'image'")
     int8: bool = param(True, "activations of the ternary layers are int8, one scale per token")
+    scales: str = param(MATRIX, "what has a delta of its own", choices=SCALES)
+    layout: str = param(REFERENCE, "where norms and biases stand", choices=LAYOUTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         tile_sides(self.tile)
         patch_grid(self.image_size, self.image_size, self.patch_size)
+
+    def ternary(self, inputs: int, outputs: int, bias: bool = True) -> SparseTernaryLinear:
+        """A layer of this network."""
+        return SparseTernaryLinear(
+            inputs, outputs, bias=bias, int8=self.int8, per_output=self.scales == OUTPUT
+        )
+
+    @property
+    def as_dinov2(self) -> bool:
+        """Whether norms and biases stand where DINOv2 has them."""
+        return self.layout == DINOV2
+
+    @property
+    def epsilon(self) -> float:
+        """That of the norms over tokens."""
+        return 1e-6 if self.as_dinov2 else 1e-5
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -44,15 +65,18 @@ class TernaryVitConfig(Config):
 
 
 class PatchEmbed(nn.Module):
-    """Unfolded patches, layer norm, linear, layer norm (TAT-VPR's reference)."""
+    """Unfolded patches, layer norm, linear, layer norm (TAT-VPR's reference).
 
-    def __init__(self, patch_size: int, dim: int) -> None:
+    Without `norms` the linear layer alone: the same as a convolution of the patch's stride.
+    """
+
+    def __init__(self, patch_size: int, dim: int, norms: bool = True) -> None:
         super().__init__()
         self.patch_size = patch_size
         values = 3 * patch_size**2
-        self.norm_pixels = nn.LayerNorm(values)
+        self.norm_pixels = nn.LayerNorm(values) if norms else nn.Identity()
         self.project = nn.Linear(values, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim) if norms else nn.Identity()
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, 3, H, W) to (B, N, C); a patch's pixels stand channel by channel."""
@@ -63,14 +87,14 @@ class PatchEmbed(nn.Module):
 
 
 class TernaryAttention(nn.Module):
-    """Self-attention whose projections are ternary and sparse; qkv has no bias."""
+    """Self-attention whose projections are ternary and sparse; qkv has no bias, but DINOv2's."""
 
     def __init__(self, config: TernaryVitConfig) -> None:
         super().__init__()
         self.dim = dim = config.dim
-        self.qkv = SparseTernaryLinear(dim, 3 * dim, bias=False, int8=config.int8)
+        self.qkv = config.ternary(dim, 3 * dim, bias=config.as_dinov2)
         self.product = HeadedProduct(config.heads)
-        self.out = SparseTernaryLinear(dim, dim, int8=config.int8)
+        self.out = config.ternary(dim, dim)
 
     def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
         """(B, N, C) to (B, N, C)."""
@@ -79,14 +103,14 @@ class TernaryAttention(nn.Module):
 
 
 class TernaryMlp(nn.Module):
-    """A ternary, sparse MLP with a second layer norm before its second layer."""
+    """A ternary, sparse MLP with a second layer norm before its second layer (not DINOv2's)."""
 
     def __init__(self, config: TernaryVitConfig) -> None:
         super().__init__()
         hidden = config.dim * config.mlp_ratio
-        self.widen = SparseTernaryLinear(config.dim, hidden, int8=config.int8)
-        self.norm = nn.LayerNorm(hidden)
-        self.narrow = SparseTernaryLinear(hidden, config.dim, int8=config.int8)
+        self.widen = config.ternary(config.dim, hidden)
+        self.norm = nn.Identity() if config.as_dinov2 else nn.LayerNorm(hidden)
+        self.narrow = config.ternary(hidden, config.dim)
 
     def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
         """(B, N, C) to (B, N, C)."""
@@ -99,9 +123,9 @@ class TernaryBlock(nn.Module):
 
     def __init__(self, config: TernaryVitConfig, last: bool) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.dim)
+        self.norm1 = nn.LayerNorm(config.dim, eps=config.epsilon)
         self.attention = TernaryAttention(config)
-        self.norm2 = nn.LayerNorm(config.dim)
+        self.norm2 = nn.LayerNorm(config.dim, eps=config.epsilon)
         self.mlp: TernaryMlp | Mlp = (
             Mlp(config.dim, config.dim * config.mlp_ratio) if last else TernaryMlp(config)
         )
@@ -118,6 +142,9 @@ class TernaryBlock(nn.Module):
 class TernaryVit(nn.Module):
     """TAT-VPR's backbone (arXiv 2505.16447) with the run-time dial `sparsity`.
 
+    Layout `dinov2` has norms and biases where DINOv2 has them instead, so that a student of few
+    steps can start as what its teacher is; layer scales are part of the weights.
+
     That the last MLP lacks the second layer norm follows from the published sizes, which come
     out to the third decimal only so.
     """
@@ -125,14 +152,14 @@ class TernaryVit(nn.Module):
     def __init__(self, config: TernaryVitConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config.patch_size, config.dim)
+        self.patch_embed = PatchEmbed(config.patch_size, config.dim, norms=not config.as_dinov2)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         positions = 1 + config.grid[0] * config.grid[1]
         self.positions = nn.Parameter(torch.zeros(1, positions, config.dim))
         self.blocks = nn.ModuleList(
             TernaryBlock(config, last=i + 1 == config.depth) for i in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=config.epsilon)
         for parameter in (self.class_token, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
 

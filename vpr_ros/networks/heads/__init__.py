@@ -12,6 +12,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads.boq import BoQ
 from vpr_ros.networks.heads.mixvpr import MixVPR
 from vpr_ros.networks.heads.pooled import ClassHead, GeMHead
+from vpr_ros.networks.heads.query_pool import QueryPool
 from vpr_ros.networks.heads.salad import SALAD
 
 # Name -> head for `dim` channels and `positions` patches.
@@ -20,6 +21,7 @@ HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "salad": lambda dim, positions: SALAD(dim),
     "mixvpr": MixVPR,
     "cls": lambda dim, positions: ClassHead(dim),
+    "queries": lambda dim, positions: QueryPool(dim),
     "gem": lambda dim, positions: GeMHead(dim),
 }
 
