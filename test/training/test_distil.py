@@ -115,6 +115,72 @@ def test_student_comes_nearer_and_the_teacher_stays(start, dim):
     assert not any("projection" in name for name in run.network.state_dict())
 
 
+ALIKE = TINY | {"patch_size": 4, "depth": 2, "layout": "dinov2", "scales": "output"}
+ALIKE |= {"head": "queries"}
+ALL_BLOCKS = {**DISTIL, "layers": "all"}
+
+
+def test_all_blocks_come_nearer_to_the_teachers(start):
+    teacher = teacher_of()
+    run = start(recipe_of({**ALL_BLOCKS, "epochs": 15}, options=ALIKE), teacher=teacher)
+    taught, before = weights(teacher), weights(run.network)
+    assert run.train()
+    loss = column(run, "loss")
+    assert loss[-8:].mean() < 0.8 * loss[:4].mean()
+    assert not changed(teacher, taught)
+    moved = changed(run.network, before)
+    assert any(name.startswith("backbone.blocks.0.") for name in moved)
+    assert not any(name.startswith("head.") for name in moved)
+
+
+def test_all_blocks_need_a_teacher_with_the_same(start):
+    run = start(recipe_of(ALL_BLOCKS, options=ALIKE | {"depth": 3}), teacher=teacher_of())
+    with pytest.raises(ConfigError, match="dim 64 and depth 3"):
+        run.train()
+
+
+def test_a_head_fitted_to_the_teacher_is_the_students_and_its_goal(start):
+    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
+    teacher = teacher_of()
+    run = start(recipe_of(stage, options=ALIKE), teacher=teacher)
+    head = weights(run.network.head)
+    assert run.train()
+    assert changed(run.network.head, head)
+    assert column(run, "cosine").shape == (4,)
+    assert torch.equal(teacher.norm.weight, torch.ones(64))
+
+
+@pytest.mark.parametrize("target", ["dense", "teacher"])
+def test_a_run_that_goes_on_does_not_fit_its_head_again(start, target):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": target}
+    recipe = recipe_of(stage, options=ALIKE)
+    whole = start(recipe, "whole", teacher_of())
+    assert whole.train()
+    cut = start(recipe, "cut", teacher_of())
+    assert not cut.train(0.0)  # one step
+    again = start(recipe, "cut", teacher_of())
+    assert again.train()
+    for name, value in whole.network.state_dict().items():
+        assert torch.allclose(value, again.network.state_dict()[name], atol=1e-5), name
+
+
+def test_only_a_transformer_gets_a_fitted_head(start):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    efficient = EfficientVPR(EfficientVPRConfig(dim=64, depth=2, heads=1, prompts=2))
+    run = start(recipe_of(stage, options=ALIKE), teacher=efficient)
+    with pytest.raises(ConfigError, match="head of a EfficientVPR is not fitted"):
+        run.train()
+
+
+def test_norms_and_biases_may_have_a_rate_of_their_own(start):
+    stage = {**ALL_BLOCKS, "rate_blocks": 0.0, "rate_vectors": 1e-3, "weight_decay": 0.0}
+    run = start(recipe_of(stage, options=ALIKE), teacher=teacher_of())
+    before = weights(run.network)
+    assert run.train()
+    moved = changed(run.network, before)
+    assert moved and all(before[name].ndim == 1 for name in moved)
+
+
 def test_sparsity_rises_from_epoch_to_epoch():
     ramp = DialConfig(low=0.1, start=0.1, high=0.6)
     for progress, upper in ((0.0, 0.1), (0.5, 0.35), (1.0, 0.6)):

@@ -49,6 +49,14 @@ class StartConfig(Config):
     )
     shrinkage: float = param(0.3, "of the whitening's covariance", minimum=0.0)
     sharpness: float = param(8.0, "of the selecting attention's logits", minimum=0.0)
+    sparsest: float = param(
+        0.6, "greatest sparsity that a ternary student is fitted at", minimum=0.0, maximum=0.9
+    )
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """Those that a student is fitted at, by turns."""
+        return tuple(self.sparsest * i / 3 for i in range(4))
 
 
 @torch.no_grad()

@@ -90,6 +90,18 @@ def make_loader(
     return loader, sampler
 
 
+def first_views(
+    shares: list[Share], count: int, height: int, width: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """`count` batches, images (96, 3, H, W) and labels (96,), to fit something to.
+
+    Three views each of 32 places, or of as many as there are, one place after the other.
+    """
+    places = min(32, sum(len(share.places) for share in shares))
+    batch = SamplerConfig(places=places, views=3, batches=count)
+    return list(make_loader(shares, batch, height, width)[0])
+
+
 def normalise(image: Image) -> npt.NDArray[np.float32]:
     """(3, H, W) RGB with ImageNet's mean and deviation, as the robot's preprocess computes it."""
     planes = np.empty((3, *image.shape[:2]), np.float32)

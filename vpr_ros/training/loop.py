@@ -22,7 +22,7 @@ from vpr_ros.training.rates import rate_groups, set_rates
 from vpr_ros.training.recipe import Recipe
 from vpr_ros.training.run_state import RunState, next_epoch
 from vpr_ros.training.stage_config import StagePlan
-from vpr_ros.training.stages import make_stage
+from vpr_ros.training.stages import make_stage, with_fitted_head
 from vpr_ros.training.stages.stage import Setting, Stage
 from vpr_ros.training.teacher import Teacher
 from vpr_ros.training.validation import Validation, budgets_of
@@ -90,7 +90,9 @@ class Run:
     def _train_stage(self, plan: StagePlan, end: float) -> bool:
         """Train what is left of a stage; whether it was finished before the time `end`."""
         torch.manual_seed(plan.batch.seed)
-        stage, state = make_stage(self._setting, plan), self._state
+        state = self._state
+        setting = with_fitted_head(self._setting, plan, self._recipe.start, state.step == 0)
+        stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)
         stage.module.to(self.accelerator.device)

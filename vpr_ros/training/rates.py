@@ -20,8 +20,12 @@ def rate_groups(network: nn.Module, extra: list[nn.Parameter], plan: StagePlan) 
         "heads": config.rate_heads,
         "prompts": config.rate_prompts,
         "blocks": config.rate_blocks,
+        "vectors": config.rate_vectors or config.rate_blocks,
     }
     groups = parameter_groups(network)
+    blocks = groups["blocks"]
+    groups["blocks"] = [p for p in blocks if p.ndim != 1]
+    groups["vectors"] = [p for p in blocks if p.ndim == 1]
     groups["heads"] = groups["heads"] + extra
     return [
         {"params": parameters, "lr": rates[name], "full_rate": rates[name]}

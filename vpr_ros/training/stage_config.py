@@ -15,6 +15,7 @@ from vpr_ros.training.sampler import SamplerConfig
 END_TO_END, POOLED, DISTIL = METHODS = ("end_to_end", "pooled", "distil")
 COSINE, STEPS = SCHEDULES = ("cosine", "steps")
 DENSE, TEACHER = TARGETS = ("dense", "teacher")
+LAST, ALL = LAYERS = ("last", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +37,21 @@ class StageConfig(Config):
     rate_heads: float = param(2e-4, "AdamW's rate of heads", minimum=0.0)
     rate_prompts: float = param(2e-2, "AdamW's rate of the prompts", minimum=0.0)
     rate_blocks: float = param(1e-5, "AdamW's rate of the backbone's blocks", minimum=0.0)
+    rate_vectors: float = param(
+        0.0, "AdamW's rate of the blocks' norms and biases; 0: that of the blocks", minimum=0.0
+    )
     schedule: str = param(STEPS, "how the rates fall", choices=SCHEDULES)
     decay: float = param(0.8, "factor on all rates (steps)", minimum=0.0, maximum=1.0)
     decay_every: int = param(5, "epochs between two decays (steps)", minimum=1)
     warm_up: int = param(0, "batches in which the rates rise from 0", minimum=0)
     weight_decay: float = param(0.0, "AdamW's weight decay", minimum=0.0)
     clip: float = param(0.0, "greatest norm of the gradient; 0: any", minimum=0.0)
+    layers: str = param(
+        LAST, "whose tokens are drawn: the last block's, or all blocks' (distil)", choices=LAYERS
+    )
+    fit: int = param(
+        0, "batches of 32 places x 3 views to fit the head to before the first step", minimum=0
+    )
     consistency: float = param(
         0.0, "weight of the pull of all sparsities' descriptors to one target", minimum=0.0
     )

@@ -85,3 +85,27 @@ class Teacher:
                 "checkpoint of a whole network, or target 'dense'."
             )
         return found
+
+
+class HeadedVit(nn.Module):
+    """A transformer as teacher of descriptors: its tokens under a head.
+
+    Its last norm loses its gains: they were learned for the last of the blocks that there were.
+    ConfigError if the teacher is no full-precision transformer.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(backbone, Vit):
+            raise ConfigError(
+                f"The head of a {type(backbone).__name__} is not fitted; give the teacher as "
+                "'backbone', or target 'dense'."
+            )
+        self.backbone, self.head = backbone, head
+        nn.init.ones_(backbone.norm.weight)
+        nn.init.zeros_(backbone.norm.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to unit (B, D)."""
+        found: Tensor = self.head(self.backbone(images))
+        return found

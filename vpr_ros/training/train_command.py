@@ -8,17 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.efficientvpr import EfficientVPR
+from vpr_ros.networks.tat_vpr import TatVPR
+from vpr_ros.networks.vit import Vit
 from vpr_ros.training.build import TEACHER, build
 from vpr_ros.training.closed_form import start_in_closed_form
-from vpr_ros.training.loader import Share, make_loader
+from vpr_ros.training.loader import Share, first_views
 from vpr_ros.training.loop import STATE, Run
 from vpr_ros.training.recipe import Recipe
-from vpr_ros.training.sampler import SamplerConfig
 from vpr_ros.training.sources import load_places
+from vpr_ros.training.student_fit import fit_student
 from vpr_ros.training.teacher import load_teacher
 from vpr_ros.training.validation import Validation
 
@@ -65,20 +67,38 @@ def train(
     validation = Validation(recipe.validation, data, recipe.run.height, recipe.run.width)
     torch.manual_seed(recipe.stages[0].batch.seed)
     built = build(recipe, data, teacher, say)
-    if isinstance(built, EfficientVPR) and recipe.start.batches and not (folder / STATE).is_file():
-        start_in_closed_form(built, first_views(recipe, shares), recipe.start, say)
+    if recipe.start.batches and not (folder / STATE).is_file():
+        start(built, teacher, recipe, shares, say)
     return Run(built, recipe, shares, validation, folder, say, teacher).train(minutes)
 
 
-def first_views(recipe: Recipe, shares: list[Share]) -> list[tuple[Tensor, Tensor]]:
-    """Batches, images (96, 3, H, W) and labels (96,), to fit a closed-form start to."""
-    batch = SamplerConfig(places=32, views=3, batches=recipe.start.batches)
-    return list(make_loader(shares, batch, recipe.run.height, recipe.run.width)[0])
+def start(
+    network: nn.Module,
+    teacher: nn.Module | None,
+    recipe: Recipe,
+    shares: list[Share],
+    say: Callable[[str], None],
+) -> None:
+    """The recipe's start in closed form."""
+    batches = first_views(shares, recipe.start.batches, recipe.run.height, recipe.run.width)
+    if isinstance(network, EfficientVPR):
+        start_in_closed_form(network, batches, recipe.start, say)
+        return
+    assert isinstance(network, TatVPR)
+    if not isinstance(teacher, Vit):
+        raise ConfigError(
+            f"The recipe's start fits a student to a transformer, but the teacher is "
+            f"{type(teacher).__name__}. Give the teacher as 'backbone', or 'start' batches 0."
+        )
+    one_view = torch.cat([images[::3] for images, _ in batches])  # of a place
+    fit_student(network.backbone, teacher, one_view, recipe.start.sparsities, say)
 
 
 def uses_teacher(recipe: Recipe) -> bool:
     """Whether a stage, or the weights to start from, need the teacher."""
-    return recipe.backbone == TEACHER or any(plan.config.needs_teacher for plan in recipe.stages)
+    fitted = recipe.network == "tat-vpr" and recipe.start.batches > 0
+    taught = any(plan.config.needs_teacher for plan in recipe.stages)
+    return fitted or taught or recipe.backbone == TEACHER
 
 
 def read_shares(recipe: Recipe, data: Path) -> list[Share]:

@@ -1,0 +1,52 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The head `queries`, fitted in closed form to a backbone's tokens at several sparsities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.heads.query_pool import QueryPool
+from vpr_ros.networks.tokens import Tokens
+from vpr_ros.training.closed_form import StartConfig, cluster, half, sample, whiten
+
+Backbone = Callable[[Tensor, float], Tokens]  # images (B, 3, H, W) at a sparsity to tokens
+
+
+@torch.no_grad()
+def fit_query_pool(
+    head: nn.Module,
+    backbone: Backbone,
+    batches: Sequence[tuple[Tensor, Tensor]],
+    sparsities: Sequence[float],
+    config: StartConfig,
+) -> None:
+    """Fit `head` to what `backbone` makes of batches of images (B, 3, H, W) and labels (B,).
+
+    Queries are prototypes of patches. Views of one place at different sparsities are views of one
+    place: the whitening turns down what the dial changes. ConfigError if it is another head.
+    """
+    if not isinstance(head, QueryPool):
+        raise ConfigError(
+            f"A {type(head).__name__} has no closed form; give head 'queries', or 'fit: 0'."
+        )
+    tokens = []
+    for images, _ in batches:
+        for sparsity in sparsities:
+            with half(images):
+                tokens.append(backbone(images, sparsity).patches)
+    labels = torch.cat([own for _, own in batches for _ in sparsities])
+    patches = sample(torch.cat([sample(part.flatten(0, 1), 16) for part in tokens]).float())
+    mean = patches.mean(dim=0)
+    centres = cluster(patches - mean, head.ask.out_features)
+    head.ask.weight.copy_(config.sharpness * centres / (patches - mean).norm(dim=1).mean())
+    head.ask.bias.copy_(-(head.ask.weight @ mean))
+    found = torch.cat([head.pick(part.float()) for part in tokens])  # (S, Q, C)
+    whiten(head.whiten, found, labels, config.shrinkage)
+    head.norm.reset_parameters()
+    nn.init.orthogonal_(head.mix.weight)
+    nn.init.zeros_(head.mix.bias)

@@ -1,0 +1,166 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A ternary student fitted to its teacher in closed form, layer after layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.positions import patch_grid, resize_positions
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit
+from vpr_ros.networks.tiles import Tiles, token_tiles
+from vpr_ros.networks.vit import Block, Vit
+from vpr_ros.training.ternary_fit import Moments, fit_layer, solve
+
+CHUNK = 32  # images at once
+DAMPING = 0.01
+
+
+@dataclasses.dataclass
+class Pairs:
+    """A student's values and its teacher's (B, N, ...) of the same images, chunk by chunk."""
+
+    student: list[Tensor]
+    teacher: list[Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dial:
+    """At which sparsity each chunk runs, with which tiles."""
+
+    sparsity: list[float]
+    tiles: Tiles
+
+    def run(self, layer: nn.Linear, inputs: list[Tensor]) -> list[Tensor]:
+        """A layer of either kind, on what it is fed in every chunk."""
+        if not isinstance(layer, SparseTernaryLinear):
+            return [layer(x) for x in inputs]
+        return [layer(x, s, self.tiles) for x, s in zip(inputs, self.sparsity, strict=True)]
+
+    def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor) -> None:
+        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O)."""
+        moments = Moments(layer.in_features, layer.out_features)
+        for x, y, sparsity in zip(pairs.student, pairs.teacher, self.sparsity, strict=True):
+            if isinstance(layer, SparseTernaryLinear):
+                x = layer.rounded(x, sparsity, self.tiles)
+            moments.add(x, y)
+        if isinstance(layer, SparseTernaryLinear):
+            fit_layer(layer, moments, weight, DAMPING)
+            return
+        found, _ = solve(moments, weight, DAMPING)
+        layer.weight.copy_(found)
+        layer.bias.copy_(moments.bias(found))
+
+
+@torch.no_grad()
+def fit_student(
+    student: TernaryVit,
+    teacher: Vit,
+    images: Tensor,
+    sparsities: Sequence[float] = (0.0,),
+    say: Callable[[str], None] = print,
+) -> None:
+    """Fit `student` to the first blocks of `teacher` on images (B, 3, H, W).
+
+    Chunks of images run at the sparsities by turns. Every layer is fed what the student's layers
+    before it give, rounded and masked, and fitted to what the teacher's has there; layers that
+    end a branch also to what the residual stream lacks by then. The last norm stays without
+    gains: the teacher's are for its last block, which the student may lack. ConfigError if the
+    two differ in size.
+    """
+    own, theirs = student.config, teacher.config
+    if not own.as_dinov2:
+        raise ConfigError("A student of layout 'reference' has no closed form; give 'dinov2'.")
+    for name in ("dim", "heads", "mlp_ratio", "patch_size"):
+        if getattr(own, name) != getattr(theirs, name):
+            raise ConfigError(
+                f"A student of {name} {getattr(own, name)} cannot be fitted to a teacher of "
+                f"{name} {getattr(theirs, name)}."
+            )
+    student.eval()
+    copy_embedding(student, teacher)
+    parts = images.split(CHUNK)
+    grid = patch_grid(images.shape[2], images.shape[3], own.patch_size)
+    dial = Dial(
+        [sparsities[i % len(sparsities)] for i in range(len(parts))], token_tiles(grid, own.tile)
+    )
+    embedded = [teacher.embed(part)[0] for part in parts]
+    stream = Pairs(embedded, embedded)
+    for number, (block, model) in enumerate(zip(student.blocks, teacher.blocks, strict=False)):
+        stream = fit_block(block, model, stream, dial)
+        say(f"block {number + 1}: cosine to the teacher's patches {agreement(stream):.3f}")
+
+
+def copy_embedding(student: TernaryVit, teacher: Vit) -> None:
+    """Patch embedding, class token and positions."""
+    student.patch_embed.project.weight.copy_(teacher.patch_embed.weight.flatten(1))
+    student.patch_embed.project.bias.copy_(teacher.patch_embed.bias)
+    student.class_token.copy_(teacher.class_token)
+    student.positions.copy_(resize_positions(teacher.positions, student.config.grid))
+
+
+def fit_block(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
+    """Fit the layers of `block` to those of `model`; the stream after both."""
+    block.norm1.load_state_dict(model.norm1.state_dict())
+    block.norm2.load_state_dict(model.norm2.state_dict())
+    return fit_mlp(block, model, fit_attention(block, model, stream, dial), dial)
+
+
+def fit_attention(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
+    """The first half of a block."""
+    own, theirs = block.attention, model.attention
+    fed = Pairs(
+        [block.norm1(x) for x in stream.student],
+        [theirs.qkv(model.norm1(x)) for x in stream.teacher],
+    )
+    dial.fit(own.qkv, fed, theirs.qkv.weight)
+    mixed = Pairs(
+        [own.product(*x.split(own.dim, dim=-1)) for x in dial.run(own.qkv, fed.student)],
+        [theirs.product(*y.split(own.dim, dim=-1)) for y in fed.teacher],
+    )
+    branch = [model.scale1(theirs.out(y)) for y in mixed.teacher]
+    weight = model.scale1.gain[:, None] * theirs.out.weight
+    return fit_end(own.out, stream, mixed.student, branch, weight, dial)
+
+
+def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
+    """The second half of a block."""
+    own, theirs = block.mlp, model.mlp
+    fed = Pairs(
+        [block.norm2(x) for x in stream.student],
+        [theirs.widen(model.norm2(x)) for x in stream.teacher],
+    )
+    dial.fit(own.widen, fed, theirs.widen.weight)
+    hidden = [F.gelu(x) for x in dial.run(own.widen, fed.student)]
+    branch = [model.scale2(theirs.narrow(F.gelu(y))) for y in fed.teacher]
+    weight = model.scale2.gain[:, None] * theirs.narrow.weight
+    return fit_end(own.narrow, stream, hidden, branch, weight, dial)
+
+
+def fit_end(
+    layer: nn.Linear, stream: Pairs, inputs: list[Tensor], branch: list[Tensor], weight: Tensor,
+    dial: Dial,
+) -> Pairs:  # fmt: skip
+    """Fit the layer that ends a branch; the stream after it."""
+    after = [x + y for x, y in zip(stream.teacher, branch, strict=True)]
+    lacking = [y - x for x, y in zip(stream.student, after, strict=True)]
+    dial.fit(layer, Pairs(inputs, lacking), weight)
+    ends = dial.run(layer, inputs)
+    return Pairs([x + y for x, y in zip(stream.student, ends, strict=True)], after)
+
+
+def agreement(stream: Pairs) -> float:
+    """Mean cosine of the patches, centred by the teacher's mean."""
+    mean = torch.cat([y[:, 1:].flatten(0, 1) for y in stream.teacher]).mean(dim=0)
+    found = [
+        F.cosine_similarity(x[:, 1:] - mean, y[:, 1:] - mean, dim=2).mean()
+        for x, y in zip(stream.student, stream.teacher, strict=True)
+    ]
+    return float(torch.stack(found).mean())
