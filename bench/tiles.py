@@ -1,14 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens should share their channels: the same short training for every rule, then recall.
+"""Which tokens should share their channels: one student for every rule, then its recall.
 
 python -m bench.tiles --data TRAINING_DATA --sets ../shared/data
 python -m bench.tiles --data TRAINING_DATA --sets ../shared/data --only 4x4 image
 
-All rules start from one ternary student, fitted in closed form, and see the same batches at the
-same sparsities; then each gets a head, fitted in closed form to its tokens. `fixed` is the same
-channels for every image: those with most votes over the training images, layer by layer. A rule
-that is done is not trained again. Speeds: `make bench-kernels`.
+Every student is fitted to its teacher in closed form under its own rule, on the same images, and
+its head to its tokens (docs/training.md): what the rules differ by before any step of training.
+`fixed` keeps the same channels for every image: those with most votes over training images, layer
+by layer. Minutes of two cores a rule; one that is done is not fitted again. Speeds:
+`make bench-kernels`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,21 +27,20 @@ import torch
 from torch import Tensor
 
 from vpr_ros.core.errors import VprError
-from vpr_ros.networks.checkpoint import load_checkpoint, save_checkpoint
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.structured_topk import keep_largest, kept_channels, tile_scores
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 from vpr_ros.networks.tiles import IMAGE, Tiles
-from vpr_ros.training.build import build
+from vpr_ros.networks.vit import Vit
 from vpr_ros.training.loader import first_views
-from vpr_ros.training.loop import LAST, Run
 from vpr_ros.training.query_pool_fit import fit_query_pool
 from vpr_ros.training.recipe import Recipe
+from vpr_ros.training.student_fit import fit_student
 from vpr_ros.training.teacher import load_teacher
-from vpr_ros.training.train_command import find_recipe, read_shares, start
+from vpr_ros.training.train_command import find_recipe, read_shares
 from vpr_ros.training.validation import Budget, Validation
 
-RECIPE = "tat-vpr-s-tiles"
+RECIPE = "tat-vpr-s-cpu"
 MASK = "vpr_ros.networks.sparse_ternary_linear.channel_mask"
 FIXED = "fixed"
 RULES = ("1x1", "4x4", "4x8", "6x8", IMAGE, FIXED)
@@ -52,33 +51,28 @@ SETS: tuple[dict[str, Any], ...] = (
     {"path": "campus_robot"},
     {"path": "rtabmap_samples"},
 )
-HEAD_BATCHES = 8
+BATCHES, HEAD_BATCHES = 12, 8
 
 
 def measure(rule: str, recipe: Recipe, data: Path, sets: Path, output: Path) -> dict[str, float]:
-    """Train a rule and measure it, unless that was done."""
-    done = output / rule / "measures.json"
+    """Fit a student under a rule and measure it, unless that was done."""
+    done = output / f"{rule}.json"
     if not done.is_file():
-        shares = read_shares(recipe, data)
-        teacher = load_teacher(recipe.teacher, data)
-        begin = output / "start.pt"
-        if not begin.is_file():
-            network = build(recipe, data, teacher)
-            start(network, teacher, recipe, shares, lambda text: None)
-            output.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(begin, network)
         tile = IMAGE if rule == FIXED else rule
         network = TatVPR(TatVPRConfig.from_dict({**recipe.options, "tile": tile}))
-        network.load_state_dict(load_checkpoint(begin)[0].state_dict())
-        views = first_views(shares, HEAD_BATCHES, recipe.run.height, recipe.run.width)
-        with fixed_channels(network, views[0][0]) if rule == FIXED else nullcontext():
-            validation = Validation(recipe.validation, data, recipe.run.height, recipe.run.width)
-            Run(
-                network, recipe, shares, validation, output / rule, lambda text: None, teacher
-            ).train()
-            network.load_state_dict(load_checkpoint(output / rule / LAST)[0].state_dict())
-            fit_query_pool(network.head, network.backbone, views, (0.0, 0.6), recipe.start)
+        teacher = load_teacher(recipe.teacher, data)
+        assert isinstance(teacher, Vit)
+        size = recipe.run.height, recipe.run.width
+        views = first_views(read_shares(recipe, data), BATCHES, *size)
+        images = torch.cat([some[::3] for some, _ in views])
+        with FixedChannels(network) if rule == FIXED else nullcontext():
+            fit_student(network.backbone, teacher, images, recipe.start.sparsities)
+            fit_query_pool(
+                network.head, network.eval().backbone, views[:HEAD_BATCHES], (0.0, 0.6),
+                recipe.start,
+            )  # fmt: skip
             found = recalls(network, recipe, sets)
+        output.mkdir(parents=True, exist_ok=True)
         temporary = done.with_suffix(".part")
         temporary.write_text(json.dumps(found, indent=1))
         os.replace(temporary, done)
@@ -98,35 +92,41 @@ def recalls(network: TatVPR, recipe: Recipe, sets: Path) -> dict[str, float]:
     return validation.measure(describe, torch.device("cpu"), BUDGETS)
 
 
-@contextmanager
-def fixed_channels(network: TatVPR, images: Tensor) -> Iterator[None]:
-    """Choose, while entered, in every layer the channels with most votes over `images`."""
-    votes: dict[int, Tensor] = {}
-    current: dict[str, int] = {}
+class FixedChannels:
+    """While entered, every layer keeps the channels with most votes over what it first meets.
 
-    def count(codes: Tensor, sparsity: object, tiles: Tiles) -> Tensor:
-        votes[current["layer"]] = tile_scores(codes, tiles).sum(dim=(0, 1))
-        return torch.ones_like(codes)
+    That is a chunk of training images while the layer is fitted, at whatever sparsity.
+    """
 
-    def choose(codes: Tensor, sparsity: float, tiles: Tiles) -> Tensor:
-        kept = keep_largest(
-            votes[current["layer"]][None], kept_channels(sparsity, codes.shape[-1])
-        )
-        return kept.to(codes).expand_as(codes)
+    def __init__(self, network: TatVPR) -> None:
+        self._layers = [m for m in network.modules() if isinstance(m, SparseTernaryLinear)]
 
-    handles = [
-        module.register_forward_pre_hook(lambda module, _: current.update(layer=id(module)))
-        for module in network.modules()
-        if isinstance(module, SparseTernaryLinear)
-    ]
-    try:
-        with mock.patch(MASK, count), torch.no_grad():
-            network.eval()(images, 0.5)
-        with mock.patch(MASK, choose):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __enter__(self) -> None:
+        votes: dict[str, Tensor] = {}
+        current = {"layer": ""}
+
+        def choose(codes: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+            if current["layer"] not in votes:
+                votes[current["layer"]] = tile_scores(codes, tiles).sum(dim=(0, 1))
+            kept = kept_channels(sparsity, codes.shape[-1])
+            return keep_largest(votes[current["layer"]][None], kept).to(codes).expand_as(codes)
+
+        self._patches = [mock.patch(MASK, choose)]
+        for layer in self._layers:
+            own = layer.rounded
+
+            def rounded(*inputs: Any, name: str = str(id(layer)), own: Any = own) -> Tensor:
+                current["layer"] = name
+                found: Tensor = own(*inputs)
+                return found
+
+            self._patches.append(mock.patch.object(layer, "rounded", rounded))
+        for patch in self._patches:
+            patch.start()
+
+    def __exit__(self, *_: object) -> None:
+        for patch in self._patches:
+            patch.stop()
 
 
 def print_table(rows: dict[str, dict[str, float]]) -> None:

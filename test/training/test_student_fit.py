@@ -13,6 +13,7 @@ from vpr_ros.networks.tiles import token_tiles
 from vpr_ros.networks.vit import Vit, VitConfig
 from vpr_ros.training.closed_form import StartConfig
 from vpr_ros.training.query_pool_fit import fit_query_pool
+from vpr_ros.training.slim_fit import fit_slim
 from vpr_ros.training.student_fit import fit_student
 from vpr_ros.training.ternary_fit import Moments, fit_layer, fit_ternary, latent, round_best
 
@@ -166,3 +167,30 @@ def test_other_heads_have_no_closed_form():
     network = TatVPR(TatVPRConfig.from_dict({**TINY, "head": "gem"}))
     with pytest.raises(ConfigError, match="GeMHead has no closed form"):
         fit_query_pool(network.head, network.backbone, [], (0.0,), StartConfig())
+
+
+SLIM = TINY | {"dim": 24, "heads": 1, "depth": 4}
+
+
+def test_a_slim_student_follows_its_teacher_in_principal_directions():
+    vit, images = teacher(), made_images(256)
+    student = TatVPR(TatVPRConfig.from_dict(SLIM)).eval()
+    basis = fit_slim(student.backbone, vit, images[:192], (0.0, 0.3, 0.6), lambda text: None)
+    assert torch.allclose(basis.sum(dim=0), torch.zeros(24), atol=1e-3)  # no mean over channels
+    assert torch.allclose(basis.sum(dim=1), torch.zeros(48), atol=1e-3)
+    with torch.no_grad():
+        wanted = F.layer_norm(vit(images[192:]).patches @ basis, (24,))
+    mean = wanted.mean(dim=(0, 1))
+    near = []
+    for sparsity in (0.0, 0.6):
+        with torch.no_grad():
+            found = student.backbone(images[192:], sparsity).patches
+        near.append(float(F.cosine_similarity(found - mean, wanted - mean, dim=2).mean()))
+    assert near[0] > 0.8 and near[0] > near[1] > 0.5
+
+
+@pytest.mark.parametrize("changes", [{"dim": 12}, {"heads": 2}, {"depth": 2}])
+def test_a_student_that_is_no_slim_one_is_refused(changes):
+    student = TatVPR(TatVPRConfig.from_dict({**SLIM, **changes}))
+    with pytest.raises(ConfigError, match="no slim one.*halve dim"):
+        fit_slim(student.backbone, teacher(), made_images(32))

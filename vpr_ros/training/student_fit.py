@@ -44,9 +44,11 @@ class Dial:
             return [layer(x) for x in inputs]
         return [layer(x, s, self.tiles) for x, s in zip(inputs, self.sparsity, strict=True)]
 
-    def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor) -> None:
-        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O)."""
+    def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor | None = None) -> None:
+        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O), near `weight`."""
         moments = Moments(layer.in_features, layer.out_features)
+        if weight is None:
+            weight = torch.zeros_like(layer.weight)
         for x, y, sparsity in zip(pairs.student, pairs.teacher, self.sparsity, strict=True):
             if isinstance(layer, SparseTernaryLinear):
                 x = layer.rounded(x, sparsity, self.tiles)
@@ -145,9 +147,13 @@ def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pai
 
 
 def fit_end(
-    layer: nn.Linear, stream: Pairs, inputs: list[Tensor], branch: list[Tensor], weight: Tensor,
+    layer: nn.Linear,
+    stream: Pairs,
+    inputs: list[Tensor],
+    branch: list[Tensor],
+    weight: Tensor | None,
     dial: Dial,
-) -> Pairs:  # fmt: skip
+) -> Pairs:
     """Fit the layer that ends a branch; the stream after it."""
     after = [x + y for x, y in zip(stream.teacher, branch, strict=True)]
     lacking = [y - x for x, y in zip(stream.student, after, strict=True)]

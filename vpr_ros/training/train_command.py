@@ -19,6 +19,7 @@ from vpr_ros.training.closed_form import start_in_closed_form
 from vpr_ros.training.loader import Share, first_views
 from vpr_ros.training.loop import STATE, Run
 from vpr_ros.training.recipe import Recipe
+from vpr_ros.training.slim_fit import fit_slim
 from vpr_ros.training.sources import load_places
 from vpr_ros.training.student_fit import fit_student
 from vpr_ros.training.teacher import load_teacher
@@ -91,7 +92,9 @@ def start(
             f"{type(teacher).__name__}. Give the teacher as 'backbone', or 'start' batches 0."
         )
     one_view = torch.cat([images[::3] for images, _ in batches])  # of a place
-    fit_student(network.backbone, teacher, one_view, recipe.start.sparsities, say)
+    slim = network.config.dim < teacher.config.dim
+    fit = fit_slim if slim else fit_student
+    fit(network.backbone, teacher, one_view, recipe.start.sparsities, say)
 
 
 def uses_teacher(recipe: Recipe) -> bool:
