@@ -192,5 +192,5 @@ def test_a_slim_student_follows_its_teacher_in_principal_directions():
 @pytest.mark.parametrize("changes", [{"dim": 12}, {"heads": 2}, {"depth": 2}])
 def test_a_student_that_is_no_slim_one_is_refused(changes):
     student = TatVPR(TatVPRConfig.from_dict({**SLIM, **changes}))
-    with pytest.raises(ConfigError, match="no slim one.*halve dim"):
+    with pytest.raises(ConfigError, match=r"no slim one.*halve dim"):
         fit_slim(student.backbone, teacher(), made_images(32))
