@@ -12,7 +12,7 @@ from vpr_ros.export.check import sample_images
 from vpr_ros.export.twins import becomes_int8, exchange
 from vpr_ros.networks.tat_vpr import TatVPR
 
-WHOLE = 0.98  # cosine of the descriptor, all layers in int8, that is good enough
+WHOLE = 0.99  # cosine of the descriptor, all layers in int8, that is good enough
 ALONE = 0.998  # with one layer in int8, that lets it be
 
 

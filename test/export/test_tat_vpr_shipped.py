@@ -1,0 +1,77 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The trained TAT-VPR as shipped: what it says of itself, and what its card promises."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.evaluation.datasets.image_set import read_image
+from vpr_ros.evaluation.datasets.layouts import open_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("tat-vpr-s",)
+DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
+BUDGETS = (0.0, 0.4, 0.6)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def encoder(request):
+    return Encoder(ROOT / "models" / f"{request.param}.onnx")
+
+
+@pytest.fixture(scope="module")
+def corridor(encoder):
+    """Revisits of an office corridor, and descriptors of all its images by sparsity."""
+    if not DATA.is_dir():
+        pytest.skip(f"needs the images in {DATA}")
+    revisits = open_dataset(DATA, None)
+    images = [read_image(path) for path in revisits.database]
+    return revisits, {s: np.stack([encoder.encode(image, s) for image in images]) for s in BUDGETS}
+
+
+def recall_at_1(revisits, queries, database):
+    number = {path: i for i, path in enumerate(revisits.database)}
+    scores = queries[[number[path] for path in revisits.queries]] @ database.T
+    later = np.arange(len(database)) >= revisits.searchable[:, None]
+    best = np.where(later, -1.0, scores).argmax(axis=1)
+    return np.mean([b in p for b, p in zip(best, revisits.positives, strict=True)])
+
+
+def test_the_file_says_what_it_is(encoder):
+    contract = encoder.contract
+    assert (contract.dial, contract.tile, contract.sparsity_max) == ("activations", "4x4", 0.6)
+    assert "not the released DINOv2" in contract.training_data
+    assert [point.sparsity for point in contract.calibration] == [0.0, 0.2, 0.4, 0.6]
+    assert all(0.0 < point.score_threshold < 1.0 for point in contract.calibration)
+    assert encoder.path.stat().st_size < 6.5e6
+
+
+def test_the_card_says_first_whose_weights_these_are_not(encoder):
+    title, _, first, *_ = encoder.path.with_suffix(".md").read_text().splitlines()
+    assert title == f"# {encoder.contract.name}"
+    assert "does not carry the released DINOv2 weights" in first
+
+
+def test_revisits_are_found_on_every_budget(encoder, corridor):
+    revisits, described = corridor
+    for sparsity, least in zip(BUDGETS, (0.95, 0.925, 0.85), strict=True):
+        found = described[sparsity]
+        assert recall_at_1(revisits, found, found) >= least, sparsity
+
+
+def test_one_map_serves_all_budgets(encoder, corridor):
+    revisits, described = corridor
+    assert recall_at_1(revisits, described[0.6], described[0.0]) >= 0.85
+
+
+def test_the_score_of_noise_is_below_the_threshold(encoder, corridor):
+    _, described = corridor
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    blurred = cv2.GaussianBlur(noise, (0, 0), 3)
+    for sparsity in BUDGETS:
+        score = (described[sparsity] @ encoder.encode(blurred, sparsity)).max()
+        assert score < encoder.contract.calibration_at(sparsity).score_threshold
