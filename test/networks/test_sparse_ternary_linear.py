@@ -100,7 +100,7 @@ def test_a_delta_for_every_output():
     torch.manual_seed(3)
     layer = SparseTernaryLinear(8, 5, per_output=True)
     layer.weight.data *= torch.tensor([0.01, 0.1, 1.0, 10.0, 100.0])[:, None]
-    signs, delta = layer.ternary()
+    signs, delta = (part.detach() for part in layer.ternary())
     assert delta.shape == (5, 1)
     for output in range(5):
         alone, own = ternary_codes(layer.weight.detach()[output : output + 1])
