@@ -144,7 +144,7 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
 
 
 def main() -> int:
-    """Train, measure and print; 0 unless an input is missing."""
+    """Fit, measure and print; 0 unless an input is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the recipe's sources")
     parser.add_argument("--sets", type=Path, required=True, help="folder of the evaluation's sets")

@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.positions import patch_grid, resize_positions
+from vpr_ros.networks.positions import resize_positions
 from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit
-from vpr_ros.networks.tiles import token_tiles
 from vpr_ros.networks.vit import Block, Vit
 from vpr_ros.training.student_fit import CHUNK, Dial, Pairs, fit_end
 
@@ -54,10 +53,7 @@ def fit_slim(
     embedded = [teacher.embed(part)[0] for part in parts]
     basis = stream_basis(teacher, embedded, own.dim)
     set_embedding(student, teacher, basis)
-    grid = patch_grid(images.shape[2], images.shape[3], own.patch_size)
-    dial = Dial(
-        [sparsities[i % len(sparsities)] for i in range(len(parts))], token_tiles(grid, own.tile)
-    )
+    dial = Dial.of(own, parts, sparsities)
     stream = Pairs([x @ basis for x in embedded], embedded)
     for number, model in enumerate(teacher.blocks):
         blocks = student.blocks[SHARE * number : SHARE * (number + 1)]

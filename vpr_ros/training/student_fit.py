@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.positions import patch_grid, resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit
+from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit, TernaryVitConfig
 from vpr_ros.networks.tiles import Tiles, token_tiles
 from vpr_ros.networks.vit import Block, Vit
 from vpr_ros.training.ternary_fit import Moments, fit_layer, solve
@@ -37,6 +37,15 @@ class Dial:
 
     sparsity: list[float]
     tiles: Tiles
+
+    @classmethod
+    def of(
+        cls, config: TernaryVitConfig, parts: Sequence[Tensor], sparsities: Sequence[float]
+    ) -> Dial:
+        """For chunks of images (B, 3, H, W), which take the sparsities by turns."""
+        grid = patch_grid(*parts[0].shape[2:], config.patch_size)
+        turns = [sparsities[i % len(sparsities)] for i in range(len(parts))]
+        return cls(turns, token_tiles(grid, config.tile))
 
     def run(self, layer: nn.Linear, inputs: list[Tensor]) -> list[Tensor]:
         """A layer of either kind, on what it is fed in every chunk."""
@@ -89,10 +98,7 @@ def fit_student(
     student.eval()
     copy_embedding(student, teacher)
     parts = images.split(CHUNK)
-    grid = patch_grid(images.shape[2], images.shape[3], own.patch_size)
-    dial = Dial(
-        [sparsities[i % len(sparsities)] for i in range(len(parts))], token_tiles(grid, own.tile)
-    )
+    dial = Dial.of(own, parts, sparsities)
     embedded = [teacher.embed(part)[0] for part in parts]
     stream = Pairs(embedded, embedded)
     for number, (block, model) in enumerate(zip(student.blocks, teacher.blocks, strict=False)):
