@@ -31,11 +31,20 @@ def tile_scores(x: Tensor, tiles: Tiles) -> Tensor:
     order, so that training, the exported graph and the compiled operator, which sum in different
     orders, choose the same channels.
     """
+    return sum_votes(tile_votes(x), tiles)
+
+
+def tile_votes(x: Tensor) -> Tensor:
+    """What every token adds to its tile's scores, whole numbers (B, N, K)."""
     magnitude = x.abs().float()
     total = magnitude.sum(dim=-1, keepdim=True).clamp(min=SMALLEST_SUM)
     steps = magnitude.new_tensor(VOTE_STEPS * x.shape[-1])  # a tensor: 1 / total would round twice
-    votes = (magnitude * (steps / total)).round()
-    scores = votes.new_zeros(x.shape[0], tiles.count, x.shape[-1])
+    return (magnitude * (steps / total)).round()
+
+
+def sum_votes(votes: Tensor, tiles: Tiles) -> Tensor:
+    """Votes (B, N, K) to scores (B, tiles, K)."""
+    scores = votes.new_zeros(votes.shape[0], tiles.count, votes.shape[-1])
     return scores.index_add_(1, tiles.of_token, votes)
 
 

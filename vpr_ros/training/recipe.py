@@ -29,6 +29,7 @@ class RunConfig(Config):
     validate_minutes: float = param(10.0, "time between validations", unit="min", minimum=0.0)
     precision: str = param("bf16", "of the products", choices=("no", "bf16", "fp16"))
     threads: int = param(0, "CPU threads; 0: all", minimum=0)
+    fused: bool = param(False, "tat-vpr's masks and codes in compiled loops; needs a C++ compiler")
     workers: int = param(0, "processes that read and augment images", minimum=0)
     cache_mb: int = param(2000, "memory for decoded images", unit="MB", minimum=0)
 
