@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import yaml
 
+from bench.sets import SETS
 from vpr_ros.core.errors import VprError
 from vpr_ros.networks.accounting import gflop, layer_costs, trainable_parameters
 from vpr_ros.networks.checkpoint import load_checkpoint
@@ -31,12 +32,6 @@ from vpr_ros.training.validation import Validation
 
 RECIPE = "efficientvpr-s-ablation"
 HEIGHT, WIDTH = 168, 210
-SETS: tuple[dict[str, Any], ...] = (
-    {"path": "ie_tower"},
-    {"path": "corridor", "frames": 2},
-    {"path": "campus_robot"},
-    {"path": "rtabmap_samples"},
-)
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {},
     "MS-fc": {"features": "ms", "selector": "fc"},

@@ -26,6 +26,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from bench.sets import SETS
 from vpr_ros.core.errors import VprError
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.structured_topk import keep_largest, kept_channels, tile_scores
@@ -45,12 +46,6 @@ MASK = "vpr_ros.networks.sparse_ternary_linear.channel_mask"
 FIXED = "fixed"
 RULES = ("1x1", "4x4", "4x8", "6x8", IMAGE, FIXED)
 BUDGETS = (*(Budget(s, s) for s in (0.0, 0.2, 0.4, 0.6)), Budget(0.6, 0.0))
-SETS: tuple[dict[str, Any], ...] = (
-    {"path": "ie_tower"},
-    {"path": "corridor", "frames": 2},
-    {"path": "campus_robot"},
-    {"path": "rtabmap_samples"},
-)
 BATCHES, HEAD_BATCHES = 12, 8
 
 
