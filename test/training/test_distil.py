@@ -4,6 +4,7 @@
 
 import csv
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.vit import Vit, VitConfig
 from vpr_ros.training.build import build
+from vpr_ros.training.closed_form import StartConfig
 from vpr_ros.training.dial import DialConfig
 from vpr_ros.training.loader import Share
 from vpr_ros.training.loop import BEST, Run
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig
 from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.stages import make_stage, with_fitted_head
+from vpr_ros.training.stages.end_to_end import relations_apart
 from vpr_ros.training.teacher import TeacherConfig, load_teacher
 from vpr_ros.training.validation import DIAL, Validation
 
@@ -143,11 +147,91 @@ def test_a_head_fitted_to_the_teacher_is_the_students_and_its_goal(start):
     stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
     teacher = teacher_of()
     run = start(recipe_of(stage, options=ALIKE), teacher=teacher)
-    head = weights(run.network.head)
+    taught, head = weights(teacher), weights(run.network.head)
     assert run.train()
     assert changed(run.network.head, head)
     assert column(run, "cosine").shape == (4,)
-    assert torch.equal(teacher.norm.weight, torch.ones(64))
+    assert not changed(teacher, taught)
+
+
+def test_a_later_stage_keeps_the_head_that_was_trained(start):
+    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
+    frozen = {**stage, "rate_heads": 0.0, "rate_blocks": 0.0, "weight_decay": 0.0}
+    one = start(recipe_of(stage, options=ALIKE), "one", teacher_of())
+    two = start(recipe_of(stage, frozen, options=ALIKE), "two", teacher_of())
+    assert one.train() and two.train()
+    assert not changed(two.network, weights(one.network))
+
+
+def test_a_head_fitted_in_two_stages_is_one(start):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    run = start(recipe_of(stage, options=ALIKE), teacher=teacher_of())
+    heads = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        setting = with_fitted_head(run._setting, run._recipe.stages[0], StartConfig(), seed == 1)
+        heads.append(setting.teacher.module.head)
+    assert not changed(heads[0], weights(heads[1]))
+
+
+@pytest.mark.parametrize(
+    "options", [{"head": "gem"}, {"dim": 48}, {"dim": 48, "depth": 4}], ids=str
+)
+def test_only_a_head_like_the_teachers_is_shared(start, options):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    run = start(recipe_of(stage, options=ALIKE | options), teacher=teacher_of())
+    with pytest.raises(ConfigError, match="Give target 'relations'"):
+        run.train()
+
+
+def test_a_student_of_another_width_learns_the_teachers_relations(start):
+    stage = {**TUNE, "fit": 2, "epochs": 20, "consistency": 100.0, "target": "relations"}
+    stage |= {"trained_blocks": 2, "rate_blocks": 1e-3}
+    run = start(recipe_of(stage, options=ALIKE | {"dim": 48}), teacher=teacher_of())
+    assert run.train()
+    loss = column(run, "loss")
+    assert loss[-8:].mean() < 0.7 * loss[:4].mean()
+
+
+def test_relations_are_the_same_for_turned_descriptors():
+    found = F.normalize(torch.randn(5, 8), dim=1)
+    turn, _ = torch.linalg.qr(torch.randn(8, 8))
+    assert relations_apart(found, found @ turn) < 1e-12
+    apart = F.normalize(torch.randn(5, 4), dim=1)
+    pairs = [(found[i] @ found[j] - apart[i] @ apart[j]) ** 2 for i in range(5) for j in range(5)]
+    assert torch.isclose(relations_apart(found, apart), sum(pairs) / 25)
+
+
+def test_dense_views_pass_at_0_and_the_others_do_not(start):
+    sparsity = {"low": 0.5, "start": 0.5, "high": 0.5, "dense_views": 1}
+    run = start(recipe_of({**TUNE, "epochs": 1, "sparsity": sparsity}))
+    seen, forward = [], type(run.network).forward
+
+    def watched(self, images, sparsity=0.0):
+        found = forward(self, images, sparsity)
+        seen.append((sparsity, found))
+        return found
+
+    with mock.patch.object(type(run.network), "forward", watched):
+        stage = make_stage(run._setting, run._recipe.stages[0])
+        images, labels = next(iter(stage.loader))
+        stage.learn(stage.module, images, labels, 0)
+        together = stage._descriptors(stage.module, images, 0.5)
+    assert [sparsity for sparsity, _ in seen] == [0.0, 0.5] * 2
+    views = run._recipe.stages[0].batch.views
+    dense, sparse = seen[2][1], seen[3][1]
+    assert len(dense) * views == len(images)
+    assert torch.equal(together[::views], dense)
+    assert torch.equal(together[1], sparse[0])
+
+
+@pytest.mark.parametrize("change", [{"dense_views": 2}, {"method": "distil", "dense_views": 1}])
+def test_dense_views_that_leave_nothing_to_the_dial_are_refused(change):
+    change = dict(change)
+    stage = {**TUNE, "sparsity": {"high": 0.6, "dense_views": change.pop("dense_views")}}
+    stage["batch"] = {"places": 4, "views": 2, "batches": 2}
+    with pytest.raises(ConfigError, match="dense_views"):
+        StagePlan.from_dict({**stage, **change})
 
 
 @pytest.mark.parametrize("target", ["dense", "teacher"])

@@ -27,6 +27,9 @@ class DialConfig(Config):
     start: float = param(0.0, "greatest sparsity at first", minimum=0.0, maximum=0.9)
     high: float = param(0.0, "greatest sparsity at the end", minimum=0.0, maximum=0.9)
     dense_share: float = param(0.0, "share of the batches at 0", minimum=0.0, maximum=1.0)
+    dense_views: int = param(
+        0, "views of each place that pass at 0, as a map's do (end_to_end)", minimum=0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

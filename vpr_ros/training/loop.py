@@ -16,6 +16,7 @@ from torch import nn
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.training.fused_rounding import fuse_rounding
 from vpr_ros.training.loader import Share
 from vpr_ros.training.log import Log, draw_curves
 from vpr_ros.training.rates import rate_groups, set_rates
@@ -60,6 +61,8 @@ class Run:
             mixed_precision=recipe.run.precision, cpu=not torch.cuda.is_available()
         )
         device = self.accelerator.device
+        if recipe.run.fused:
+            fuse_rounding(network)
         self._main = self.accelerator.is_main_process
         self.network = network.to(device)
         self._recipe, self._folder, self._validation = recipe, folder, validation
@@ -91,7 +94,9 @@ class Run:
         """Train what is left of a stage; whether it was finished before the time `end`."""
         torch.manual_seed(plan.batch.seed)
         state = self._state
-        setting = with_fitted_head(self._setting, plan, self._recipe.start, state.step == 0)
+        earlier = self._recipe.stages[: state.stage]
+        fresh = state.step == 0 and not any(other.config.fit for other in earlier)
+        setting = with_fitted_head(self._setting, plan, self._recipe.start, fresh)
         stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)

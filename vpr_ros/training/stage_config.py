@@ -14,7 +14,7 @@ from vpr_ros.training.sampler import SamplerConfig
 
 END_TO_END, POOLED, DISTIL = METHODS = ("end_to_end", "pooled", "distil")
 COSINE, STEPS = SCHEDULES = ("cosine", "steps")
-DENSE, TEACHER = TARGETS = ("dense", "teacher")
+DENSE, TEACHER, RELATIONS = TARGETS = ("dense", "teacher", "relations")
 LAST, ALL = LAYERS = ("last", "all")
 
 
@@ -50,13 +50,19 @@ class StageConfig(Config):
         LAST, "whose tokens are drawn: the last block's, or all blocks' (distil)", choices=LAYERS
     )
     fit: int = param(
-        0, "batches of 32 places x 3 views to fit the head to before the first step", minimum=0
+        0,
+        "batches of 32 places x 3 views that the head is fitted to before the first step; if an "
+        "earlier stage did so, the teacher's alone",
+        minimum=0,
     )
     consistency: float = param(
         0.0, "weight of the pull of all sparsities' descriptors to one target", minimum=0.0
     )
     target: str = param(
-        DENSE, "that target: the image's own descriptor at 0, or the teacher's", choices=TARGETS
+        DENSE,
+        "that target: the image's own descriptor at 0, the teacher's, or the teacher's cosines of "
+        "all pairs in the batch, which need not be as long",
+        choices=TARGETS,
     )
 
     def __post_init__(self) -> None:
@@ -75,7 +81,7 @@ class StageConfig(Config):
     @property
     def needs_teacher(self) -> bool:
         """Whether there is something to learn from a teacher."""
-        return self.method == DISTIL or (self.consistency > 0 and self.target == TEACHER)
+        return self.method == DISTIL or (self.consistency > 0 and self.target != DENSE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +99,15 @@ class StagePlan:
         batch = SamplerConfig.from_dict(rest.pop("batch", None) or {})
         dial = DialConfig.from_dict(rest.pop("sparsity", None) or {})
         return cls(StageConfig.from_dict(rest), batch, dial)
+
+    def __post_init__(self) -> None:
+        dense = self.dial.dense_views
+        if dense and (self.config.method != END_TO_END or dense >= self.batch.views):
+            raise ConfigError(
+                f"Stage '{self.config.name}' has method '{self.config.method}', views "
+                f"{self.batch.views} and dense_views {dense}; give '{END_TO_END}' and fewer of "
+                "them than views, or 0."
+            )
 
     @property
     def batches(self) -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.checkpoint import load_checkpoint
+from vpr_ros.networks.heads.query_pool import QueryPool
 from vpr_ros.networks.tokens import Tokens
 from vpr_ros.networks.vit import Vit, VitConfig
 from vpr_ros.training.backbones import load_backbone
@@ -88,22 +90,22 @@ class Teacher:
 
 
 class HeadedVit(nn.Module):
-    """A transformer as teacher of descriptors: its tokens under a head.
+    """A transformer as teacher of descriptors: a copy of it under a head `queries` to be fitted.
 
-    Its last norm loses its gains: they were learned for the last of the blocks that there were.
-    ConfigError if the teacher is no full-precision transformer.
+    The copy's last norm loses its gains: they were learned for the last of the blocks that there
+    were. ConfigError if the teacher is no full-precision transformer.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         if not isinstance(backbone, Vit):
             raise ConfigError(
                 f"The head of a {type(backbone).__name__} is not fitted; give the teacher as "
                 "'backbone', or target 'dense'."
             )
-        self.backbone, self.head = backbone, head
-        nn.init.ones_(backbone.norm.weight)
-        nn.init.zeros_(backbone.norm.bias)
+        self.backbone, self.head = copy.deepcopy(backbone), QueryPool(backbone.config.dim)
+        nn.init.ones_(self.backbone.norm.weight)
+        nn.init.zeros_(self.backbone.norm.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to unit (B, D)."""
