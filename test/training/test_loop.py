@@ -15,7 +15,7 @@ from vpr_ros.networks.checkpoint import load_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.training.build import build
 from vpr_ros.training.loader import Share
-from vpr_ros.training.loop import BEST, STATE, Run
+from vpr_ros.training.loop import BEST, LAST, STATE, Run
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.recipe import Recipe
 from vpr_ros.training.train_command import RECIPES
@@ -131,6 +131,16 @@ def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, pictu
     assert notes["validation"]["drive R@1"] == 100.0  # the very images of the database
     assert network.config == EfficientVPRConfig(**TINY)
     assert (tmp_path / "run" / "curves.png").stat().st_size > 5000
+
+
+def test_a_run_without_validation_leaves_its_last_network_and_curves(recipe, start, tmp_path):
+    run = start(recipe(END_TO_END), "run")
+    assert run.train()
+    network, _ = load_checkpoint(tmp_path / "run" / LAST)
+    for name, value in weights(run).items():
+        assert torch.equal(network.state_dict()[name], value), name
+    assert not (tmp_path / "run" / BEST).exists()
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
 
 
 def test_state_survives_a_kill_while_it_is_written(recipe, start, tmp_path, monkeypatch):

@@ -141,6 +141,13 @@ def test_a_student_that_cannot_be_fitted_is_refused(changes, words):
         fit_student(student.backbone, teacher(), made_images(32))
 
 
+def test_a_start_with_too_few_images_for_its_sparsities_is_refused():
+    student = TatVPR(TatVPRConfig(**TINY)).backbone
+    teacher = Vit(VitConfig(dim=48, heads=2, depth=2, mlp_ratio=2, patch_size=4, position_grid=8))
+    with pytest.raises(ConfigError, match="at least 3"):
+        fit_student(student, teacher, torch.randn(64, 3, 32, 32), (0.0, 0.3, 0.6))
+
+
 def test_a_fitted_head_tells_places_apart_across_sparsities():
     torch.manual_seed(9)
     network = TatVPR(TatVPRConfig.from_dict(TINY)).eval()

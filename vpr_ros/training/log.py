@@ -37,19 +37,22 @@ def draw_curves(log: Path, picture: Path) -> None:
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [(float(r["minutes"]), float(r["loss"])) for r in rows if r["loss"]]
-    figure, (above, below) = pyplot.subplots(
-        2, 1, sharex=True, figsize=(8, 6), layout="constrained"
+    measures = sorted({r["measure"] for r in rows if r["measure"]})
+    figure, axes = pyplot.subplots(
+        2 if measures else 1, 1, sharex=True, squeeze=False, figsize=(8, 6), layout="constrained"
     )
+    above, last = axes[0, 0], axes[-1, 0]
     above.plot(*zip(*steps, strict=True), linewidth=0.8)
     above.set_ylabel("loss")
     above.grid(alpha=0.3)
-    for name in sorted({r["measure"] for r in rows if r["measure"]}):
+    last.set_xlabel("training, min")
+    for name in measures:
         points = [(float(r["minutes"]), float(r["value"])) for r in rows if r["measure"] == name]
         dashed = "--" if name.endswith("R@100P") else "-"
-        below.plot(*zip(*points, strict=True), dashed, marker=".", label=name)
-    below.set_ylabel("validation, %")
-    below.set_xlabel("training, min")
-    below.grid(alpha=0.3)
-    below.legend(fontsize="x-small", ncols=2)
+        last.plot(*zip(*points, strict=True), dashed, marker=".", label=name)
+    if measures:
+        last.set_ylabel("validation, %")
+        last.grid(alpha=0.3)
+        last.legend(fontsize="x-small", ncols=2)
     figure.savefig(picture, dpi=120)
     pyplot.close(figure)

@@ -40,7 +40,8 @@ class Run:
 
     `state.pt` holds all that is needed to go on; `best.pt`, a checkpoint that `vpr export`
     reads, the network with the highest mean of the validation's measures so far; `last.pt`
-    likewise, the network at the last validation.
+    likewise, the network at the last validation, or where one would be if there is nothing to
+    validate on.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Run:
         self._write(plan, loss=round(value, 5), rate=rate, **lesson.notes)
 
     def _validate(self, stage: Stage, plan: StagePlan) -> None:
-        if not self._validation.sets or not self._main:
+        if not self._main:
             return
         self.network.eval()
         found = self._validation.measure(
@@ -162,17 +163,18 @@ class Run:
         )
         for name, value in found.items():
             self._write(plan, measure=name, value=round(value, 2))
-        mean = sum(found.values()) / len(found)
-        words = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-        self._say(
-            f"{self._state.minutes:.0f} min, {plan.config.name} step {self._state.step}: {words}; "
-            f"mean {mean:.1f}"
-        )
         notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes}
         save_checkpoint(self._folder / LAST, self.network, notes)
-        if stage.judged and mean > self._state.best:
-            self._state.best = mean
-            save_checkpoint(self._folder / BEST, self.network, notes)
+        if found:
+            mean = sum(found.values()) / len(found)
+            words = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
+            self._say(
+                f"{self._state.minutes:.0f} min, {plan.config.name} step {self._state.step}: "
+                f"{words}; mean {mean:.1f}"
+            )
+            if stage.judged and mean > self._state.best:
+                self._state.best = mean
+                save_checkpoint(self._folder / BEST, self.network, notes)
         draw_curves(self._log.path, self._folder / "curves.png")
 
     def _write(self, plan: StagePlan, **values: object) -> None:

@@ -42,7 +42,15 @@ class Dial:
     def of(
         cls, config: TernaryVitConfig, parts: Sequence[Tensor], sparsities: Sequence[float]
     ) -> Dial:
-        """For chunks of images (B, 3, H, W), which take the sparsities by turns."""
+        """For chunks of images (B, 3, H, W), which take the sparsities by turns.
+
+        ConfigError if a sparsity would get none.
+        """
+        if len(parts) < len(sparsities):
+            raise ConfigError(
+                f"A start at {len(sparsities)} sparsities needs as many chunks of {CHUNK} images, "
+                f"and there are {len(parts)}. Give its 'batches' at least {len(sparsities)}."
+            )
         grid = patch_grid(*parts[0].shape[2:], config.patch_size)
         turns = [sparsities[i % len(sparsities)] for i in range(len(parts))]
         return cls(turns, token_tiles(grid, config.tile))
