@@ -13,12 +13,13 @@ from vpr_ros.evaluation.datasets.image_set import read_image
 from vpr_ros.evaluation.datasets.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("tat-vpr-s",)
+# Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
+LEAST = {"tat-vpr-s": ((0.95, 0.95, 0.925), 0.875), "tat-vpr-ti": ((0.95, 0.775, 0.725), 0.675)}
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
 BUDGETS = (0.0, 0.4, 0.6)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=LEAST)
 def encoder(request):
     return Encoder(ROOT / "models" / f"{request.param}.onnx")
 
@@ -58,14 +59,14 @@ def test_the_card_says_first_whose_weights_these_are_not(encoder):
 
 def test_revisits_are_found_on_every_budget(encoder, corridor):
     revisits, described = corridor
-    for sparsity, least in zip(BUDGETS, (0.95, 0.925, 0.85), strict=True):
+    for sparsity, least in zip(BUDGETS, LEAST[encoder.contract.name][0], strict=True):
         found = described[sparsity]
         assert recall_at_1(revisits, found, found) >= least, sparsity
 
 
 def test_one_map_serves_all_budgets(encoder, corridor):
     revisits, described = corridor
-    assert recall_at_1(revisits, described[0.6], described[0.0]) >= 0.85
+    assert recall_at_1(revisits, described[0.6], described[0.0]) >= LEAST[encoder.contract.name][1]
 
 
 def test_the_score_of_noise_is_below_the_threshold(encoder, corridor):
