@@ -125,16 +125,15 @@ class FixedChannels:
 
 
 def print_table(rows: dict[str, dict[str, float]]) -> None:
-    """R@1 of every rule, set and budget."""
+    """R@1 of every rule by budget: the mean over the sets, then set by set."""
     names = [name for name in next(iter(rows.values())) if name.endswith(" R@1")]
     sets = list(dict.fromkeys(name.split(" s=")[0] for name in names))
-    print("| rule | " + " | ".join(sets) + " |")
-    print("|:---|" + "---:|" * len(sets))
+    print("| rule | mean | " + " | ".join(sets) + " |")
+    print("|:---|" + "---:|" * (1 + len(sets)))
     for rule, row in rows.items():
-        cells = [
-            " / ".join(f"{row[f'{name} {budget.name} R@1']:.1f}" for budget in BUDGETS)
-            for name in sets
-        ]
+        found = [[row[f"{name} {budget.name} R@1"] for budget in BUDGETS] for name in sets]
+        means = [sum(values) / len(sets) for values in zip(*found, strict=True)]
+        cells = [" / ".join(f"{value:.1f}" for value in values) for values in (means, *found)]
         print(f"| {rule} | {' | '.join(cells)} |")
 
 
