@@ -11,6 +11,7 @@ from vpr_ros.core.battery import BatteryConfig, BatteryPolicy, BatteryReading, P
 from vpr_ros.core.errors import ConfigError
 
 NAN = math.nan
+MEDIUM, LOW = BatteryConfig().sparsity_medium, BatteryConfig().sparsity_low
 VOLTS = {"voltage_empty": 20.0, "voltage_full": 25.0}
 
 
@@ -32,15 +33,15 @@ def feed(policy, *percentages, start_s=100.0, step_s=1.0, **fields):
     [
         ([1.0], 1.0, 0.0),
         ([0.51], 0.51, 0.0),
-        ([0.49], 0.49, 0.4),
-        ([0.19], 0.19, 0.6),
+        ([0.49], 0.49, MEDIUM),
+        ([0.19], 0.19, LOW),
         ([1.005], 1.0, 0.0),  # a rounding error is no percentage
         ([100.0], 1.0, 0.0),
-        ([45.0], 0.45, 0.4),
-        ([19.0, 0.9], 0.009, 0.6),  # once in percent, always
-        ([0.9, 15.0], 0.15, 0.6),  # 0.9 % was misread; the next reading puts it right
+        ([45.0], 0.45, MEDIUM),
+        ([19.0, 0.9], 0.009, LOW),  # once in percent, always
+        ([0.9, 15.0], 0.15, LOW),  # 0.9 % was misread; the next reading puts it right
         ([0.0, 0.0, 0.8], 0.8, 0.0),
-        ([0.3, 0.0], 0.0, 0.6),  # a zero after real values is believed
+        ([0.3, 0.0], 0.0, LOW),  # a zero after real values is believed
     ],
 )
 def test_percentages(percentages, charge, sparsity):
@@ -79,7 +80,7 @@ def test_what_cannot_be_used_changes_nothing(config, reading, reason, before):
     assert reason in decision.reason
     assert decision.sparsity == (known.sparsity if known else None)
     assert decision.charge == (known.charge if known else None)
-    assert feed(followed, 0.15).sparsity == 0.6  # and it lives on
+    assert feed(followed, 0.15).sparsity == LOW  # and it lives on
 
 
 @pytest.mark.parametrize(
@@ -90,16 +91,16 @@ def test_voltage_stands_in_for_a_missing_percentage(volts, charge):
 
 
 def test_a_battery_never_marked_present_can_be_trusted():
-    assert feed(policy(trust_present=False), 0.1, present=False).sparsity == 0.6
+    assert feed(policy(trust_present=False), 0.1, present=False).sparsity == LOW
 
 
 @pytest.mark.parametrize("status", [PowerSupply.CHARGING, PowerSupply.FULL])
 def test_charging_lifts_the_sparsity_at_once_and_unplugging_restores_it(status):
     followed = policy()
-    assert feed(followed, 0.1).sparsity == 0.6
+    assert feed(followed, 0.1).sparsity == LOW
     charging = feed(followed, 0.1, status=status)
     assert charging.sparsity == 0.0 and "charging (10%)" in charging.reason
-    assert feed(followed, 0.1, status=PowerSupply.DISCHARGING).sparsity == 0.6
+    assert feed(followed, 0.1, status=PowerSupply.DISCHARGING).sparsity == LOW
 
 
 def test_sag_under_load_is_filtered_but_a_drained_battery_is_not():
@@ -108,7 +109,7 @@ def test_sag_under_load_is_filtered_but_a_drained_battery_is_not():
     assert feed(followed, 0.3, 0.3, start_s=105.0).sparsity == 0.0
     feed(followed, *[0.6] * 20, start_s=107.0)
     drained = feed(followed, *[0.3] * 60, start_s=127.0)
-    assert drained.sparsity == 0.4 and drained.charge == pytest.approx(0.3, abs=0.01)
+    assert drained.sparsity == MEDIUM and drained.charge == pytest.approx(0.3, abs=0.01)
 
 
 def test_the_low_pass_is_of_first_order():
@@ -140,7 +141,7 @@ def test_noise_around_a_limit_switches_at_most_once(limit, seed):
 
 
 def test_the_way_back_up_needs_the_hysteresis():
-    levels = [0.0, 0.4, 0.4, 0.0, 0.6, 0.6, 0.4, 0.0]
+    levels = [0.0, MEDIUM, MEDIUM, 0.0, LOW, LOW, MEDIUM, 0.0]
     charges = [0.51, 0.49, 0.54, 0.56, 0.1, 0.24, 0.26, 0.9]
     followed = policy()
     assert [feed(followed, c).sparsity for c in charges] == levels

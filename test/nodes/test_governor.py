@@ -9,6 +9,9 @@ import pytest
 from sensor_msgs.msg import BatteryState, Image
 
 from vpr_msgs.msg import Keyframe
+from vpr_ros.core.battery import BatteryConfig
+
+MEDIUM, LOW = BatteryConfig().sparsity_medium, BatteryConfig().sparsity_low
 
 
 def test_sparsity_changes_take_effect_while_frames_flow(robot, picture):
@@ -79,10 +82,10 @@ def test_the_battery_sets_the_sparsity_until_a_person_does(robot):
         report(robot, battery, percentage, sparsity, **fields)
 
     charge(0.9, 0.0)
-    charge(0.45, 0.4)
-    charge(0.1, 0.6)
+    charge(0.45, MEDIUM)
+    charge(0.1, LOW)
     charge(0.1, 0.0, power_supply_status=BatteryState.POWER_SUPPLY_STATUS_CHARGING)
-    charge(0.1, 0.6)
+    charge(0.1, LOW)
     assert robot.get("governor", "mode") == "auto"
 
     assert robot.set("encoder", "sparsity", 0.25).successful
@@ -99,10 +102,10 @@ def test_a_restarted_encoder_is_governed_again(robot):
     robot.start("encoder")
     robot.start("governor", battery__time_constant_s=0.0)
     battery = robot.publisher(BatteryState, "battery_state")
-    report(robot, battery, 0.1, 0.6)
+    report(robot, battery, 0.1, LOW)
     robot.kill("encoder")
     robot.start("encoder")
-    robot.wait(lambda: robot.get("encoder", "sparsity") == 0.6, "sparsity 0.6 again")
+    robot.wait(lambda: robot.get("encoder", "sparsity") == LOW, "the low sparsity again")
     assert robot.get("governor", "mode") == "auto"
 
 

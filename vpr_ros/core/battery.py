@@ -35,13 +35,17 @@ class BatteryReading:
 
 @dataclasses.dataclass(frozen=True)
 class BatteryConfig(Config):
-    """How the battery's charge sets the sparsity."""
+    """How the battery's charge sets the sparsity.
+
+    The sparsities are the fastest of the default model that cost at most 1 and 3 points of R@1 in
+    a map made at 0 (`python -m bench.budgets`, docs/results.md); the charges depend on the robot.
+    """
 
     sparsity_high: float = param(
         0.0, "sparsity with a full battery and while charging", minimum=0.0, maximum=0.95
     )
-    sparsity_medium: float = param(0.4, "sparsity below charge_medium", minimum=0.0, maximum=0.95)
-    sparsity_low: float = param(0.6, "sparsity below charge_low", minimum=0.0, maximum=0.95)
+    sparsity_medium: float = param(0.2, "sparsity below charge_medium", minimum=0.0, maximum=0.95)
+    sparsity_low: float = param(0.4, "sparsity below charge_low", minimum=0.0, maximum=0.95)
     charge_medium: float = param(
         0.5, "charge (0..1) below which sparsity_medium holds", minimum=0.0, maximum=1.0
     )
