@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,25 +33,22 @@ def fuse_rounding(network: nn.Module) -> None:
         )
     for layer in network.modules():
         if isinstance(layer, SparseTernaryLinear) and layer.int8:
-            eager = layer.rounded
-            layer.rounded = functools.partial(_rounded, eager)  # type: ignore[method-assign]
+            fused = functools.partial(_rounded, layer.rounded)
+            layer.rounded = fused  # type: ignore[method-assign]
 
 
-def _rounded(eager: object, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
-    """`SparseTernaryLinear.rounded`."""
+def _rounded(
+    eager: Callable[..., Tensor], x: Tensor, sparsity: float | Tensor, tiles: Tiles
+) -> Tensor:
+    """`SparseTernaryLinear.rounded`, which `eager` is."""
     if tiles.per_token or isinstance(sparsity, Tensor):
-        assert callable(eager)
-        found: Tensor = eager(x, sparsity, tiles)
-        return found
+        return eager(x, sparsity, tiles)
     with torch.no_grad():
-        if not sparsity > 0:
-            found = _dense(x)
-            return found
+        if sparsity == 0:
+            return _dense(x)
         codes, scale, votes = _voted(x)
-        scores = sum_votes(votes, tiles)
-        mask = keep_largest(scores, kept_channels(sparsity, x.shape[-1]))
-        found = _masked(codes, scale, mask, tiles.of_token)
-        return found
+        mask = keep_largest(sum_votes(votes, tiles), kept_channels(sparsity, x.shape[-1]))
+        return _masked(codes, scale, mask, tiles.of_token)
 
 
 @torch.compile
