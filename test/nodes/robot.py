@@ -95,6 +95,15 @@ class Robot:
         )
         return messages
 
+    def wait_for_database(self):
+        """Until the encoder's keyframes reach the database, too: they are sent once, not kept.
+
+        Each process discovers the others for itself; nothing tells from here what the encoder has
+        found, but it hears of the database at about the same time.
+        """
+        self.wait(lambda: self.node.count_subscribers("/vpr/keyframes") > 0, "the database")
+        self.spin(2.0)
+
     def call(self, kind, name, **fields):
         """Call a service and return its response."""
         client = self.node.create_client(kind, name)

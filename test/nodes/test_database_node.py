@@ -128,7 +128,7 @@ def test_find_place_by_image_keyframe_and_descriptor(robot, picture):
     robot.start("database")
     queries = robot.listen(Query, "queries")
     camera = robot.publisher(Image, "image", 100)
-    robot.wait(lambda: robot.node.count_subscribers("/vpr/keyframes") > 0, "the database")
+    robot.wait_for_database()
     for number in range(20):
         camera.publish(messages.raw(picture(number), robot.stamp()))
         robot.wait(lambda n=number: len(queries) > n, "an answer")

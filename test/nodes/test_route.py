@@ -57,7 +57,7 @@ def answers(shared_data, tmp_path_factory):
         queries = robot.listen(Query, "queries")
         closures = robot.listen(LoopClosure, "loop_closures")
         camera = robot.publisher(CompressedImage, "image/compressed")
-        robot.wait(lambda: robot.node.count_subscribers("/vpr/keyframes") == 1, "the database")
+        robot.wait_for_database()
         with AnyReader([bag]) as reader:
             for number, (_, _, raw) in enumerate(reader.messages(), start=1):
                 message = reader.deserialize(raw, "sensor_msgs/msg/CompressedImage")
