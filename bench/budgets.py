@@ -7,7 +7,7 @@ python -m bench.budgets tat-vpr-s mobilenetv2-gem --data ../shared/data --figure
 R@1 is the mean over the sets, queries at a sparsity in a map made at 0, since a robot maps while
 its battery is full, and in a map made at that sparsity. Times are shares of the network's time at
 0, the sparsities taking turns. The governor's levels are the fastest sparsities whose loss stays
-within a point (medium) and three points (low).
+within a point (medium) and three points (low); with --write they go into the model files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from bench.sets import HARD, SETS, open_sets
-from vpr_ros.core.battery import BatteryConfig
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.dataset_run import measure_all
 from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
@@ -83,10 +82,14 @@ def print_table(name: str, found: Sequence[Budget]) -> None:
         )
 
 
+def own_levels(found: Sequence[Budget]) -> tuple[float, float]:
+    """Sparsity of a medium and of a low battery; the latter is no lower."""
+    medium, low = (level(found, allowed).sparsity for allowed in LEVELS.values())
+    return medium, max(medium, low)
+
+
 def draw(dials: dict[str, list[Budget]], path: Path) -> None:
-    """R@1 over time; the governor's present levels as rings."""
-    config = BatteryConfig()
-    levels = {config.sparsity_high, config.sparsity_medium, config.sparsity_low}
+    """R@1 over time; the governor's levels as rings."""
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -98,7 +101,7 @@ def draw(dials: dict[str, list[Budget]], path: Path) -> None:
         )  # fmt: skip
         up = [b.in_dense_map for b in found]
         axes.plot(across, up, color=colour, marker="o", markersize=4, label=f"{name}, map at 0")
-        rings = [b for b in found if b.sparsity in levels]
+        rings = [b for b in found if b.sparsity in (0.0, *own_levels(found))]
         axes.scatter(
             [b.time for b in rings], [b.in_dense_map for b in rings], s=110, facecolors="none",
             edgecolors=colour, zorder=3,
@@ -124,6 +127,7 @@ def main() -> int:
     parser.add_argument("models", nargs="+", help="names or paths of models with a dial")
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--figure", type=Path, help="where to draw")
+    parser.add_argument("--write", action="store_true", help="levels into the model files")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     console = Console(stderr=True)
@@ -136,6 +140,11 @@ def main() -> int:
         return 1
     for name, found in dials.items():
         print_table(name, found)
+    if options.write:
+        from vpr_ros.export.write import write_levels  # needs onnx
+
+        for model in models:
+            write_levels(model.encoder.path, own_levels(dials[model.name]))
     if options.figure:
         draw(dials, options.figure)
     return 0

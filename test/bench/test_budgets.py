@@ -5,7 +5,7 @@
 import cv2
 import pytest
 
-from bench.budgets import Budget, draw, level
+from bench.budgets import Budget, draw, level, own_levels
 
 DIAL = [
     Budget(0.0, 1.0, 80.0, 80.0),
@@ -21,6 +21,16 @@ DIAL = [
 )
 def test_level_is_the_fastest_that_loses_no_more_than_allowed(allowed, sparsity):
     assert level(DIAL, allowed).sparsity == sparsity
+
+
+def test_the_level_of_a_low_battery_is_no_lower_than_that_of_a_medium_one():
+    assert own_levels(DIAL) == (0.5, 0.6)
+    falling = [
+        Budget(0.0, 1.0, 80.0, 80.0),
+        Budget(0.2, 0.8, 77.5, 0.0),
+        Budget(0.4, 0.9, 79.9, 0),
+    ]
+    assert own_levels(falling) == (0.4, 0.4)
 
 
 def test_figure_is_drawn(tmp_path):

@@ -7,11 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from vpr_ros.core.battery import BatteryConfig, BatteryPolicy, BatteryReading, PowerSupply
+from vpr_ros.core.battery import (
+    UNMEASURED,
+    BatteryConfig,
+    BatteryPolicy,
+    BatteryReading,
+    PowerSupply,
+)
 from vpr_ros.core.errors import ConfigError
 
 NAN = math.nan
-MEDIUM, LOW = BatteryConfig().sparsity_medium, BatteryConfig().sparsity_low
+MEDIUM, LOW = UNMEASURED
 VOLTS = {"voltage_empty": 20.0, "voltage_full": 25.0}
 
 
@@ -147,11 +153,21 @@ def test_the_way_back_up_needs_the_hysteresis():
     assert [feed(followed, c).sparsity for c in charges] == levels
 
 
-def test_new_settings_hold_from_the_next_reading():
+def test_new_settings_hold_at_once():
     followed = policy()
+    assert followed.decision.sparsity is None
     feed(followed, 0.4)
     followed.config = BatteryConfig(sparsity_medium=0.3)
-    assert feed(followed, 0.4).sparsity == 0.3
+    assert followed.decision.sparsity == 0.3
+
+
+def test_the_models_own_levels_hold_unless_a_robot_has_others():
+    followed = policy(sparsity_low=0.7)
+    feed(followed, 0.4)
+    followed.levels = (0.35, 0.5)  # learned after the first reading
+    assert followed.decision.sparsity == 0.35
+    assert feed(followed, 0.1).sparsity == 0.7
+    assert feed(policy(sparsity_medium=0.0), 0.4).sparsity == 0.0
 
 
 def test_limits_the_wrong_way_round_are_refused():

@@ -76,6 +76,11 @@ def test_confidence_is_a_sigmoid():
         ({"vpr.sparsity_max": "1.0"}, "sparsity_max 1.0; it must lie in [0, 1)"),
         ({"vpr.sparsity_max": "NaN"}, "sparsity_max nan"),
         ({"vpr.sparsity_max": "null"}, "sparsity_max is None"),
+        ({"vpr.levels": "[0.2]"}, "levels [0.2]; give none, or two"),
+        ({"vpr.levels": "[0.4, 0.2]"}, "levels [0.4, 0.2]"),
+        ({"vpr.levels": "[0.2, 0.9]"}, "levels [0.2, 0.9]"),
+        ({"vpr.levels": "[0.2, NaN]"}, "levels [0.2, nan]"),
+        ({"vpr.levels": "0.2"}, "unreadable contract"),
         ({"vpr.mean": "[0.5, 0.5]"}, "unreadable contract"),
         ({"vpr.mean": "0.5"}, "unreadable contract"),
         ({"vpr.std": "[1, 0, 1]"}, "std (1.0, 0.0, 1.0)"),
@@ -95,3 +100,10 @@ def test_a_broken_contract_is_refused(contract, changes, message):
 def test_a_model_of_somebody_else_has_none():
     with pytest.raises(ModelError, match=r"a.onnx has no vpr_ros contract"):
         Contract.from_metadata({"author": json.dumps("x")}, "a.onnx")
+
+
+def test_levels_survive_and_older_files_have_none(contract):
+    metadata = dataclasses.replace(contract, levels=(0.2, 0.35)).to_metadata()
+    assert Contract.from_metadata(metadata, "a.onnx").levels == (0.2, 0.35)
+    del metadata["vpr.levels"]
+    assert Contract.from_metadata(metadata, "a.onnx").levels == ()

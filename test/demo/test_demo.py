@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vpr_ros.core.battery import BatteryConfig
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.model_config import ModelConfig
+from vpr_ros.core.model_files import find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("rclpy", "vpr_msgs", "vizdoom")
@@ -30,7 +32,7 @@ def test_the_demo_closes_its_loops_and_writes_its_report():
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["precision"] >= 0.97 and metrics["recall"] >= 0.6, metrics
     sparsities = [value for _, value in metrics["sparsity"]]
-    low = BatteryConfig().sparsity_low
+    low = Encoder(find_model(ModelConfig().model)).contract.levels[1]
     assert sparsities == sorted(sparsities) and sparsities[-1] == low, "the battery drains"
     assert "<svg" in (folder / "report.html").read_text()
     assert f"{folder.name}/report.html" in done.stdout

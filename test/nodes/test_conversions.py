@@ -113,3 +113,12 @@ def test_a_rotation_becomes_its_quaternion(vector):
 
 def test_an_uncalibrated_camera_has_no_matrix():
     assert conversions.camera_matrix(CameraInfo()) is None
+
+
+@pytest.mark.parametrize("levels", [(), (0.2, 0.4), (0.05, 0.35), (0.0, 1e-5)])
+def test_levels_in_a_description(levels):
+    assert (conversions.to_levels(conversions.levels_text(levels)) or ()) == levels
+
+
+def test_a_description_without_levels():
+    assert conversions.to_levels("one of auto, manual") is None

@@ -3,15 +3,19 @@
 """The dial: set by hand, set by the battery, and who wins."""
 
 import math
+import shutil
 
 import messages
 import pytest
 from sensor_msgs.msg import BatteryState, Image
 
 from vpr_msgs.msg import Keyframe
-from vpr_ros.core.battery import BatteryConfig
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.model_config import ModelConfig
+from vpr_ros.core.model_files import find_model
+from vpr_ros.export.write import write_levels
 
-MEDIUM, LOW = BatteryConfig().sparsity_medium, BatteryConfig().sparsity_low
+MEDIUM, LOW = Encoder(find_model(ModelConfig().model)).contract.levels
 
 
 def test_sparsity_changes_take_effect_while_frames_flow(robot, picture):
@@ -128,3 +132,18 @@ def test_an_unusable_battery_leaves_the_sparsity_alone(robot, percentage, fields
         robot.spin(0.1)
     robot.wait(lambda: words in robot.status["governor"]["reason"], words)
     assert robot.get("encoder", "sparsity") == 0.2
+
+
+def test_another_model_brings_its_own_levels(robot, tmp_path):
+    other = tmp_path / "other.onnx"
+    shutil.copy(find_model(ModelConfig().model), other)
+    write_levels(other, (0.15, 0.3))
+    robot.start("encoder")
+    robot.start("governor", battery__time_constant_s=0.0)
+    battery = robot.publisher(BatteryState, "battery_state")
+    report(robot, battery, 0.1, LOW)
+    assert robot.set("encoder", "model", str(other)).successful
+    report(robot, battery, 0.1, 0.3)
+    assert robot.set("governor", "battery.sparsity_low", 0.35).successful
+    report(robot, battery, 0.1, 0.35)
+    assert robot.get("governor", "mode") == "auto"

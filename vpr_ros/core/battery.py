@@ -11,6 +11,9 @@ import math
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 
+# Of a model whose levels nobody has measured.
+UNMEASURED = (0.2, 0.4)
+
 
 class PowerSupply(enum.IntEnum):
     """sensor_msgs/BatteryState.power_supply_status."""
@@ -37,15 +40,19 @@ class BatteryReading:
 class BatteryConfig(Config):
     """How the battery's charge sets the sparsity.
 
-    The sparsities are the fastest of the default model that cost at most 1 and 3 points of R@1 in
-    a map made at 0 (`python -m bench.budgets`, docs/results.md); the charges depend on the robot.
+    A model's own levels are the fastest sparsities that cost at most 1 and 3 points of R@1 in a
+    map made at 0 (`python -m bench.budgets`, docs/results.md); the charges depend on the robot.
     """
 
     sparsity_high: float = param(
         0.0, "sparsity with a full battery and while charging", minimum=0.0, maximum=0.95
     )
-    sparsity_medium: float = param(0.2, "sparsity below charge_medium", minimum=0.0, maximum=0.95)
-    sparsity_low: float = param(0.4, "sparsity below charge_low", minimum=0.0, maximum=0.95)
+    sparsity_medium: float = param(
+        -1.0, "sparsity below charge_medium; -1: the model's own level", minimum=-1.0, maximum=0.95
+    )
+    sparsity_low: float = param(
+        -1.0, "sparsity below charge_low; -1: the model's own level", minimum=-1.0, maximum=0.95
+    )
     charge_medium: float = param(
         0.5, "charge (0..1) below which sparsity_medium holds", minimum=0.0, maximum=1.0
     )
@@ -107,31 +114,40 @@ class BatteryPolicy:
     def __init__(self, config: BatteryConfig) -> None:
         """`config` may be replaced at any time."""
         self.config = config
+        self.levels = UNMEASURED  # of the model: sparsity of a medium and of a low battery
         self._charge: float | None = None
         self._stamp_s = 0.0
         self._in_percent = False
-        self._level = 0  # 0 high, 1 medium, 2 low charge
-        self._sparsity: float | None = None
+        self._level: int | None = None  # 0 high, 1 medium, 2 low charge
+        self._reason = "no battery message yet"
+
+    @property
+    def decision(self) -> BatteryDecision:
+        """What follows from the readings so far, with the present config and levels."""
+        if self._level is None:
+            return BatteryDecision(None, self._charge, self._reason)
+        config = self.config
+        chosen = (config.sparsity_medium, config.sparsity_low)
+        own = (
+            level if value < 0 else value for value, level in zip(chosen, self.levels, strict=True)
+        )
+        sparsity = (config.sparsity_high, *own)[self._level]
+        return BatteryDecision(sparsity, self._charge, self._reason)
 
     def update(self, reading: BatteryReading) -> BatteryDecision:
         """The sparsity after one more reading."""
         charge, problem = self._measured(reading)
         if charge is None:
-            return BatteryDecision(self._sparsity, self._charge, problem)
+            self._reason = problem
+            return self.decision
         self._charge = self._filtered(charge, reading.stamp_s)
         if reading.status in (PowerSupply.CHARGING, PowerSupply.FULL):
             self._level = 0
-            reason = f"charging ({self._charge:.0%})"
+            self._reason = f"charging ({self._charge:.0%})"
         else:
             self._level = self._next_level(self._charge)
-            reason = f"battery at {self._charge:.0%}"
-        levels = (
-            self.config.sparsity_high,
-            self.config.sparsity_medium,
-            self.config.sparsity_low,
-        )
-        self._sparsity = levels[self._level]
-        return BatteryDecision(self._sparsity, self._charge, reason)
+            self._reason = f"battery at {self._charge:.0%}"
+        return self.decision
 
     def _measured(self, reading: BatteryReading) -> tuple[float | None, str]:
         """Charge 0..1 of a reading, or None and why there is none."""
@@ -172,4 +188,4 @@ class BatteryPolicy:
         limits = (self.config.charge_medium, self.config.charge_low)
         falling = sum(charge < limit for limit in limits)
         rising = sum(charge < limit + self.config.hysteresis for limit in limits)
-        return min(max(self._level, falling), rising)
+        return min(max(self._level or 0, falling), rising)

@@ -9,6 +9,7 @@ repeats it. Keys are `vpr.<field>`, values JSON.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
+OPTIONAL = {"levels"}  # younger than the first models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Contract:
     calibration: tuple[Calibration, ...]  # rising in sparsity; () if never calibrated
     training_data: str
     licence: str
+    levels: tuple[float, ...] = ()  # sparsity of a medium and of a low battery, once measured
     format: int = 1
 
     def __post_init__(self) -> None:
@@ -92,6 +95,12 @@ class Contract:
         if not 0.0 <= self.sparsity_max < 1.0:
             raise ModelError(
                 f"Model contract has sparsity_max {self.sparsity_max}; it must lie in [0, 1)."
+            )
+        steps = itertools.pairwise((0.0, *self.levels, self.sparsity_max))
+        if len(self.levels) not in (0, 2) or not all(low <= high for low, high in steps):
+            raise ModelError(
+                f"Model contract has levels {list(self.levels)}; give none, or two that rise from "
+                f"0 to at most {self.sparsity_max:g}."
             )
 
     def calibration_at(self, sparsity: float) -> Calibration:
@@ -117,7 +126,10 @@ class Contract:
                 f"{source} has no vpr_ros contract in its metadata. "
                 "Export it with vpr_ros.export, which writes one."
             )
-        for problem, keys in (("lacks", known - set(found)), ("has unknown", set(found) - known)):
+        for problem, keys in (
+            ("lacks", known - set(found) - OPTIONAL),
+            ("has unknown", set(found) - known),
+        ):
             if keys:
                 raise ModelError(
                     f"{source}: the contract {problem} {', '.join(sorted(keys))}. "
@@ -150,6 +162,8 @@ def _typed(key: str, value: Any) -> Any:
             Calibration(**{k: math.nan if v is None else float(v) for k, v in point.items()})
             for point in value
         )
+    if key == "levels":
+        return tuple(float(v) for v in value)
     kind = {"sparsity_max": float, **dict.fromkeys(_INTEGERS, int)}.get(key, str)
     if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
         raise TypeError(f"{key} is {value!r}, not a {kind.__name__}")

@@ -40,6 +40,7 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "mean, std": f"{contract.mean}, {contract.std}",
         "descriptor": f"{contract.descriptor_size} values",
         "dial": dial if contract.sparsity_max > 0 else "none",
+        "battery levels": ", ".join(f"{s:g}" for s in contract.levels) or "not measured",
         "tile": contract.tile or "none",
         "runs here on": cost.operators,
         "training data": contract.training_data,

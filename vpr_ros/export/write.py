@@ -32,6 +32,12 @@ def write_calibration(path: Path, points: Sequence[Calibration]) -> None:
     write_onnx(onnx.load(path), contract, path)
 
 
+def write_levels(path: Path, levels: tuple[float, float]) -> None:
+    """Put the sparsities of a medium and of a low battery into the model file at `path`."""
+    contract = dataclasses.replace(Encoder(path).contract, levels=levels)
+    write_onnx(onnx.load(path), contract, path)
+
+
 def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     """Write `model` with `contract` as its metadata to `path`.
 

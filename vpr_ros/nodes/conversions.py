@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -162,6 +164,17 @@ def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
         status=message.power_supply_status,
         present=message.present,
     )
+
+
+def levels_text(levels: Sequence[float]) -> str:
+    """A model's levels as the description of `sparsity` carries them; "" without any."""
+    return f"levels: medium {levels[0]:g}, low {levels[1]:g}" if levels else ""
+
+
+def to_levels(text: str) -> tuple[float, float] | None:
+    """Sparsity of a medium and of a low battery from that text; None if it has none."""
+    found = re.fullmatch(r"levels: medium ([\d.e-]+), low ([\d.e-]+)", text)
+    return (float(found[1]), float(found[2])) if found else None
 
 
 def _floats(values: np.ndarray) -> object:

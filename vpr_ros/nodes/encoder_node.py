@@ -133,6 +133,7 @@ class EncoderNode(Node):
             self._frontend = None
             return
         frontend = self._frontend
+        other_model = frontend is None or frontend.encoder is not encoder
         if frontend is None:
             self._frontend = Frontend(
                 encoder, KeyframeGate(gate), FeatureExtractor(features), self._first_id
@@ -141,17 +142,18 @@ class EncoderNode(Node):
             frontend.gate.config = gate
             if frontend.extractor.config != features:
                 frontend.extractor = FeatureExtractor(features)
-            if frontend.encoder is not encoder:
+            if other_model:
                 frontend.encoder = encoder
                 frontend.gate.reset()
-        if frontend is None or frontend.encoder is not encoder:
+        if other_model:
             self._narrow_sparsity(encoder)
 
     def _narrow_sparsity(self, encoder: Encoder) -> None:
-        """Show the model's own range in the parameter's description."""
+        """Show the model's own range and levels in the parameter's description."""
         contract = encoder.contract
         descriptor = self.describe_parameter("sparsity")
         descriptor.floating_point_range[0].to_value = contract.sparsity_max
+        descriptor.additional_constraints = conversions.levels_text(contract.levels)
         self.set_descriptor("sparsity", descriptor)
         self.get_logger().info(
             f"Model '{contract.name}' version {contract.version}: {contract.descriptor_size} "

@@ -18,7 +18,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
-from vpr_ros.core.battery import BatteryConfig, BatteryDecision, BatteryPolicy
+from vpr_ros.core.battery import UNMEASURED, BatteryConfig, BatteryPolicy
 from vpr_ros.core.config import Config, param
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import OK, WARN, Complaints, Diagnostics, Report, memory_mb
@@ -52,7 +52,6 @@ class GovernorNode(Node):
         self._complaints = Complaints(self)
         self._config = Parameters(self, self.PARAMETERS, apply=self._apply)
         self._policy = BatteryPolicy(self._config["battery"])
-        self._decision = BatteryDecision(None, None, "no battery message yet")
         self._encoder = self.resolve_service_name(self._config[""].encoder)
         self._client = AsyncParameterClient(self, self._encoder)
         self._sent: float | None = None  # asked for, its parameter event not seen yet
@@ -84,18 +83,18 @@ class GovernorNode(Node):
 
     def _on_battery(self, message: BatteryState) -> None:
         now_s = self.get_clock().now().nanoseconds * 1e-9
-        self._decision = self._policy.update(conversions.to_reading(message, now_s))
+        self._policy.update(conversions.to_reading(message, now_s))
         self._steer()
 
     def _steer(self) -> None:
         """Set the encoder's sparsity if it is not what the battery asks for."""
-        wanted = self._decision.sparsity
+        wanted = self._policy.decision.sparsity
         if self._config[""].mode == "manual" or wanted is None or self._sent is not None:
             return
         if not self._client.services_are_ready():
             return
         if self._maximum is None:
-            self._ask_for_maximum()
+            self._ask_for_dial()
             return
         wanted = min(wanted, self._maximum)
         if wanted != self._current:
@@ -103,12 +102,15 @@ class GovernorNode(Node):
             parameter = Parameter("sparsity", Parameter.Type.DOUBLE, wanted)
             self._client.set_parameters([parameter]).add_done_callback(self._on_answer)
 
-    def _ask_for_maximum(self) -> None:
-        """Learn how far the encoder's model can go."""
+    def _ask_for_dial(self) -> None:
+        """Learn how far the encoder's model can go, and where its own levels are."""
 
         def learn(future: Future) -> None:
-            ranges = [r for d in future.result().descriptors for r in d.floating_point_range]
+            descriptors = future.result().descriptors
+            ranges = [r for d in descriptors for r in d.floating_point_range]
             self._maximum = ranges[0].to_value if ranges else 0.0
+            levels = [conversions.to_levels(d.additional_constraints) for d in descriptors]
+            self._policy.levels = next(filter(None, levels), UNMEASURED)
             self._steer()
 
         self._client.describe_parameters(["sparsity"]).add_done_callback(learn)
@@ -165,7 +167,7 @@ class GovernorNode(Node):
             self.set_parameters([Parameter("mode", Parameter.Type.STRING, "manual")])
 
     def _report(self) -> Report:
-        mode, decision = self._config[""].mode, self._decision
+        mode, decision = self._config[""].mode, self._policy.decision
         level, summary = OK, f"{mode}: sparsity {self._current:g}, {decision.reason}"
         if decision.sparsity is None and mode == "auto":
             level, summary = WARN, decision.reason
