@@ -166,3 +166,53 @@ def _selection(function):
     branch = next(node for node in function.node if node.op_type == "If")
     graph = next(a.g for a in branch.attribute if a.name == "then_branch")
     return graph.node
+
+
+NESTED = {"tile": "nested", "layout": "dinov2", "scales": "output", "dim": 64, "depth": 3}
+
+
+def nested():
+    network = tat(**NESTED)
+    for layer in network.modules():
+        if type(layer).__name__ == "SparseTernaryLinear":
+            layer.rank.copy_(torch.randperm(len(layer.rank)))
+    return network
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_nested_layers_run_as_they_were_trained(precision):
+    network, images = nested(), sample_images(SIDE, SIDE)
+    model, agreements = build(network, SIDE, SIDE, precision, (0.0, 0.2, 0.6))
+    assert all(a.operator_error < OPERATOR_TOLERANCE for a in agreements)
+    for sparsity in (0.0, 0.2, 0.6):
+        with torch.no_grad():
+            wanted = network(images, sparsity)
+        found = torch.from_numpy(run(model, images, sparsity))
+        assert float((found * wanted).sum(dim=1).min()) > 0.999
+
+
+def test_what_a_nested_mlp_drops_is_not_computed_before():
+    network = nested()
+    order = network.backbone.blocks[0].mlp.narrow.rank.argsort()
+    twin = exchange(network, "int8")
+    mlp = twin.backbone.blocks[0].mlp
+    assert mlp.widen.slim and not mlp.narrow.slim
+    assert torch.equal(mlp.narrow.rank, torch.arange(len(order)))
+    assert torch.equal(mlp.widen.bias, network.backbone.blocks[0].mlp.widen.bias[order])
+    model, _ = build(network, SIDE, SIDE, "int8", (0.5,))
+    slim = [n for n in model.graph.node if n.op_type == "SlimTernaryLinearBiasGelu"]
+    assert len(slim) == 2  # the last MLP is dense
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(slim[0].output[0], onnx.TensorProto.FLOAT, None)
+    )
+    feed = {"image": sample_images(SIDE, SIDE).numpy(), "sparsity": np.array(0.5, np.float32)}
+    hidden = session(model).run([slim[0].output[0]], feed)[0]
+    assert not hidden[..., 128:].any() and hidden[..., :128].any(axis=(0, 1)).all()
+
+
+def test_only_hidden_values_that_nothing_else_reads_are_left_out():
+    reference = tat(tile="nested")  # a norm over all hidden values stands between
+    twin = exchange(reference, "int8")
+    assert not twin.backbone.blocks[0].mlp.widen.slim
+    model, _ = build(reference, SIDE, SIDE, "int8", (0.0, 0.5))
+    assert not any(n.op_type.startswith("SlimTernary") for n in model.graph.node)

@@ -115,3 +115,17 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
     refused("opset 6 ", change=other_opset(6))
     refused("opset 99 ", change=other_opset(99))
     refused("cannot be loaded", change=lambda model: model.graph.input.pop())
+
+
+def test_a_nested_mlp_saves_twice(tmp_path):
+    shape = {"image_size": 64, "dim": 64, "depth": 2, "heads": 1, "head": "boq"}
+    nested = {"tile": "nested", "layout": "dinov2", "scales": "output"}
+    network = TatVPR(TatVPRConfig(**shape, **nested)).eval()
+    save_checkpoint(tmp_path / "n.pt", network)
+    export_checkpoint(tmp_path / "n.pt", tmp_path / "n.onnx", "int8")
+    cost = cost_of(tmp_path / "n.onnx")
+    assert cost.macs[0.0] == pytest.approx(torch_macs(network, 64, 64), rel=0.005)
+    widen = 17 * 64 * 256  # of one MLP; the other is dense
+    once = torch_macs(network, 64, 64) - torch_macs(network, 64, 64, 0.6)
+    saved = cost.macs[0.0] - cost.macs[0.4]
+    assert saved == pytest.approx(once + 0.4 * 0.6 * widen, rel=0.02)

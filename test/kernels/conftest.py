@@ -64,6 +64,32 @@ class Kernels:
             self.library.vpr_ternary_destroy(layer)
         return y
 
+    def nested(
+        self, codes, rank, x, delta, sparsity, isa, threads=1, bias=None, gelu=False,
+        residual=None, output_delta=None, slim=False,
+    ):  # fmt: skip
+        """y for weights codes (K, N), N a multiple of 4, ranks (K,) and x (rows, K)."""
+        inputs, outputs = codes.shape
+        packed = pack_ternary(codes)
+        rank = np.ascontiguousarray(rank, dtype=np.int64)
+        x, bias, residual = float_array(x), float_array(bias), float_array(residual)
+        output_delta = float_array(output_delta)
+        y = np.full((len(x), outputs), 7e7, dtype=np.float32)
+        layer = c_void_p()
+        self.call(
+            "vpr_nested_create", isa.encode(), address(packed), c_int64(inputs),
+            c_int64(outputs), address(rank), c_int(slim), ctypes.byref(layer),
+        )  # fmt: skip
+        try:
+            self.call(
+                "vpr_nested_run", layer, address(x), c_int64(len(x)), c_float(delta),
+                address(output_delta), c_float(sparsity), address(bias), c_int(gelu),
+                address(residual), address(y), c_int(threads),
+            )  # fmt: skip
+        finally:
+            self.library.vpr_nested_destroy(layer)
+        return y
+
     def int8(self, weight, scale, x, isa, threads=1, bias=None, gelu=False, residual=None):
         """y for int8 weights (K, N) and x (rows, K)."""
         weight, scale = np.ascontiguousarray(weight, dtype=np.int8), float_array(scale)

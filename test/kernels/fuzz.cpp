@@ -64,6 +64,17 @@ public:
         return numbers;
     }
 
+    // Packed weights.
+    std::vector<std::uint8_t> ternary(std::int64_t inputs, std::int64_t outputs) {
+        std::vector<std::uint8_t> packed(static_cast<std::size_t>(inputs * ((outputs + 3) / 4)));
+        for (std::uint8_t& byte : packed) {
+            for (int field = 0; field < 4; ++field) {
+                byte = static_cast<std::uint8_t>(byte | whole(0, 2) << (2 * field));
+            }
+        }
+        return packed;
+    }
+
 private:
     std::mt19937 bits_;
 };
@@ -135,13 +146,7 @@ void try_ternary(Random& random, Judge& judge) {
     const std::int64_t batch = random.whole(1, 3);
     const std::int64_t tokens = random.whole(1, 40);
     const auto rows = batch * tokens;
-    const std::int64_t row_bytes = (outputs + 3) / 4;
-    std::vector<std::uint8_t> packed(static_cast<std::size_t>(inputs * row_bytes));
-    for (std::uint8_t& byte : packed) {
-        for (int field = 0; field < 4; ++field) {
-            byte = static_cast<std::uint8_t>(byte | random.whole(0, 2) << (2 * field));
-        }
-    }
+    const std::vector<std::uint8_t> packed = random.ternary(inputs, outputs);
     const std::int64_t tile_count = random.one_in(4) ? 1 : random.whole(1, tokens);
     std::vector<std::int64_t> tiles = random.wholes<std::int64_t>(tokens, 0, tile_count - 1);
     if (random.one_in(4)) {
@@ -174,6 +179,43 @@ void try_ternary(Random& random, Judge& judge) {
     if (exact) {
         judge.add(wanted);
     }
+}
+
+void try_nested(Random& random, Judge& judge) {
+    const std::int64_t inputs = random.whole(1, random.one_in(3) ? 700 : 140);
+    const std::int64_t outputs = random.whole(1, 150);
+    const std::int64_t rows = random.whole(1, 60);
+    const std::vector<std::uint8_t> packed = random.ternary(inputs, outputs);
+    std::vector<std::int64_t> rank(static_cast<std::size_t>(inputs));
+    for (std::int64_t i = 0; i < inputs; ++i) {
+        rank[static_cast<std::size_t>(i)] = i;
+    }
+    for (std::int64_t i = random.one_in(4) ? 0 : inputs - 1; i > 0; --i) {
+        const std::int64_t other = random.whole(0, i);
+        std::swap(rank[static_cast<std::size_t>(i)], rank[static_cast<std::size_t>(other)]);
+    }
+    const bool slim = random.one_in(2);
+    const std::vector<float> x = random.activations(rows * inputs);
+    const std::vector<float> bias = random.activations(outputs);
+    const std::vector<float> residual = random.activations(rows * outputs);
+    const float sparsity = random.one_in(4) ? 0.0F : (random.real() + 1.0F) / 2.0F;
+    Epilogue epilogue;
+    epilogue.bias = random.one_in(2) ? bias.data() : nullptr;
+    epilogue.residual = random.one_in(2) ? residual.data() : nullptr;
+    const Workers workers = random.one_in(4) ? threads(3) : Workers{};
+
+    std::vector<float> wanted;
+    for (const Isa isa : available_isas()) {
+        const NestedTernaryLinear layer(packed.data(), inputs, outputs, rank, slim, isa);
+        std::vector<float> y(static_cast<std::size_t>(rows * outputs), 7e7F);
+        layer.run(x.data(), rows, {0.01F}, sparsity, epilogue, y.data(), workers);
+        if (isa == Isa::scalar) {
+            wanted = y;
+        }
+        judge.compare("nested " + std::to_string(inputs) + "x" + std::to_string(outputs), isa, y,
+                      wanted, 0.0F);
+    }
+    judge.add(wanted);
 }
 
 void try_int8(Random& random, Judge& judge) {
@@ -240,6 +282,7 @@ int main(int count, char** arguments) {
     for (; done < cases && std::chrono::steady_clock::now() - start < limit; ++done) {
         Random random(seed + static_cast<unsigned>(done));
         try_ternary(random, judge);
+        try_nested(random, judge);
         try_int8(random, judge);
         try_attention(random, judge);
     }

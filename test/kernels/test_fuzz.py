@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "vpr_ros" / "kernels"
 LIBRARY = (
-    "attention", "int8_linear", "isa", "ternary_linear", "tile_codes", "weights", "backend_scalar",
-    "backend_avx2", "backend_avxvnni", "backend_avx512", "backend_avx512vbmi", "backend_neon",
+    "attention", "int8_linear", "isa", "nested_linear", "strips", "ternary_linear", "tile_codes",
+    "weights", "backend_scalar", "backend_avx2", "backend_avxvnni", "backend_avx512",
+    "backend_avx512vbmi", "backend_neon",
 )  # fmt: skip
 AVX512 = "-mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 # AVX-VNNI's unit is compiled in the encoding of AVX-512, so that it runs where only that is.

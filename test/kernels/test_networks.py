@@ -20,6 +20,7 @@ from vpr_ros.export.build import build
 from vpr_ros.export.checkpoint import contract_of
 from vpr_ros.export.write import write_onnx
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
 SIDE = 112
@@ -35,11 +36,16 @@ def written(network, path):
     return path
 
 
-@pytest.fixture(scope="module", params=["1x1", "4x4", "image"])
+@pytest.fixture(scope="module", params=["1x1", "4x4", "image", "nested"])
 def tat(request, kernels, tmp_path_factory):
     torch.manual_seed(0)
     shape = {"image_size": SIDE, "dim": 128, "depth": 3, "heads": 2, "head": "boq"}
+    if request.param == "nested":  # where hidden values go straight from layer to layer
+        shape |= {"layout": "dinov2", "scales": "output"}
     network = TatVPR(TatVPRConfig(**shape, tile=request.param))
+    for layer in network.modules():
+        if isinstance(layer, SparseTernaryLinear) and layer.rank is not None:
+            layer.rank.copy_(torch.randperm(len(layer.rank)))
     for block in network.backbone.blocks:
         for layer in (block.attention.out, block.mlp.narrow):
             layer.weight.data.mul_(BRANCH)

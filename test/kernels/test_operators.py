@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vpr_ros.core.operators import THREADS_SETTING
 from vpr_ros.export import functions
 from vpr_ros.export.names import DOMAIN, EPILOGUES
+from vpr_ros.export.nested_function import nested_ternary_linear
 from vpr_ros.export.packing import pack_ternary
 from vpr_ros.export.trace import IR_VERSION
 from vpr_ros.networks.tiles import token_tiles
@@ -94,6 +95,22 @@ def ternary(tile="2x2", epilogue="", batch=1, **changes):
     return model_of(functions.sparse_ternary_linear(tiles, epilogue), constants, feed), feed
 
 
+def nested(epilogue="", batch=1, slim=False, **changes):
+    """A model of one nested layer and its feed."""
+    codes = np.random.default_rng(1).integers(-1, 2, (INPUTS, OUTPUTS)).astype(np.int8)
+    bias, residual = epilogue_of(epilogue, batch)
+    constants = {
+        "packed": pack_ternary(codes),
+        "delta": np.abs(random(OUTPUTS)) + 0.1,
+        "rank": np.random.default_rng(2).permutation(INPUTS),
+        **bias,
+    }
+    feed = {"x": random(batch, TOKENS, INPUTS), "sparsity": np.array(0.4, np.float32), **residual}
+    constants |= {name: value for name, value in changes.items() if name in constants}
+    feed |= {name: value for name, value in changes.items() if name in feed}
+    return model_of(nested_ternary_linear(epilogue, slim), constants, feed), feed
+
+
 def int8(epilogue="", batch=1, **changes):
     """A model of one Int8Linear and its feed."""
     bias, residual = epilogue_of(epilogue, batch)
@@ -149,6 +166,17 @@ def test_a_delta_of_every_output(kernels, epilogue):
         assert relative_error(model, feed, kernels.path) < 1e-5
 
 
+@pytest.mark.parametrize("slim", [False, True])
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 2)])
+def test_nested_ternary_linear(kernels, epilogue, slim, batch, threads):
+    for delta in (np.array(0.3, np.float32), np.abs(random(OUTPUTS)) + 0.1):
+        model, feed = nested(epilogue, batch, slim, delta=delta)
+        for sparsity in (*SPARSITIES, 0.999):
+            feed["sparsity"] = np.array(sparsity, np.float32)
+            assert relative_error(model, feed, kernels.path, threads) < 1e-5
+
+
 @pytest.mark.parametrize("epilogue", EPILOGUES)
 @pytest.mark.parametrize(("batch", "threads"), [(1, 1), (3, 2)])
 def test_int8_linear(kernels, epilogue, batch, threads):
@@ -190,7 +218,7 @@ def test_what_is_not_a_number_stays_in_its_token(kernels):
     assert np.isfinite(np.delete(y[0], 3, axis=0)).all()
 
 
-@pytest.mark.parametrize("make", [ternary, int8, self_attention, cross_attention])
+@pytest.mark.parametrize("make", [ternary, nested, int8, self_attention, cross_attention])
 def test_an_empty_batch_gives_an_empty_batch(kernels, make):
     model, feed = make(batch=0)
     assert session(model, kernels.path).run(None, feed)[0].size == 0
@@ -213,6 +241,10 @@ MALFORMED = {
         "input tile_of_token 'tile_of_token' has tile -1",
     ),
     "unknown tile": (ternary, {"tile_of_token": np.full(TOKENS, TOKENS)}, "has tile 21"),
+    "nested, x with other channels": (nested, {"x": random(1, TOKENS, 71)}, r"input x 'x' has"),
+    "nested, sparsity of one": (nested, {"sparsity": np.array(1.0, np.float32)}, "sparsity is 1"),
+    "ranks too few": (nested, {"rank": np.arange(3)}, "3 ranks for 72 inputs"),
+    "rank twice": (nested, {"rank": np.zeros(INPUTS, np.int64)}, "Rank 0 is out of range or"),
     "bias too short": (
         lambda **c: ternary(epilogue="Bias", **c),
         {"bias": random(OUTPUTS - 1)},
@@ -249,7 +281,13 @@ def test_a_malformed_graph_is_refused_by_name(kernels, case):
 
 @pytest.mark.parametrize(
     ("make", "name"),
-    [(ternary, "packed"), (ternary, "tile_of_token"), (int8, "weight"), (int8, "scale")],
+    [
+        (ternary, "packed"),
+        (ternary, "tile_of_token"),
+        (nested, "rank"),
+        (int8, "weight"),
+        (int8, "scale"),
+    ],
 )
 def test_weights_must_be_constant(kernels, make, name):
     model, _ = make()
@@ -292,7 +330,9 @@ print(onnxruntime.__version__)
 """
 
 
-@pytest.mark.parametrize("make", [ternary, int8, self_attention, cross_attention, layer_norm])
+@pytest.mark.parametrize(
+    "make", [ternary, nested, int8, self_attention, cross_attention, layer_norm]
+)
 def test_the_oldest_onnxruntime_gives_the_same(kernels, make, tmp_path):
     old = os.environ.get("VPR_OLD_PYTHON")
     if not old:

@@ -110,3 +110,31 @@ def test_a_delta_for_every_output():
     codes, scale = int8_codes(x)
     wanted = codes * scale @ (signs * delta).T + layer.bias
     assert torch.allclose(layer(x, 0.0, Tiles(torch.arange(4), 4)), wanted, atol=1e-5)
+
+
+def test_a_nested_layer_keeps_the_first_of_its_order_and_rounds_what_is_left():
+    layer = make_layer(nested=True)
+    layer.rank.copy_(torch.tensor([7, 0, 3, 1, 6, 2, 5, 4]))
+    x = torch.randn(2, 5, 8)
+    x[..., 0] = 1e3  # ranks last: its size must not coarsen the codes of the others
+    for sparsity, kept in [(0.0, range(8)), (0.4, [1, 2, 3, 5, 7]), (0.6, [1, 2, 3, 5])]:
+        alone = torch.zeros_like(x)
+        alone[..., kept] = x[..., kept]
+        codes, scale = int8_codes(alone)
+        assert torch.equal(layer.rounded(x, sparsity, TILES), codes * scale)
+        signs, delta = ternary_codes(layer.weight.detach())
+        wanted = (codes * scale) @ (signs * delta).T + layer.bias
+        assert torch.allclose(layer(x, sparsity, TILES), wanted, atol=1e-4)
+        assert torch.equal(layer(x, torch.tensor(sparsity), TILES), layer(x, sparsity, TILES))
+
+
+def test_an_order_is_saved_and_gradients_pass_it():
+    layer, other = make_layer(nested=True), make_layer(nested=True)
+    layer.rank.copy_(torch.arange(7, -1, -1))
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other.rank, layer.rank)
+    assert "rank" not in make_layer().state_dict()
+    x = torch.randn(1, 5, 8, requires_grad=True)
+    layer(x, 0.5, TILES).sum().backward()
+    signs, delta = ternary_codes(layer.weight.detach())
+    assert torch.allclose(x.grad, (signs * delta).sum(dim=0).expand(1, 5, 8))

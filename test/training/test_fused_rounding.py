@@ -11,10 +11,14 @@ from vpr_ros.networks.tiles import token_tiles
 from vpr_ros.training.fused_rounding import fuse_rounding
 
 
-@pytest.mark.parametrize("tile", ["4x4", "1x1"])
+@pytest.mark.parametrize("tile", ["4x4", "1x1", "nested"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.37, 0.6])
 def test_fused_is_bit_for_bit_the_same(tile, sparsity):
-    layer, fused = (SparseTernaryLinear(96, 8) for _ in range(2))
+    layer, fused = (SparseTernaryLinear(96, 8, nested=tile == "nested") for _ in range(2))
+    if tile == "nested":
+        order = torch.randperm(96)
+        layer.rank.copy_(order)
+        fused.rank.copy_(order)
     fuse_rounding(fused)
     tiles = token_tiles((6, 7), tile)
     for images in (3, 5):

@@ -117,16 +117,17 @@ def nearness(student, vit, images, sparsity):
     return float(F.cosine_similarity(found - mean, wanted - mean, dim=2).mean())
 
 
-def test_a_fitted_student_is_near_its_teacher_at_every_sparsity():
+@pytest.mark.parametrize("tile", ["2x2", "nested"])
+def test_a_fitted_student_is_near_its_teacher_at_every_sparsity(tile):
     vit, images = teacher(), made_images(256)
-    student = TatVPR(TatVPRConfig.from_dict(TINY)).eval()
+    student = TatVPR(TatVPRConfig.from_dict(TINY | {"tile": tile})).eval()
     said = []
     fit_student(student.backbone, vit, images[:192], (0.0, 0.3, 0.6), said.append)
     assert len(said) == 2
     fresh = [nearness(student, vit, images[192:], s) for s in (0.0, 0.3, 0.6)]
     assert fresh[0] > 0.9 and fresh[2] > 0.7
     assert fresh == sorted(fresh, reverse=True)
-    dense = TatVPR(TatVPRConfig.from_dict(TINY)).eval()
+    dense = TatVPR(TatVPRConfig.from_dict(TINY | {"tile": tile})).eval()
     fit_student(dense.backbone, vit, images[:192], say=lambda text: None)
     assert nearness(dense, vit, images[192:], 0.6) < fresh[2]
 

@@ -17,7 +17,7 @@ SWITCH = "VPR_KERNELS"  # environment variable; "off": stock operators
 THREADS_SETTING = "vpr_ros.threads"  # of a session; the operators cannot see its threads
 
 # What a file that has operators of ours calls them, see `export/names.py`.
-NAMES = (b"SparseTernaryLinear", b"Int8Linear")
+NAMES = (b"TernaryLinear", b"Int8Linear")
 
 
 @dataclasses.dataclass(frozen=True)

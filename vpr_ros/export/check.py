@@ -17,9 +17,16 @@ from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.export.functions import epilogue_inputs
-from vpr_ros.export.names import DOMAIN, LINEAR, SPARSE
-from vpr_ros.export.operators import Attention, Int8Product, SparseTernaryProduct
+from vpr_ros.export.names import DOMAIN, LINEAR, SLIM, SPARSE, TERNARY
+from vpr_ros.export.operators import (
+    Attention,
+    Int8Product,
+    NestedTernaryProduct,
+    Order,
+    SparseTernaryProduct,
+)
 from vpr_ros.export.packing import unsqueeze
+from vpr_ros.networks.structured_topk import kept_channels
 from vpr_ros.networks.tiles import Tiles
 
 Array = npt.NDArray[np.float32]
@@ -138,18 +145,31 @@ def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> tuple[Tensor, Ten
     base = next(name for name in LINEAR if node.op_type.startswith(name))
     epilogue = node.op_type.removeprefix(base)
     own = len(tensors) - len(epilogue_inputs(epilogue))
-    product = _product(base, tensors[:own])
-    if not epilogue:
-        return product, none
-    y = product + tensors[own]
+    y = _product(base, tensors[:own])
+    if epilogue:
+        y = y + tensors[own]
     if epilogue == "BiasGelu":
-        return F.gelu(y), none
-    return y, tensors[-1] if epilogue == "BiasAdd" else none
+        y = F.gelu(y)
+    residual = tensors[-1] if epilogue == "BiasAdd" else none
+    if base == SLIM:
+        return _first_outputs(y, tensors[3]), _first_outputs(residual, tensors[3])
+    return y, residual
+
+
+def _first_outputs(y: Tensor, sparsity: Tensor) -> Tensor:
+    """With zeros for what the next nested layer drops."""
+    if y.ndim == 0 or sparsity == 0:
+        return y
+    kept = kept_channels(sparsity, y.shape[-1])
+    return torch.cat([y[..., :kept], torch.zeros_like(y[..., kept:])], dim=-1)
 
 
 def _product(base: str, tensors: list[Tensor]) -> Tensor:
-    if base != SPARSE:
+    if base not in TERNARY:
         return Int8Product.apply(*tensors)
+    if base != SPARSE:
+        *rest, rank = tensors
+        return NestedTernaryProduct.apply(*rest, Order(rank, base == SLIM))
     x, packed, delta, sparsity, tile_of_token = tensors
     tiles = Tiles(tile_of_token, int(tile_of_token.max()) + 1)
     return SparseTernaryProduct.apply(x, packed, delta, sparsity, tiles)

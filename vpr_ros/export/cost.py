@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.names import EPILOGUES, INT8, SPARSE
+from vpr_ros.export.names import EPILOGUES, LINEAR, SLIM, TERNARY
 from vpr_ros.export.packing import PER_BYTE
 
 OPSETS = range(7, 22)  # of ONNX; what onnxruntime 1.19 runs
@@ -140,8 +140,7 @@ RULES: dict[str, Rule] = {
     "Attention": _attention,
     "CrossAttention": _attention,
     "SelfAttention": lambda inputs, output: 2 * math.prod(output) * output[1],
-    **{f"{INT8}{epilogue}": _product for epilogue in EPILOGUES},
-    **{f"{SPARSE}{epilogue}": _product for epilogue in EPILOGUES},
+    **{f"{name}{epilogue}": _product for name in LINEAR for epilogue in EPILOGUES},
 }
 WITHOUT_PRODUCT = ("RepackTernary", "LayerNorm")
 # May multiply matrices, whatever it is, in a graph that this package did not write.
@@ -153,10 +152,13 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], sparsity: float) -> in
     if node.op_type not in RULES:
         return 0
     inputs = [shapes[name] for name in node.input if name]
-    macs = RULES[node.op_type](inputs, shapes[node.output[0]])
-    if node.op_type.startswith(SPARSE):
+    output = shapes[node.output[0]]
+    macs = RULES[node.op_type](inputs, output)
+    if node.op_type.startswith(TERNARY):
         channels = inputs[0][-1]
         macs = macs // channels * kept_channels(sparsity, channels)
+    if node.op_type.startswith(SLIM):
+        macs = macs // output[-1] * kept_channels(sparsity, output[-1])
     return macs
 
 
@@ -179,7 +181,7 @@ def _may_multiply(node: onnx.NodeProto) -> bool:
 
 def _parameters(model: onnx.ModelProto, shapes: dict[str, Shape]) -> int:
     graph = model.graph
-    packed = {node.input[1] for node in graph.node if node.op_type.startswith(SPARSE)}
+    packed = {node.input[1] for node in graph.node if node.op_type.startswith(TERNARY)}
     repacks = {node.input[0] for node in graph.node if node.op_type == "RepackTernary"}
     indices = (TensorProto.INT64, TensorProto.INT32)
     others = [

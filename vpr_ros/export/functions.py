@@ -39,19 +39,27 @@ def node(operator: str, inputs: str, outputs: str, domain: str = "", **options: 
     return helper.make_node(operator, inputs.split(), outputs.split(), domain=domain, **options)
 
 
-def quantise() -> list[NodeProto]:
-    """x (B, M, K) to `codes`, uint8 with zero point 128, and `peak` (B, M, 1): `int8_codes`."""
+def constants() -> list[NodeProto]:
+    """What `quantise`, `multiply` and `_kept` refer to."""
     return [
         constant("last_axis", [-1], np.int64),
         constant("levels", LEVELS, np.float32),
         constant("smallest_peak", SMALLEST_PEAK, np.float32),
         constant("one", 1.0, np.float32),
         constant("zero_point", ZERO_POINT, np.uint8),
-        node("Abs", "x", "magnitude"),
+        constant("weight_zero_point", 0, np.int8),
+        constant("step", 1.0 / LEVELS, np.float32),
+    ]
+
+
+def quantise(x: str = "x") -> list[NodeProto]:
+    """x (B, M, K) to `codes`, uint8 with zero point 128, and `peak` (B, M, 1): `int8_codes`."""
+    return [
+        node("Abs", x, "magnitude"),
         node("ReduceMax", "magnitude last_axis", "largest", keepdims=1),
         node("Max", "largest smallest_peak", "peak"),
         node("Div", "levels peak", "gain"),
-        node("Mul", "x gain", "scaled"),
+        node("Mul", f"{x} gain", "scaled"),
         node("QuantizeLinear", "scaled one zero_point", "codes"),
     ]
 
@@ -67,8 +75,6 @@ def multiply(codes: str, weight: str, weight_scale: str, epilogue: str) -> list[
         steps.append(("Add", "residual", ""))
     names = ["product", *(f"step{i}" for i in range(1, len(steps))), "y"]
     return [
-        constant("weight_zero_point", 0, np.int8),
-        constant("step", 1.0 / LEVELS, np.float32),
         node("Mul", f"{weight_scale} step", "code_scale"),  # folded at load
         node(
             "MatMulIntegerToFloat",
@@ -91,7 +97,7 @@ def epilogue_inputs(epilogue: str) -> list[str]:
 
 def int8_linear(epilogue: str = "") -> FunctionProto:
     """y = x W for int8 W (K, N) with a scale per output (N,); x is quantised per token."""
-    body = [*quantise(), *multiply("codes", "weight", "scale", epilogue)]
+    body = [*constants(), *quantise(), *multiply("codes", "weight", "scale", epilogue)]
     inputs = ["x", "weight", "scale", *epilogue_inputs(epilogue)]
     return helper.make_function(DOMAIN, f"{INT8}{epilogue}", inputs, ["y"], body, OPSETS)
 
@@ -170,15 +176,6 @@ def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
     sparsity, a scalar; tile_of_token (M,) int64. At sparsity 0 the branch that selects does not
     run.
     """
-    unpack = [
-        constant("table", unpacking_table(), np.int8),
-        constant("rest", [-1], np.int64),
-        node("Cast", "packed", "index", to=TensorProto.INT32),
-        node("Gather", "table index", "fields"),
-        node("Shape", "packed", "inputs", end=1),
-        node("Concat", "inputs rest", "weight_shape", axis=0),
-        node("Reshape", "fields weight_shape", "weight"),
-    ]
     dial = [
         constant("none_dropped", 0.0, np.float32),
         node("Greater", "sparsity none_dropped", "select"),
@@ -189,8 +186,9 @@ def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
     branch = node("If", "select", "used", then_branch=_selection(tiles), else_branch=dense)
     membership = [] if tiles.per_token else _membership(tiles)
     body = [
+        *constants(),
         *quantise(),
-        *unpack,
+        *unpack(),
         *dial,
         *membership,
         branch,
@@ -198,6 +196,19 @@ def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
     ]
     inputs = ["x", "packed", "delta", "sparsity", "tile_of_token", *epilogue_inputs(epilogue)]
     return helper.make_function(DOMAIN, f"{SPARSE}{epilogue}", inputs, ["y"], body, OPSETS)
+
+
+def unpack() -> list[NodeProto]:
+    """`packed` (K, N / 4) to the int8 `weight` (K, N); K as `inputs` (1,)."""
+    return [
+        constant("table", unpacking_table(), np.int8),
+        constant("rest", [-1], np.int64),
+        node("Cast", "packed", "index", to=TensorProto.INT32),
+        node("Gather", "table index", "fields"),
+        node("Shape", "packed", "inputs", end=1),
+        node("Concat", "inputs rest", "weight_shape", axis=0),
+        node("Reshape", "fields weight_shape", "weight"),
+    ]
 
 
 def _membership(tiles: Tiles) -> list[NodeProto]:
@@ -210,17 +221,6 @@ def _membership(tiles: Tiles) -> list[NodeProto]:
 
 def _selection(tiles: Tiles) -> Any:
     """The branch that clears all but the largest channels of every tile: `channel_mask`."""
-    count = [  # `kept_channels`
-        constant("guard", ROUNDING_GUARD, np.float32),
-        constant("at_least", [1], np.int64),
-        node("Cast", "inputs", "channels", to=TensorProto.FLOAT),
-        node("Sub", "one sparsity", "share"),
-        node("Mul", "share channels", "kept_share"),
-        node("Sub", "kept_share guard", "kept_guarded"),
-        node("Ceil", "kept_guarded", "kept_whole"),
-        node("Cast", "kept_whole", "kept_integer", to=TensorProto.INT64),
-        node("Max", "kept_integer at_least", "kept"),
-    ]
     magnitude = [
         constant("zero_code", ZERO_POINT, np.float32),
         node("Cast", "codes", "unsigned", to=TensorProto.FLOAT),
@@ -232,7 +232,7 @@ def _selection(tiles: Tiles) -> Any:
         constant("steps", VOTE_STEPS, np.float32),
         node("ReduceSum", "size last_axis", "sum", keepdims=1),
         node("Max", "sum smallest_sum", "total"),
-        node("Mul", "steps channels", "steps_per_token"),
+        node("Mul", "steps kept_of", "steps_per_token"),
         node("Div", "steps_per_token total", "vote_gain"),
         node("Mul", "size vote_gain", "exact_votes"),
         node("Round", "exact_votes", "votes"),
@@ -256,8 +256,30 @@ def _selection(tiles: Tiles) -> Any:
         node("Cast", chosen, "is_kept", to=TensorProto.BOOL),
         node("Where", "is_kept codes zero_point", "masked"),
     ]
-    steps = [*count, *magnitude, *([] if tiles.per_token else votes), *mask, *spread, *apply]
+    steps = [
+        *kept_count("inputs", "kept"),
+        *magnitude,
+        *([] if tiles.per_token else votes),
+        *mask,
+        *spread,
+        *apply,
+    ]
     return helper.make_graph(steps, "select", [], [_codes("masked")])
+
+
+def kept_count(channels: str, kept: str) -> list[NodeProto]:
+    """How many of `channels` (1,) stay at `sparsity`, `kept` (1,): `kept_channels`."""
+    return [
+        constant(f"{kept}_guard", ROUNDING_GUARD, np.float32),
+        constant(f"{kept}_least", [1], np.int64),
+        node("Cast", channels, f"{kept}_of", to=TensorProto.FLOAT),
+        node("Sub", "one sparsity", f"{kept}_share"),
+        node("Mul", f"{kept}_share {kept}_of", f"{kept}_exact"),
+        node("Sub", f"{kept}_exact {kept}_guard", f"{kept}_guarded"),
+        node("Ceil", f"{kept}_guarded", f"{kept}_whole"),
+        node("Cast", f"{kept}_whole", f"{kept}_integer", to=TensorProto.INT64),
+        node("Max", f"{kept}_integer {kept}_least", kept),
+    ]
 
 
 def _codes(name: str) -> Any:

@@ -4,8 +4,11 @@
 
 DOMAIN = "vpr_ros"
 SPARSE = "SparseTernaryLinear"
+NESTED = "NestedTernaryLinear"
+SLIM = "SlimTernaryLinear"  # nested, and of its outputs only those that the next layer keeps
 INT8 = "Int8Linear"
-LINEAR = (SPARSE, INT8)
+TERNARY = (SPARSE, NESTED, SLIM)
+LINEAR = (*TERNARY, INT8)
 # What may follow the product, as the end of a linear operator's name: bias (N), then GELU, or the
 # addition of `residual` (B, M, N).
 EPILOGUES = ("", "Bias", "BiasGelu", "BiasAdd")

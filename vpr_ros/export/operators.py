@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vpr_ros.export.names import DOMAIN, INT8, SPARSE
+from vpr_ros.export.names import DOMAIN, INT8, NESTED, SLIM, SPARSE
 from vpr_ros.export.packing import PER_BYTE, unpack_ternary
 from vpr_ros.networks.activations import int8_codes
 from vpr_ros.networks.attention import HeadedProduct
-from vpr_ros.networks.structured_topk import channel_mask
+from vpr_ros.networks.structured_topk import channel_mask, first_channels
 from vpr_ros.networks.tiles import Tiles
 
 
@@ -43,6 +44,35 @@ class SparseTernaryProduct(torch.autograd.Function):
         """The node."""
         of_token = graph.op("Constant", value_t=tiles.of_token)
         output = graph.op(f"{DOMAIN}::{SPARSE}", x, packed, delta, sparsity, of_token)
+        return _typed(output, x, packed.type().sizes()[1] * PER_BYTE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What a nested layer keeps of its channels, and whether the next does so of its outputs."""
+
+    rank: Tensor  # (K,) int64, the place of every channel
+    slim: bool
+
+
+class NestedTernaryProduct(torch.autograd.Function):
+    """The product inside a nested `SparseTernaryLinear`, from packed weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, packed: Tensor, delta: Tensor, sparsity: Tensor, order: Order
+    ) -> Tensor:
+        """(..., K) to (..., N); all of them with `slim`, too, though nobody reads the last."""
+        codes, scale = int8_codes(torch.where(first_channels(order.rank, sparsity), x, 0.0))
+        signs = torch.from_numpy(unpack_ternary(packed.numpy())).to(x)
+        return (codes @ signs) * delta * scale
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, packed: Any, delta: Any, sparsity: Any, order: Any) -> Any:
+        """The node."""
+        name = f"{DOMAIN}::{SLIM if order.slim else NESTED}"
+        rank = graph.op("Constant", value_t=order.rank)
+        output = graph.op(name, x, packed, delta, sparsity, rank)
         return _typed(output, x, packed.type().sizes()[1] * PER_BYTE)
 
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from vpr_ros.export.functions import repack_ternary
-from vpr_ros.export.names import DOMAIN, INT8, SPARSE
+from vpr_ros.export.names import DOMAIN, INT8, TERNARY
 from vpr_ros.export.packing import squeeze
 
 SMALLEST = 2048  # values; fewer are not worth a node
@@ -37,7 +37,7 @@ def store_ternary(model: onnx.ModelProto) -> None:
 
     The sparse layers still get their four codes to a byte, as a constant.
     """
-    packed = {n.input[1] for n in model.graph.node if n.op_type.startswith(SPARSE)}
+    packed = {n.input[1] for n in model.graph.node if n.op_type.startswith(TERNARY)}
     repacks, shapes = [], {}
     for tensor in model.graph.initializer:
         if tensor.name not in packed:

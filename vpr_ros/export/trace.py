@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vpr_ros.export import functions
 from vpr_ros.export.fusion import fuse
-from vpr_ros.export.names import DOMAIN, EPILOGUES, INT8, SPARSE
+from vpr_ros.export.names import DOMAIN, EPILOGUES, INT8, NESTED, SLIM, SPARSE
+from vpr_ros.export.nested_function import nested_ternary_linear
 from vpr_ros.export.twins import PackedTernaryLinear
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.networks.tiles import token_tiles
@@ -79,6 +80,9 @@ def attach_functions(model: onnx.ModelProto, twin: nn.Module, height: int, width
             patch = twin.config.patch_size
             tiles = token_tiles((height // patch, width // patch), twin.config.tile)
             model.functions.append(functions.sparse_ternary_linear(tiles, epilogue))
+        for name in (NESTED, SLIM):
+            if f"{name}{epilogue}" in used:
+                model.functions.append(nested_ternary_linear(epilogue, slim=name == SLIM))
         if f"{INT8}{epilogue}" in used:
             model.functions.append(functions.int8_linear(epilogue))
     others = {

@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.operators import Attention, Int8Product, SparseTernaryProduct
+from vpr_ros.export.operators import (
+    Attention,
+    Int8Product,
+    NestedTernaryProduct,
+    Order,
+    SparseTernaryProduct,
+)
 from vpr_ros.export.packing import PER_BYTE, pack_ternary
 from vpr_ros.export.storage import SMALLEST
 from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.ternary_vit import TernaryMlp
 from vpr_ros.networks.tiles import Tiles
 from vpr_ros.networks.vit import Block
 
@@ -26,7 +33,12 @@ INT8_LEVELS = 63
 
 
 class PackedTernaryLinear(nn.Module):
-    """`SparseTernaryLinear` with its weights packed at two bits."""
+    """`SparseTernaryLinear` with its weights packed at two bits.
+
+    `slim`: the next layer keeps the first of its outputs as itself keeps its inputs.
+    """
+
+    rank: Tensor | None
 
     def __init__(self, layer: SparseTernaryLinear) -> None:
         super().__init__()
@@ -34,11 +46,17 @@ class PackedTernaryLinear(nn.Module):
         packed = pack_ternary(codes.T.numpy().astype(np.int8))
         self.register_buffer("packed", torch.from_numpy(packed))
         self.register_buffer("delta", delta.squeeze(-1) if delta.ndim else delta)
+        self.register_buffer("rank", layer.rank)
+        self.slim = False
         self.bias = layer.bias
 
     def forward(self, x: Tensor, sparsity: Tensor, tiles: Tiles) -> Tensor:
         """(B, M, K) to (B, M, N)."""
-        y = SparseTernaryProduct.apply(x, self.packed, self.delta, sparsity, tiles)
+        matrix = self.packed, self.delta
+        if self.rank is None:
+            y = SparseTernaryProduct.apply(x, *matrix, sparsity, tiles)
+        else:
+            y = NestedTernaryProduct.apply(x, *matrix, sparsity, Order(self.rank, self.slim))
         return y if self.bias is None else y + self.bias
 
 
@@ -140,6 +158,7 @@ def exchange(network: nn.Module, precision: str, kept: frozenset[str] = frozense
     check_precision(precision)
     twin = copy.deepcopy(network).eval()
     fold_layer_scales(twin)
+    order_hidden(twin)
     for path, parent in list(twin.named_modules()):
         for name, child in list(parent.named_children()):
             if f"{path}.{name}".lstrip(".") in kept:
@@ -147,6 +166,8 @@ def exchange(network: nn.Module, precision: str, kept: frozenset[str] = frozense
             other = _exchanged(child, precision)
             if other is not child:
                 setattr(parent, name, other)
+        if isinstance(parent, TernaryMlp) and isinstance(parent.widen, PackedTernaryLinear):
+            parent.widen.slim = isinstance(parent.norm, nn.Identity)
     if precision != "fp32":
         for parameter in twin.parameters():
             if parameter.numel() >= SMALLEST:
@@ -182,3 +203,22 @@ def fold_layer_scales(network: nn.Module) -> None:
                 linear.weight.data.mul_(scale.gain.data[:, None])
                 linear.bias.data.mul_(scale.gain.data)
             block.scale1, block.scale2 = nn.Identity(), nn.Identity()
+
+
+def order_hidden(network: nn.Module) -> None:
+    """Put the hidden values of nested MLPs in the order in which they are kept.
+
+    The same function, since they have no places of their own; but then what is kept of them is
+    the first ones at every sparsity, and the layer before need not compute the rest.
+    """
+    for mlp in network.modules():
+        if not isinstance(mlp, TernaryMlp) or not isinstance(mlp.norm, nn.Identity):
+            continue
+        widen, narrow = mlp.widen, mlp.narrow
+        if narrow.rank is None:
+            continue
+        order = narrow.rank.argsort()
+        widen.weight.data = widen.weight.data[order]
+        widen.bias.data = widen.bias.data[order]
+        narrow.weight.data = narrow.weight.data[:, order]
+        narrow.rank = torch.arange(len(order))

@@ -107,6 +107,29 @@ const char* vpr_ternary_run(const void* layer, const float* x, std::int64_t batc
     });
 }
 
+// As NestedTernaryLinear.
+const char* vpr_nested_create(const char* isa, const std::uint8_t* packed, std::int64_t inputs,
+                              std::int64_t outputs, const std::int64_t* rank, int slim,
+                              void** layer) {
+    return message_of([=] {
+        const std::vector<std::int64_t> ranks(rank, rank + inputs);
+        *layer =
+            new NestedTernaryLinear(packed, inputs, outputs, ranks, slim != 0, isa_of(isa));
+    });
+}
+
+void vpr_nested_destroy(void* layer) { delete static_cast<NestedTernaryLinear*>(layer); }
+
+const char* vpr_nested_run(const void* layer, const float* x, std::int64_t rows, float delta,
+                           const float* output_delta, float sparsity, const float* bias, int gelu,
+                           const float* residual, float* y, int threads) {
+    return message_of([=] {
+        const Epilogue epilogue{bias, gelu != 0 ? Activation::gelu : Activation::none, residual};
+        static_cast<const NestedTernaryLinear*>(layer)->run(
+            x, rows, {delta, output_delta}, sparsity, epilogue, y, own_threads(threads));
+    });
+}
+
 // As Int8Linear.
 const char* vpr_int8_create(const char* isa, const std::int8_t* weight, const float* scale,
                             std::int64_t inputs, std::int64_t outputs, void** layer) {

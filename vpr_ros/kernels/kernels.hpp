@@ -101,6 +101,33 @@ private:
     std::int64_t tokens_;
 };
 
+// The ternary layer whose channels have one order for all images: y = epilogue(W (mask * x)), where
+// the mask keeps the first channels of that order. What is dropped is dropped before x becomes
+// codes, and is not read.
+class NestedTernaryLinear {
+public:
+    // `packed` as in TernaryLinear. `rank` (inputs): the place of every channel in the order, each
+    // of 0 to inputs - 1 once. `slim`: whoever reads y keeps the first of its values as this layer
+    // keeps those of x; the others are zeros and not computed. Throws std::invalid_argument.
+    NestedTernaryLinear(const std::uint8_t* packed, std::int64_t inputs, std::int64_t outputs,
+                        std::vector<std::int64_t> rank, bool slim, Isa isa = detect());
+    ~NestedTernaryLinear();
+    NestedTernaryLinear(NestedTernaryLinear&&) noexcept;
+
+    // x (rows, inputs) to y (rows, outputs); rows = batch * tokens. Sparsity 0 (or less) is dense.
+    void run(const float* x, std::int64_t rows, const Delta& delta, float sparsity,
+             const Epilogue& epilogue, float* y, const Workers& workers = {}) const;
+
+    std::int64_t inputs() const;
+    std::int64_t outputs() const;
+
+private:
+    std::unique_ptr<const TernaryWeights> weights_;
+    const Backend* backend_;
+    std::vector<std::int64_t> rank_;
+    bool slim_;
+};
+
 // y = scale * (x W) with int8 W; x becomes int8, one scale per token.
 class Int8Linear {
 public:

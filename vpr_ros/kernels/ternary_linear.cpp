@@ -3,10 +3,9 @@
 //
 // The ternary layer: codes and selection tile by tile, then products panel by panel.
 
-#include "product.hpp"
 #include "spread.hpp"
+#include "strips.hpp"
 #include "tile_codes.hpp"
-#include "weights.hpp"
 
 #include <map>
 #include <stdexcept>
@@ -17,15 +16,6 @@ namespace vpr_ros::kernels {
 namespace {
 
 constexpr std::int64_t ROWS_PER_TASK = 16;  // when codes are made
-constexpr std::int64_t TASKS_PER_THREAD = 4;
-
-// Rows that are multiplied by the same channels.
-struct Strip {
-    std::int64_t begin;
-    std::int64_t end;
-    const std::int32_t* channels;  // or none: all
-    std::int64_t groups;
-};
 
 // Memory of a run, kept by its thread for the next.
 struct Scratch {
@@ -38,7 +28,6 @@ struct Scratch {
     std::vector<Strip> strips;
 };
 thread_local Scratch spare;
-thread_local Aligned<std::uint8_t> panel_scratch;  // of a task
 
 std::vector<std::vector<std::int64_t>> group_by_tile(const std::vector<std::int64_t>& tile_of) {
     std::map<std::int64_t, std::vector<std::int64_t>> tokens_of;
@@ -55,53 +44,6 @@ std::vector<std::vector<std::int64_t>> group_by_tile(const std::vector<std::int6
         tiles.push_back(std::move(entry.second));
     }
     return tiles;
-}
-
-// Rows [begin, end) times a panel, which is made while it meets the first of them.
-void multiply_strip(const Backend& backend, const std::uint8_t* packed,
-                    const std::int32_t* channels, const CodeRows& rows, std::int64_t begin,
-                    std::int64_t end, std::int64_t groups, std::uint8_t* panel,
-                    const Finish& finish) {
-    bool made = false;
-    const auto multiply = [&](const std::int8_t* codes, std::int64_t stride, int count,
-                              const std::int32_t* first, int outputs, std::int32_t* sums) {
-        if (made) {
-            backend.multiply_ternary(codes, stride, count, first, panel, groups, outputs, sums);
-        } else {
-            backend.expand_and_multiply(packed, channels, codes, stride, count, first, panel,
-                                        groups, outputs, sums);
-            made = true;
-        }
-    };
-    multiply_rows(backend, multiply, rows, begin, end, finish);
-}
-
-// Every panel times every strip. With few panels a thread, rows are divided as well.
-void multiply_strips(const Backend& backend, const TernaryWeights& weights, const CodeRows& rows,
-                     std::vector<Strip>& strips, std::int64_t row_count,
-                     const float* output_factor, const Epilogue& epilogue, float* y,
-                     const Workers& workers) {
-    const std::int64_t panels = weights.panels();
-    const std::int64_t tasks = workers.threads > 1 ? TASKS_PER_THREAD * workers.threads : 1;
-    const std::int64_t chunks = std::min(row_count, (tasks + panels - 1) / panels);
-    const std::int64_t chunk_rows = (row_count + chunks - 1) / chunks;
-    spread(workers, panels * chunks, [&](std::int64_t task) {
-        const std::int64_t number = task / chunks;
-        const std::int64_t chunk_begin = task % chunks * chunk_rows;
-        const std::int64_t chunk_end = chunk_begin + chunk_rows;
-        Finish finish = finish_of(epilogue, y, weights.outputs, number * PANEL);
-        finish.output_factor =
-            output_factor == nullptr ? nullptr : output_factor + number * PANEL;
-        std::uint8_t* panel = room(panel_scratch, weights.groups * GROUP_BYTES);
-        for (const Strip& strip : strips) {
-            const std::int64_t begin = std::max(strip.begin, chunk_begin);
-            const std::int64_t end = std::min(strip.end, chunk_end);
-            if (begin < end) {
-                multiply_strip(backend, weights.panel(number), strip.channels, rows, begin, end,
-                               strip.groups, panel, finish);
-            }
-        }
-    });
 }
 
 // Makes the codes of all tokens; one strip takes them all.
@@ -224,8 +166,8 @@ void TernaryLinear::run(const float* x, std::int64_t batch, std::int64_t tokens,
     }
 
     const CodeRows rows{codes.codes, stride, codes.first, codes.factor, codes.y_row};
-    multiply_strips(*backend_, *weights_, rows, scratch.strips, row_count, delta.of_output,
-                    epilogue, y, workers);
+    multiply_strips(*backend_, *weights_, rows, scratch.strips, row_count, weights_->outputs,
+                    delta.of_output, epilogue, y, workers);
     spare = std::move(scratch);
 }
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vpr_ros.networks.activations import int8_codes
 from vpr_ros.networks.straight_through import straight_through
-from vpr_ros.networks.structured_topk import channel_mask
+from vpr_ros.networks.structured_topk import channel_mask, first_channels
 from vpr_ros.networks.ternary import ternary_codes
 from vpr_ros.networks.tiles import Tiles
 
@@ -22,7 +22,13 @@ class SparseTernaryLinear(nn.Linear):
     codes meet the ternary weights. Choosing from codes, whole numbers, lets the exported graph
     and the compiled operator choose the same channels. All three steps pass gradients straight
     through. At sparsity 0 the layer is dense.
+
+    `nested`: the layer has one order of its channels, `rank`, and keeps the first ones of it,
+    whatever the image (nested dropout, arXiv 1402.0915, slimmable networks, arXiv 1812.08928).
+    What it drops is dropped before rounding, so that it need not be computed.
     """
+
+    rank: Tensor | None
 
     def __init__(
         self,
@@ -31,10 +37,13 @@ class SparseTernaryLinear(nn.Linear):
         bias: bool = True,
         int8: bool = True,
         per_output: bool = False,
+        nested: bool = False,
     ) -> None:
         super().__init__(inputs, outputs, bias=bias)
         self.int8 = int8
         self.per_output = per_output
+        # Place of every channel in the order in which they are kept, (inputs,), or none.
+        self.register_buffer("rank", torch.arange(inputs) if nested else None)
 
     def ternary(self) -> tuple[Tensor, Tensor]:
         """Codes (outputs, inputs) and delta, a scalar or (outputs, 1)."""
@@ -49,7 +58,11 @@ class SparseTernaryLinear(nn.Linear):
 
     def rounded(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
         """What is multiplied instead of x (B, N, inputs): its codes, masked, at its scale."""
+        sparse = isinstance(sparsity, Tensor) or sparsity > 0
+        if self.rank is not None:
+            x = torch.where(first_channels(self.rank, sparsity), x, 0.0) if sparse else x
+            sparse = False
         codes, scale = int8_codes(x) if self.int8 else (x, 1.0)
-        if isinstance(sparsity, Tensor) or sparsity > 0:
+        if sparse:
             codes = codes * channel_mask(codes, sparsity, tiles)
         return codes * scale

@@ -56,6 +56,11 @@ def keep_largest(scores: Tensor, count: int) -> Tensor:
     return (above | (tied & (tied.cumsum(dim=-1) <= places_left))).to(scores)
 
 
+def first_channels(rank: Tensor, sparsity: float | Tensor) -> Tensor:
+    """Which channels (K,) a nested layer keeps: those whose rank is below `kept_channels`."""
+    return rank < kept_channels(sparsity, len(rank))
+
+
 @torch.no_grad()
 def channel_mask(x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
     """What of activations (B, N, K) is kept: 1 or 0 for each, in their dtype.

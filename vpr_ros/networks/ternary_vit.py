@@ -15,7 +15,7 @@ from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.mlp import Mlp
 from vpr_ros.networks.positions import patch_grid, resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.tiles import PER_TOKEN, Tiles, tile_sides, token_tiles
+from vpr_ros.networks.tiles import NESTED, PER_TOKEN, Tiles, tile_sides, token_tiles
 from vpr_ros.networks.tokens import Tokens
 
 MATRIX, OUTPUT = SCALES = ("matrix", "output")
@@ -32,7 +32,9 @@ class TernaryVitConfig(Config):
     depth: int = param(12, "blocks", minimum=1)
     heads: int = param(12, "attention heads", minimum=1)
     mlp_ratio: int = param(4, "hidden over outer width of the MLP", minimum=1)
-    tile: str = param(PER_TOKEN, "patches that share a selection: '1x1', e.g. '4x4', or 'image'")
+    tile: str = param(
+        PER_TOKEN, "patches that share a selection: '1x1', e.g. '4x4', 'image'; or 'nested'"
+    )
     int8: bool = param(True, "activations of the ternary layers are int8, one scale per token")
     scales: str = param(MATRIX, "what has a delta of its own", choices=SCALES)
     layout: str = param(REFERENCE, "where norms and biases stand", choices=LAYOUTS)
@@ -45,7 +47,12 @@ class TernaryVitConfig(Config):
     def ternary(self, inputs: int, outputs: int, bias: bool = True) -> SparseTernaryLinear:
         """A layer of this network."""
         return SparseTernaryLinear(
-            inputs, outputs, bias=bias, int8=self.int8, per_output=self.scales == OUTPUT
+            inputs,
+            outputs,
+            bias=bias,
+            int8=self.int8,
+            per_output=self.scales == OUTPUT,
+            nested=self.tile == NESTED,
         )
 
     @property

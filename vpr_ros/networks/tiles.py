@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens share one selection of channels."""
+"""Which tokens share one selection of channels, or that all images do."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from vpr_ros.core.errors import ConfigError
 
 PER_TOKEN = "1x1"
 IMAGE = "image"
+NESTED = "nested"  # one order of the channels for all images; every sparsity keeps a prefix
 
 
 def tile_sides(tile: str) -> tuple[int, int] | None:
-    """The height and width in patches of a tile such as '4x4'; None for 'image'."""
-    if tile == IMAGE:
+    """The height and width in patches of a tile such as '4x4'; None for 'image' and 'nested'."""
+    if tile in (IMAGE, NESTED):
         return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", tile)
     if match is None:
-        raise ConfigError(f"Tile is '{tile}'; give '1x1' (per token), e.g. '4x4', or 'image'.")
+        raise ConfigError(
+            f"Tile is '{tile}'; give '1x1' (per token), e.g. '4x4', 'image', or 'nested'."
+        )
     return int(match[1]), int(match[2])
 
 
@@ -48,7 +51,7 @@ def token_tiles(grid: tuple[int, int], tile: str, others: int = 1) -> Tiles:
 
     The others form tile 0, except with '1x1', where every token is its own tile. Patches are cut
     into blocks from the top left; blocks at the right and bottom edges are smaller where the
-    grid does not divide.
+    grid does not divide. With 'nested', where no token chooses, all patches are one tile.
     """
     height, width = grid
     if tile == PER_TOKEN:

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.activations import int8_codes
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.structured_topk import keep_largest, kept_channels, sum_votes, tile_votes
+from vpr_ros.networks.structured_topk import (
+    first_channels,
+    keep_largest,
+    kept_channels,
+    sum_votes,
+    tile_votes,
+)
 from vpr_ros.networks.tiles import Tiles
 
 
@@ -33,19 +39,26 @@ def fuse_rounding(network: nn.Module) -> None:
         )
     for layer in network.modules():
         if isinstance(layer, SparseTernaryLinear) and layer.int8:
-            fused = functools.partial(_rounded, layer.rounded)
+            fused = functools.partial(_rounded, layer.rounded, layer)
             layer.rounded = fused  # type: ignore[method-assign]
 
 
 def _rounded(
-    eager: Callable[..., Tensor], x: Tensor, sparsity: float | Tensor, tiles: Tiles
+    eager: Callable[..., Tensor],
+    layer: SparseTernaryLinear,
+    x: Tensor,
+    sparsity: float | Tensor,
+    tiles: Tiles,
 ) -> Tensor:
-    """`SparseTernaryLinear.rounded`, which `eager` is."""
-    if tiles.per_token or isinstance(sparsity, Tensor):
+    """`SparseTernaryLinear.rounded`, which `eager` is, of `layer`."""
+    nested = layer.rank is not None
+    if isinstance(sparsity, Tensor) or (tiles.per_token and not nested):
         return eager(x, sparsity, tiles)
     with torch.no_grad():
         if sparsity == 0:
             return _dense(x)
+        if layer.rank is not None:
+            return _first(x, first_channels(layer.rank, sparsity))
         codes, scale, votes = _voted(x)
         mask = keep_largest(sum_votes(votes, tiles), kept_channels(sparsity, x.shape[-1]))
         return _masked(codes, scale, mask, tiles.of_token)
@@ -54,6 +67,12 @@ def _rounded(
 @torch.compile
 def _dense(x: Tensor) -> Tensor:
     codes, scale = int8_codes(x)
+    return codes * scale
+
+
+@torch.compile
+def _first(x: Tensor, kept: Tensor) -> Tensor:
+    codes, scale = int8_codes(torch.where(kept, x, 0.0))
     return codes * scale
 
 

@@ -20,7 +20,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.positions import resize_positions
 from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit
 from vpr_ros.networks.vit import Block, Vit
-from vpr_ros.training.student_fit import CHUNK, Dial, Pairs, fit_end
+from vpr_ros.training.student_fit import CHUNK, Dial, Pairs, centred, fit_end, mix
 
 SHARE = 2  # of a teacher's block and width
 
@@ -139,17 +139,15 @@ def fit_blocks(
         target = [y + bias / len(blocks) for y in target]
         mine = of_head[loud_heads[part :: len(blocks)].sort().values].flatten()
         three = torch.cat([mine + i * basis.shape[0] for i in range(3)])
-        fed = Pairs([block.norm1(z) for z in x], [y[..., three] for y in within.qkv])
+        fed = Pairs(centred(block.norm1, x), [y[..., three] for y in within.qkv])
         attention = block.attention
         dial.fit(attention.qkv, fed)
-        mixed = [
-            attention.product(*z.chunk(3, dim=-1)) for z in dial.run(attention.qkv, fed.student)
-        ]
+        mixed = mix(attention, dial.run(attention.qkv, fed.student))
         branch = [y[..., mine] @ out[:, mine].T for y in within.mixed]
         x, target = _end(attention.out, x, target, mixed, branch, basis, dial)
 
         own = units[part :: len(blocks)]
-        fed = Pairs([block.norm2(z) for z in x], [y[..., own] for y in within.widened])
+        fed = Pairs(centred(block.norm2, x), [y[..., own] for y in within.widened])
         dial.fit(block.mlp.widen, fed)
         wide = [F.gelu(z) for z in dial.run(block.mlp.widen, fed.student)]
         branch = [y[..., own] @ narrow[:, own].T for y in hidden]

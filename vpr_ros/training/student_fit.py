@@ -14,9 +14,15 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.positions import patch_grid, resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary_vit import TernaryBlock, TernaryVit, TernaryVitConfig
+from vpr_ros.networks.ternary_vit import (
+    TernaryAttention,
+    TernaryBlock,
+    TernaryVit,
+    TernaryVitConfig,
+)
 from vpr_ros.networks.tiles import Tiles, token_tiles
 from vpr_ros.networks.vit import Block, Vit
+from vpr_ros.training.channel_order import channel_rank
 from vpr_ros.training.ternary_fit import Moments, fit_layer, solve
 
 CHUNK = 32  # images at once
@@ -62,10 +68,18 @@ class Dial:
         return [layer(x, s, self.tiles) for x, s in zip(inputs, self.sparsity, strict=True)]
 
     def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor | None = None) -> None:
-        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O), near `weight`."""
+        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O), near `weight`.
+
+        A nested layer first gets its order, by the weights that it would have without the dial.
+        """
         moments = Moments(layer.in_features, layer.out_features)
         if weight is None:
             weight = torch.zeros_like(layer.weight)
+        if isinstance(layer, SparseTernaryLinear) and layer.rank is not None:
+            dense = Moments(layer.in_features, layer.out_features)
+            for x, y in zip(pairs.student, pairs.teacher, strict=True):
+                dense.add(x, y)
+            layer.rank.copy_(channel_rank(dense, solve(dense, weight, DAMPING)[0]))
         for x, y, sparsity in zip(pairs.student, pairs.teacher, self.sparsity, strict=True):
             if isinstance(layer, SparseTernaryLinear):
                 x = layer.rounded(x, sparsity, self.tiles)
@@ -133,12 +147,12 @@ def fit_attention(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) 
     """The first half of a block."""
     own, theirs = block.attention, model.attention
     fed = Pairs(
-        [block.norm1(x) for x in stream.student],
+        centred(block.norm1, stream.student),
         [theirs.qkv(model.norm1(x)) for x in stream.teacher],
     )
     dial.fit(own.qkv, fed, theirs.qkv.weight)
     mixed = Pairs(
-        [own.product(*x.split(own.dim, dim=-1)) for x in dial.run(own.qkv, fed.student)],
+        mix(own, dial.run(own.qkv, fed.student)),
         [theirs.product(*y.split(own.dim, dim=-1)) for y in fed.teacher],
     )
     branch = [model.scale1(theirs.out(y)) for y in mixed.teacher]
@@ -150,7 +164,7 @@ def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pai
     """The second half of a block."""
     own, theirs = block.mlp, model.mlp
     fed = Pairs(
-        [block.norm2(x) for x in stream.student],
+        centred(block.norm2, stream.student),
         [theirs.widen(model.norm2(x)) for x in stream.teacher],
     )
     dial.fit(own.widen, fed, theirs.widen.weight)
@@ -158,6 +172,35 @@ def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pai
     branch = [model.scale2(theirs.narrow(F.gelu(y))) for y in fed.teacher]
     weight = model.scale2.gain[:, None] * theirs.narrow.weight
     return fit_end(own.narrow, stream, hidden, branch, weight, dial)
+
+
+def centred(norm: nn.LayerNorm, inputs: list[Tensor]) -> list[Tensor]:
+    """What a norm gives, once its offsets have taken out the means of the channels.
+
+    A channel that is dropped takes its mean with it; here that is none. The layer after it, which
+    is fitted to what it gets, puts its share into its bias.
+    """
+    outputs = [norm(x) for x in inputs]
+    mean = mean_token(outputs)
+    norm.bias.sub_(mean)
+    return [x - mean for x in outputs]
+
+
+def mix(attention: TernaryAttention, qkv: list[Tensor]) -> list[Tensor]:
+    """What attention makes of its queries, keys and values, once their offsets have centred it.
+
+    Shares sum to 1: what is taken from the values is missing in every mixture of them.
+    """
+    mixed = [attention.product(*x.chunk(3, dim=-1)) for x in qkv]
+    mean = mean_token(mixed)
+    assert attention.qkv.bias is not None  # of layout dinov2
+    attention.qkv.bias[-len(mean) :].sub_(mean)
+    return [x - mean for x in mixed]
+
+
+def mean_token(values: list[Tensor]) -> Tensor:
+    """Mean (C,) of tokens (B, N, C)."""
+    return torch.cat([x.flatten(0, 1) for x in values]).mean(dim=0)
 
 
 def fit_end(
