@@ -41,10 +41,11 @@ from vpr_ros.export.check import sample_images
 from vpr_ros.export.checkpoint import contract_of
 from vpr_ros.export.cost import cost_of
 from vpr_ros.export.write import write_onnx
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
 
 SIDE = 224  # px
-TILES = ("4x4", "7x7", "image", "1x1")  # 1x1: every token for itself, the paper's rule
+TILES = ("4x4", "7x7", "image", "1x1", "nested")  # 1x1: every token for itself, as in the paper
 SPARSITIES = (0.0, 0.2, 0.4, 0.6)
 ROUNDS = 15
 EFFICIENT = "efficientvpr"
@@ -77,13 +78,24 @@ def write_models(size: str, head: str, folder: Path) -> dict[str, Path]:
         if efficient:
             network, side = rivals()[0]["EfficientVPR"], EFFICIENT_SIDE
         else:
-            network = TatVPR(TatVPRConfig.of_size(size, head=head, tile=tile)).eval()
+            # Nested hidden values are left out where they go straight from layer to layer.
+            layout = "dinov2" if tile == "nested" else "reference"
+            config = TatVPRConfig.of_size(size, head=head, tile=tile, layout=layout)
+            network = TatVPR(config).eval()
+            shuffle_orders(network)
             side = SIDE
         model, _ = build(network, side, side, precision, ())
         paths[name] = folder / f"{size}-{name}.onnx"
         contract = contract_of(network, {"name": f"random-{size}"}, (side, side), precision)
         write_onnx(model, contract, paths[name])
     return paths
+
+
+def shuffle_orders(network: torch.nn.Module) -> None:
+    """Channels of nested layers in an order like that of a trained network: any."""
+    for layer in network.modules():
+        if isinstance(layer, SparseTernaryLinear) and layer.rank is not None:
+            layer.rank.copy_(torch.randperm(len(layer.rank)))
 
 
 def variants_of(paths: dict[str, Path], threads: int) -> list[Variant]:

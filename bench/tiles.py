@@ -7,9 +7,7 @@ python -m bench.tiles --data TRAINING_DATA --sets ../shared/data --only 4x4 imag
 
 Every student is fitted to its teacher in closed form under its own rule, on the same images, and
 its head to its tokens (docs/training.md): what the rules differ by before any step of training.
-`fixed` keeps the same channels for every image: those with most votes over training images, layer
-by layer. Minutes of two cores a rule; one that is done is not fitted again. Speeds:
-`make bench-kernels`.
+Minutes of two cores a rule; one that is done is not fitted again. Speeds: `make bench-kernels`.
 """
 
 from __future__ import annotations
@@ -18,20 +16,15 @@ import argparse
 import json
 import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
 
 from bench.sets import SETS
 from vpr_ros.core.errors import VprError
-from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.structured_topk import keep_largest, kept_channels, tile_scores
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
-from vpr_ros.networks.tiles import IMAGE, Tiles
+from vpr_ros.networks.tiles import IMAGE, NESTED
 from vpr_ros.networks.vit import Vit
 from vpr_ros.training.loader import first_views
 from vpr_ros.training.query_pool_fit import fit_query_pool
@@ -42,9 +35,7 @@ from vpr_ros.training.train_command import find_recipe, read_shares
 from vpr_ros.training.validation import Budget, Validation
 
 RECIPE = "tat-vpr-s-cpu"
-MASK = "vpr_ros.networks.sparse_ternary_linear.channel_mask"
-FIXED = "fixed"
-RULES = ("1x1", "4x4", "4x8", "6x8", IMAGE, FIXED)
+RULES = ("1x1", "4x4", "4x8", "6x8", IMAGE, NESTED)
 BUDGETS = (*(Budget(s, s) for s in (0.0, 0.2, 0.4, 0.6)), Budget(0.6, 0.0))
 BATCHES, HEAD_BATCHES = 12, 8
 
@@ -53,20 +44,17 @@ def measure(rule: str, recipe: Recipe, data: Path, sets: Path, output: Path) -> 
     """Fit a student under a rule and measure it, unless that was done."""
     done = output / f"{rule}.json"
     if not done.is_file():
-        tile = IMAGE if rule == FIXED else rule
-        network = TatVPR(TatVPRConfig.from_dict({**recipe.options, "tile": tile}))
+        network = TatVPR(TatVPRConfig.from_dict({**recipe.options, "tile": rule}))
         teacher = load_teacher(recipe.teacher, data)
         assert isinstance(teacher, Vit)
         size = recipe.run.height, recipe.run.width
         views = first_views(read_shares(recipe, data), BATCHES, *size)
         images = torch.cat([some[::3] for some, _ in views])
-        with FixedChannels(network) if rule == FIXED else nullcontext():
-            fit_student(network.backbone, teacher, images, recipe.start.sparsities)
-            fit_query_pool(
-                network.head, network.eval().backbone, views[:HEAD_BATCHES], (0.0, 0.6),
-                recipe.start,
-            )  # fmt: skip
-            found = recalls(network, recipe, sets)
+        fit_student(network.backbone, teacher, images, recipe.start.sparsities)
+        fit_query_pool(
+            network.head, network.eval().backbone, views[:HEAD_BATCHES], (0.0, 0.6), recipe.start
+        )
+        found = recalls(network, recipe, sets)
         output.mkdir(parents=True, exist_ok=True)
         temporary = done.with_suffix(".part")
         temporary.write_text(json.dumps(found, indent=1))
@@ -85,43 +73,6 @@ def recalls(network: TatVPR, recipe: Recipe, sets: Path) -> dict[str, float]:
 
     validation = Validation(SETS, sets, recipe.run.height, recipe.run.width)
     return validation.measure(describe, torch.device("cpu"), BUDGETS)
-
-
-class FixedChannels:
-    """While entered, every layer keeps the channels with most votes over what it first meets.
-
-    That is a chunk of training images while the layer is fitted, at whatever sparsity.
-    """
-
-    def __init__(self, network: TatVPR) -> None:
-        self._layers = [m for m in network.modules() if isinstance(m, SparseTernaryLinear)]
-
-    def __enter__(self) -> None:
-        votes: dict[str, Tensor] = {}
-        current = {"layer": ""}
-
-        def choose(codes: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
-            if current["layer"] not in votes:
-                votes[current["layer"]] = tile_scores(codes, tiles).sum(dim=(0, 1))
-            kept = kept_channels(sparsity, codes.shape[-1])
-            return keep_largest(votes[current["layer"]][None], kept).to(codes).expand_as(codes)
-
-        self._patches = [mock.patch(MASK, choose)]
-        for layer in self._layers:
-            own = layer.rounded
-
-            def rounded(*inputs: Any, name: str = str(id(layer)), own: Any = own) -> Tensor:
-                current["layer"] = name
-                found: Tensor = own(*inputs)
-                return found
-
-            self._patches.append(mock.patch.object(layer, "rounded", rounded))
-        for patch in self._patches:
-            patch.start()
-
-    def __exit__(self, *_: object) -> None:
-        for patch in self._patches:
-            patch.stop()
 
 
 def print_table(rows: dict[str, dict[str, float]]) -> None:

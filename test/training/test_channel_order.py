@@ -4,6 +4,7 @@
 
 import torch
 
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.ternary_vit import TernaryAttention, TernaryVitConfig
 from vpr_ros.training.channel_order import channel_rank
 from vpr_ros.training.student_fit import centred, mix
@@ -45,10 +46,15 @@ def test_dropped_channels_take_no_mean_with_them():
     torch.nn.init.normal_(norm.bias)
     inputs = [torch.randn(3, 7, 12) + torch.randn(12) for _ in range(2)]
     with torch.no_grad():
-        found = centred(norm, inputs)
+        reader = SparseTernaryLinear(12, 4, nested=True)
+        found = centred(norm, inputs, reader)
         assert torch.allclose(torch.cat(found).mean(dim=(0, 1)), torch.zeros(12), atol=1e-6)
         for x, y in zip(inputs, found, strict=True):
             assert torch.allclose(norm(x), y, atol=1e-6)
+
+        bias = norm.bias.clone()  # tokens that choose for themselves are left alone
+        centred(norm, inputs, SparseTernaryLinear(12, 4))
+        assert torch.equal(norm.bias, bias)
 
         config = TernaryVitConfig(dim=12, heads=2, layout="dinov2", tile="nested")
         attention = TernaryAttention(config)

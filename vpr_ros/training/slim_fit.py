@@ -139,7 +139,9 @@ def fit_blocks(
         target = [y + bias / len(blocks) for y in target]
         mine = of_head[loud_heads[part :: len(blocks)].sort().values].flatten()
         three = torch.cat([mine + i * basis.shape[0] for i in range(3)])
-        fed = Pairs(centred(block.norm1, x), [y[..., three] for y in within.qkv])
+        fed = Pairs(
+            centred(block.norm1, x, block.attention.qkv), [y[..., three] for y in within.qkv]
+        )
         attention = block.attention
         dial.fit(attention.qkv, fed)
         mixed = mix(attention, dial.run(attention.qkv, fed.student))
@@ -147,7 +149,9 @@ def fit_blocks(
         x, target = _end(attention.out, x, target, mixed, branch, basis, dial)
 
         own = units[part :: len(blocks)]
-        fed = Pairs(centred(block.norm2, x), [y[..., own] for y in within.widened])
+        fed = Pairs(
+            centred(block.norm2, x, block.mlp.widen), [y[..., own] for y in within.widened]
+        )
         dial.fit(block.mlp.widen, fed)
         wide = [F.gelu(z) for z in dial.run(block.mlp.widen, fed.student)]
         branch = [y[..., own] @ narrow[:, own].T for y in hidden]

@@ -147,7 +147,7 @@ def fit_attention(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) 
     """The first half of a block."""
     own, theirs = block.attention, model.attention
     fed = Pairs(
-        centred(block.norm1, stream.student),
+        centred(block.norm1, stream.student, own.qkv),
         [theirs.qkv(model.norm1(x)) for x in stream.teacher],
     )
     dial.fit(own.qkv, fed, theirs.qkv.weight)
@@ -164,7 +164,7 @@ def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pai
     """The second half of a block."""
     own, theirs = block.mlp, model.mlp
     fed = Pairs(
-        centred(block.norm2, stream.student),
+        centred(block.norm2, stream.student, own.widen),
         [theirs.widen(model.norm2(x)) for x in stream.teacher],
     )
     dial.fit(own.widen, fed, theirs.widen.weight)
@@ -174,28 +174,37 @@ def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pai
     return fit_end(own.narrow, stream, hidden, branch, weight, dial)
 
 
-def centred(norm: nn.LayerNorm, inputs: list[Tensor]) -> list[Tensor]:
-    """What a norm gives, once its offsets have taken out the means of the channels.
+def centred(norm: nn.LayerNorm, inputs: list[Tensor], reader: nn.Linear) -> list[Tensor]:
+    """What a norm gives; for a nested `reader`, its offsets first take out the channels' means.
 
-    A channel that is dropped takes its mean with it; here that is none. The layer after it, which
-    is fitted to what it gets, puts its share into its bias.
+    A channel that is dropped for all images takes its mean with it; then that is none. The reader,
+    which is fitted to what it gets, puts the means' share into its bias.
     """
     outputs = [norm(x) for x in inputs]
+    if not is_nested(reader):
+        return outputs
     mean = mean_token(outputs)
     norm.bias.sub_(mean)
     return [x - mean for x in outputs]
 
 
 def mix(attention: TernaryAttention, qkv: list[Tensor]) -> list[Tensor]:
-    """What attention makes of its queries, keys and values, once their offsets have centred it.
+    """What attention makes of its queries, keys and values, centred as by `centred`.
 
-    Shares sum to 1: what is taken from the values is missing in every mixture of them.
+    Its shares sum to 1: what is taken from the values is missing in every mixture of them.
     """
     mixed = [attention.product(*x.chunk(3, dim=-1)) for x in qkv]
+    if not is_nested(attention.out):
+        return mixed
     mean = mean_token(mixed)
     assert attention.qkv.bias is not None  # of layout dinov2
     attention.qkv.bias[-len(mean) :].sub_(mean)
     return [x - mean for x in mixed]
+
+
+def is_nested(layer: nn.Linear) -> bool:
+    """Whether its channels have an order."""
+    return isinstance(layer, SparseTernaryLinear) and layer.rank is not None
 
 
 def mean_token(values: list[Tensor]) -> Tensor:
