@@ -13,7 +13,7 @@ from vpr_ros.core.errors import ModelError
 from vpr_ros.export.build import build
 from vpr_ros.export.check import OPERATOR_TOLERANCE, check, sample_images
 from vpr_ros.export.functions import CONTRIB, DOMAIN
-from vpr_ros.export.storage import SMALLEST
+from vpr_ros.export.storage import SMALLEST, names_read
 from vpr_ros.export.twins import PRECISIONS, exchange
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -131,6 +131,14 @@ def test_weights_are_packed_and_operators_are_stock():
         assert {node.domain for node in function.node} <= {"", CONTRIB}
     floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
     assert all(len(t.dims) < 2 or np.prod(t.dims) < SMALLEST for t in floats)
+
+
+@pytest.mark.parametrize("make", [tat, efficient])
+def test_nothing_is_stored_that_nothing_reads(make):
+    model, _ = build(make(), SIDE, SIDE, "int8")
+    read = names_read(model.graph.node)
+    constants = [n.output[0] for n in model.graph.node if n.op_type == "Constant"]
+    assert {*constants, *(t.name for t in model.graph.initializer)} <= read
 
 
 def test_float32_is_the_dense_yardstick():

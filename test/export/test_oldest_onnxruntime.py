@@ -22,7 +22,7 @@ from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
 OLD = os.environ.get("VPR_OLD_PYTHON")
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "mobilenetv2-gem.onnx"
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "models").glob("*.onnx"))
 RUN = """
 import sys, numpy, onnxruntime
 model, image, sparsity, output = sys.argv[1:]
@@ -50,10 +50,12 @@ def agree(model, folder, sparsities):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("tile", ["1x1", "2x2"])
+@pytest.mark.parametrize("tile", ["1x1", "2x2", "nested"])
 def test_tat_vpr(precision, tile, tmp_path):
     torch.manual_seed(0)
-    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="boq", tile=tile)
+    layout = "dinov2" if tile == "nested" else "reference"
+    shape = {"image_size": 64, "dim": 64, "depth": 2, "heads": 1, "head": "boq"}
+    config = TatVPRConfig(**shape, tile=tile, layout=layout)
     save_checkpoint(tmp_path / "t.pt", TatVPR(config))
     export_checkpoint(tmp_path / "t.pt", tmp_path / "t.onnx", precision)
     agree(tmp_path / "t.onnx", tmp_path, (0.0,) if precision == "fp32" else (0.0, 0.4, 0.6))
@@ -68,5 +70,7 @@ def test_efficientvpr(precision, tmp_path):
     agree(tmp_path / "e.onnx", tmp_path, (0.0,))
 
 
-def test_the_shipped_model(tmp_path):
-    agree(SHIPPED, tmp_path, (0.0, 0.4, 0.75))
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_models(path, tmp_path):
+    dial = Encoder(path).contract.sparsity_max
+    agree(path, tmp_path, sorted({0.0, dial / 2, dial}))

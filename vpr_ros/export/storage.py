@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -55,7 +57,10 @@ def store_ternary(model: onnx.ModelProto) -> None:
 
 
 def share_constants(model: onnx.ModelProto) -> None:
-    """Let equal Constant nodes be one, such as the tiles of the tokens in every sparse layer."""
+    """Let equal Constant nodes be one, such as the tiles of the tokens in every sparse layer.
+
+    Those that nothing reads any more go.
+    """
     first: dict[bytes, str] = {}
     twin_of: dict[str, str] = {}
     kept = []
@@ -68,8 +73,20 @@ def share_constants(model: onnx.ModelProto) -> None:
                 continue
         node.input[:] = [twin_of.get(name, name) for name in node.input]
         kept.append(node)
+    read = names_read(kept) | {output.name for output in model.graph.output}
+    left = [n for n in kept if n.op_type != "Constant" or n.output[0] in read]
     model.graph.ClearField("node")
-    model.graph.node.extend(kept)
+    model.graph.node.extend(left)
+
+
+def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Inputs of nodes and of what their branches hold."""
+    found: set[str] = set()
+    for node in nodes:
+        found.update(node.input)
+        for attribute in node.attribute:
+            found |= names_read(attribute.g.node) | {o.name for o in attribute.g.output}
+    return found
 
 
 def put_in_front(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
