@@ -45,7 +45,8 @@ def recall_at_1(revisits, queries, database):
 
 def test_the_file_says_what_it_is(encoder):
     contract = encoder.contract
-    assert (contract.dial, contract.tile, contract.sparsity_max) == ("activations", TILE[contract.name], 0.6)
+    found = contract.dial, contract.tile, contract.sparsity_max
+    assert found == ("activations", TILE[contract.name], 0.6)
     assert "not the released DINOv2" in contract.training_data
     assert [point.sparsity for point in contract.calibration] == [0.0, 0.2, 0.4, 0.6]
     assert all(0.0 < point.score_threshold < 1.0 for point in contract.calibration)
