@@ -22,6 +22,8 @@ MOBILENETV2_GEM_CALIBRATION = (
     Calibration(0.6, 0.88, 0.0),
     Calibration(0.75, 0.84, 0.0),
 )
+# Sparsity at a medium and at a low battery: from `python -m bench.budgets`, docs/results.md.
+MOBILENETV2_GEM_LEVELS = (0.2, 0.4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,7 @@ def mobilenetv2_gem(
         dial="resolution",
         tile="",
         calibration=MOBILENETV2_GEM_CALIBRATION,
+        levels=MOBILENETV2_GEM_LEVELS,
         training_data="ImageNet-1k classification (torchvision mobilenet_v2-b0353104); "
         "not trained for place recognition",
         licence="BSD-3-Clause (torchvision's weights); trained on ImageNet, whose terms apply",
