@@ -12,7 +12,7 @@ from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import ConfigError, DescriptorError
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
 
-# Places along a route; neighbours look alike (cosine 0.46), the next but one hardly (0.04).
+# Places along a route; neighbours look alike (cosine 0.39), the next but one hardly (0.04).
 AXIS = np.arange(60)
 PLACES = np.exp(-(((AXIS[:40, None] - AXIS) / 0.8) ** 2)).astype(np.float32)
 PLACES /= np.linalg.norm(PLACES, axis=1, keepdims=True)
@@ -54,6 +54,14 @@ def one_after(make, lap, views, start_s=100, **values):
     _, drive = make(**values)
     drive([PLACES[i] for i in lap], 0)
     return drive(views, start_s)[-1]
+
+
+def views_of_a_scene():
+    """60 points as one camera sees them, as a moved one does, and others: (60, 2) in px."""
+    rng = np.random.default_rng(0)
+    points, shift = rng.uniform((-3, -2, 4), (3, 2, 10), (60, 3)), np.array([0.4, 0, 0.2])
+    first, moved = (300 * p[:, :2] / p[:, 2:] + 160 for p in (points, points + shift))
+    return first, moved, rng.uniform(0, 320, (60, 2))
 
 
 TEMPORAL_OFF = {"temporal_window": 1, "temporal_matches": 1}
@@ -174,10 +182,8 @@ def test_a_clock_that_jumps_back_breaks_the_temporal_support(make):
     ],
 )
 def test_geometry(make, make_features, agree, minimum, reason):
-    rng = np.random.default_rng(0)
-    points, shift = rng.uniform((-3, -2, 4), (3, 2, 10), (60, 3)), np.array([0.4, 0, 0.2])
-    first, moved = (300 * p[:, :2] / p[:, 2:] + 160 for p in (points, points + shift))
-    second = moved if agree else rng.uniform(0, 320, (60, 2))
+    first, moved, elsewhere = views_of_a_scene()
+    second = moved if agree else elsewhere
     _, drive = make(min_inliers=minimum, **TEMPORAL_OFF)
     none = agree is None
     drive(PLACES[:20], 0, features=None if none else make_features(first))
@@ -190,6 +196,36 @@ def test_geometry(make, make_features, agree, minimum, reason):
         assert query.closure.verification.inliers == 60
     else:
         assert query.closure.verification is None
+
+
+@pytest.mark.parametrize(("tried", "found"), [(1, None), (2, 4), (3, 4)])
+def test_geometry_tries_other_views_of_the_place(make, make_features, tried, found):
+    """The most similar keyframe, 3, was taken elsewhere; its neighbour 4 shares the points."""
+    first, moved, elsewhere = (make_features(points) for points in views_of_a_scene())
+    _, drive = make(min_inliers=45, verified_candidates=tried, score_threshold=0.3, **TEMPORAL_OFF)
+    drive(PLACES[:4], 0, features=elsewhere)
+    drive(PLACES[4:5], 4, features=first)
+    drive(PLACES[5:20], 5, features=elsewhere)
+    (query,) = drive([PLACES[3]], 100, features=moved)
+    assert query.candidates[0].place.id == 3
+    if found is None:
+        assert query.reason is Reason.GEOMETRY and "agree with keyframe 3," in query.message
+    else:
+        assert query.closure.match.id == found and query.closure.verification.inliers == 60
+        assert query.closure.score == pytest.approx(float(PLACES[3] @ PLACES[found]), abs=1e-3)
+
+
+def test_geometry_tries_no_other_place(make, make_features):
+    first, moved, elsewhere = (make_features(points) for points in views_of_a_scene())
+    own = {"score_threshold": 0.3, "margin_threshold": -1.0, "verified_candidates": 20}
+    _, drive = make(min_inliers=45, **own, **TEMPORAL_OFF)
+    drive(PLACES[:4], 0, features=elsewhere)
+    drive(PLACES[4:24], 4, features=elsewhere)
+    drive([like(3, 0.8)], 24, features=first)  # looks alike, far along the route
+    drive(PLACES[25:35], 25, features=elsewhere)
+    (query,) = drive([PLACES[3]], 100, features=moved)
+    assert [c.place.id for c in query.candidates[:2]] == [3, 24]
+    assert query.reason is Reason.GEOMETRY and "agree with keyframe 24" not in query.message
 
 
 def test_an_accepted_query_tells_all(make):

@@ -70,6 +70,12 @@ class LoopConfig(Config):
         minimum=0,
         maximum=5000,
     )
+    verified_candidates: int = param(
+        3,
+        "geometric gate: keyframes of the matched place to try, the most similar first",
+        minimum=1,
+        maximum=1000,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,8 +129,8 @@ class LoopClosure:
 
     match: Place
     score: float  # cosine
-    margin: float  # cosine, over the best match of another place
-    confidence: float  # calibrated probability, NaN if uncalibrated
+    margin: float  # cosine, lead of the place's best view over the best match of another place
+    confidence: float  # calibrated probability that the place is right, NaN if uncalibrated
     verification: Verification | None  # None: not verified
 
 
@@ -221,15 +227,18 @@ class LoopDetector:
                 f"{self.config.temporal_matches} are needed",
             )
 
-        verification = self._verify(place, best.place)
+        views = [
+            c for c in candidates if c.score >= wanted and self._same_place(c.place, best.place)
+        ]
+        match, verification = self._verified(place, views[: self.config.verified_candidates])
         if verification is not None and verification.inliers < self.config.min_inliers:
             return _Rejection(
                 Reason.GEOMETRY,
-                f"{verification.inliers} correspondences agree with keyframe {best.place.id}, "
+                f"{verification.inliers} correspondences agree with keyframe {match.place.id}, "
                 f"{self.config.min_inliers} are needed",
             )
         return LoopClosure(
-            best.place, best.score, margin, thresholds.confidence(best.score), verification
+            match.place, match.score, margin, thresholds.confidence(best.score), verification
         )
 
     def _rival(self, candidates: tuple[Candidate, ...]) -> Candidate | None:
@@ -252,6 +261,24 @@ class LoopDetector:
             )
             for query in recent
         )
+
+    def _verified(
+        self, place: Place, views: list[Candidate]
+    ) -> tuple[Candidate, Verification | None]:
+        """The first of a place's views, best first, that geometry confirms, else the one nearest
+        to it; views[0] and None if nothing can be verified.
+
+        The most similar keyframe need not be the one that shares most points with the query.
+        """
+        found: tuple[Candidate, Verification | None] = views[0], None
+        most = -1
+        for view in views:
+            verification = self._verify(place, view.place)
+            if verification is not None and verification.inliers > most:
+                found, most = (view, verification), verification.inliers
+            if most >= self.config.min_inliers:
+                break
+        return found
 
     def _verify(self, place: Place, match: Place) -> Verification | None:
         if self.config.min_inliers == 0 or place.features is None or match.features is None:
