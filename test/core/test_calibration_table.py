@@ -20,16 +20,42 @@ POINTS = (
 def test_what_is_written_is_read_back():
     text = calibration_text(POINTS)
     assert text.startswith("0.0 0.30000000000000004 0.02 31.5 -27.25\n0.4 0.9 nan")
-    assert read_calibrations(text)[0] == POINTS[0]
-    assert math.isnan(read_calibrations(text)[1].margin_threshold)
+    assert read_calibrations(text).model == ""
+    first, second = read_calibrations(text).points
+    assert first == POINTS[0] and math.isnan(second.margin_threshold)
+
+
+def test_the_model_stands_before_the_rows():
+    text = calibration_text(POINTS, "mine-2")
+    assert text.startswith("model mine-2\n0.0 ")
+    for written in (text, text.replace("\n", ";")):
+        table = read_calibrations(written)
+        assert table.model == "mine-2" and table.points[0] == POINTS[0]
+
+
+@pytest.mark.parametrize("row", ["model", "model a b"])
+def test_a_bad_name_is_a_bad_row(row):
+    with pytest.raises(ConfigError, match=f"has the row '{row}'"):
+        read_calibrations(f"{row}; 0 0.9")
+
+
+def test_the_table_of_one_model_leaves_another_its_own():
+    own = Calibration(0.0, 0.5, 0.1, 1.0, 2.0)
+    loop = LoopConfig(calibration="model a; 0 0.8 0.02 30 -20")
+    assert loop.calibration_at(0.0, own, "a").score_threshold == 0.8
+    assert loop.calibration_at(0.0, own, "b") == own
+    assert (loop.calibrated_for_another("a"), loop.calibrated_for_another("b")) == ("", "a")
+    unnamed = LoopConfig(calibration="0 0.8")
+    assert unnamed.calibration_at(0.0, own, "b").score_threshold == 0.8
+    assert unnamed.calibrated_for_another("b") == ""
 
 
 def test_rows_of_a_command_line_in_any_order():
-    low, high = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;")
+    low, high = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;").points
     assert (low.sparsity, low.score_threshold, low.margin_threshold) == (0.0, 0.9, 0.05)
     assert (high.sparsity, high.score_threshold) == (0.6, 0.8)
     assert math.isnan(high.margin_threshold) and math.isnan(high.confidence(0.9))
-    assert read_calibrations("") == read_calibrations(" ;\n") == ()
+    assert read_calibrations("").points == read_calibrations(" ;\n").points == ()
 
 
 @pytest.mark.parametrize(
@@ -47,14 +73,14 @@ def test_one_sparsity_twice():
 
 def test_the_user_s_table_comes_before_the_model_s_own_and_one_value_before_both():
     own = Calibration(0.2, 0.5, 0.1, 1.0, 2.0)
-    assert LoopConfig().calibration_at(0.2, own) == own
+    assert LoopConfig().calibration_at(0.2, own, "m") == own
     table = "0 0.8 0.02 30 -20; 0.4 0.9 0.04 30 -22"
-    found = LoopConfig(calibration=table).calibration_at(0.2, own)
+    found = LoopConfig(calibration=table).calibration_at(0.2, own, "m")
     assert found.score_threshold == pytest.approx(0.85)
     assert found.margin_threshold == pytest.approx(0.03)
     assert found.confidence(0.7) == pytest.approx(0.5)  # 30 * 0.7 - 21
-    found = LoopConfig(calibration=table, score_threshold=0.6).calibration_at(0.2, own)
+    found = LoopConfig(calibration=table, score_threshold=0.6).calibration_at(0.2, own, "m")
     assert found.score_threshold == 0.6
     assert found.margin_threshold == pytest.approx(0.03)
-    beyond = LoopConfig(calibration=table).calibration_at(0.75, own)
+    beyond = LoopConfig(calibration=table).calibration_at(0.75, own, "m")
     assert beyond.score_threshold == 0.9

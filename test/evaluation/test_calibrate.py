@@ -41,11 +41,12 @@ def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
     loop = read_params(folder / "vpr.yaml").loop
     nothing = Calibration()
     for point in (one.calibration for one in found):
-        read = loop.calibration_at(point.sparsity, nothing)
+        read = loop.calibration_at(point.sparsity, nothing, "mobilenetv2-gem")
         assert read.score_threshold == point.score_threshold
         assert read.margin_threshold == point.margin_threshold
         assert read.confidence(0.95) == pytest.approx(point.confidence(0.95), abs=1e-3)
-    between = loop.calibration_at(0.3, nothing).score_threshold
+    assert loop.calibrated_for_another("efficientvpr-s") == "mobilenetv2-gem"
+    between = loop.calibration_at(0.3, nothing, "mobilenetv2-gem").score_threshold
     mean = (found[0].calibration.score_threshold + found[1].calibration.score_threshold) / 2
     assert between == pytest.approx(mean)
     assert "calibration: |\n" in (folder / "vpr.yaml").read_text()  # a row a line
@@ -67,6 +68,11 @@ def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
     assert settings.model.model == str(model)
     assert (settings.loop.score_threshold, settings.loop.calibration) == (-1.0, "")
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_by_default_at_the_levels_of_the_governor_too(tmp_path, lap_bag):
+    found, _ = calibrate(tmp_path, lap_bag(), [], precision=0.7)
+    assert [one.calibration.sparsity for one in found] == [0.0, 0.2, 0.4, 0.6]
 
 
 def test_too_low_a_precision_to_need_many_loops(tmp_path, lap_bag):

@@ -10,7 +10,11 @@ import rclpy
 from rclpy.context import Context
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
-from vpr_ros.core.calibration_table import calibration_text, read_calibrations
+from vpr_ros.core.calibration_table import (
+    CalibrationTable,
+    calibration_text,
+    read_calibrations,
+)
 from vpr_ros.core.contract import Calibration
 
 # At full compute a match must be nearly equal, at 0.6 half is enough.
@@ -22,7 +26,7 @@ def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):
     from vpr_ros.evaluation.params import Settings, write_params
 
     settings = Settings()
-    loop = dataclasses.replace(settings.loop, calibration=calibration_text(POINTS))
+    loop = dataclasses.replace(settings.loop, calibration=calibration_text(POINTS, "m"))
     file = tmp_path / "vpr.yaml"
     write_params(file, dataclasses.replace(settings, loop=loop), "calibrated")
     context = Context()
@@ -38,7 +42,7 @@ def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
-    assert read_calibrations(text) == POINTS
+    assert read_calibrations(text) == CalibrationTable("m", POINTS)
 
 
 def test_the_sparsity_of_a_keyframe_chooses_its_threshold(robot):
@@ -70,3 +74,34 @@ def test_the_sparsity_of_a_keyframe_chooses_its_threshold(robot):
     refused = robot.set("database", "loop.calibration", "0 high")
     assert not refused.successful and "has the row '0 high'" in refused.reason
     assert robot.set("database", "loop.calibration", "").successful
+
+
+def test_thresholds_of_another_model_are_left_aside_and_that_is_said(robot):
+    """0.7 alike: enough for the table, which is another model's, not for the model itself."""
+    robot.start(
+        "database",
+        loop__calibration="model other; 0 0.5 0",
+        loop__temporal_matches=1,
+        database__exclude_recent_s=0.0,
+    )
+    queries = robot.listen(Query, "queries")
+    publisher = robot.publisher(Keyframe, "keyframes", 100)
+    views = np.eye(20, dtype=np.float32)
+    again = 0.7 * views[0] + np.sqrt(1 - 0.49) * views[19]
+    for number in range(13):
+        message = Keyframe(id=1 + number, model="m")
+        message.header.stamp = robot.stamp()
+        message.calibration.score_threshold = 0.8
+        message.descriptor = (again if number == 12 else views[number]).tolist()
+        publisher.publish(message)
+    robot.wait(lambda: len(queries) == 13, "all answers")
+    assert queries[-1].reason == Query.LOW_SCORE and "below 0.800" in queries[-1].message
+
+    def said():
+        return robot.status.get("database", {}).get("message", "")
+
+    robot.wait(lambda: "is of model 'other', the keyframes come from 'm'" in said(), "the warning")
+    assert robot.set("database", "loop.calibration", "model m; 0 0.5 0").successful
+    message.id = 14
+    publisher.publish(message)
+    robot.wait(lambda: said().startswith("14 keyframes"), "the warning's end")

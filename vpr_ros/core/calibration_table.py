@@ -7,6 +7,7 @@ A text, because a parameter of ROS holds no table, and because it is set in one 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 from functools import lru_cache
@@ -15,9 +16,20 @@ from vpr_ros.core.contract import Calibration
 from vpr_ros.core.errors import ConfigError
 
 
-def calibration_text(points: Iterable[Calibration]) -> str:
-    """One row a calibration: sparsity, score, margin, confidence slope and offset."""
-    return "".join(
+@dataclasses.dataclass(frozen=True)
+class CalibrationTable:
+    """Thresholds that somebody measured."""
+
+    model: str = ""  # whose scores they are of; empty: not said
+    points: tuple[Calibration, ...] = ()  # rising in sparsity
+
+
+def calibration_text(points: Iterable[Calibration], model: str = "") -> str:
+    """One row a calibration: sparsity, score, margin, confidence slope and offset.
+
+    Before them stands the model's name, if it is given.
+    """
+    return (f"model {model}\n" if model else "") + "".join(
         # Thresholds are inclusive, so that not one digit of them may be rounded.
         f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r} "
         f"{p.confidence_slope:.6g} {p.confidence_offset:.6g}\n"
@@ -26,20 +38,22 @@ def calibration_text(points: Iterable[Calibration]) -> str:
 
 
 @lru_cache(maxsize=16)
-def read_calibrations(text: str) -> tuple[Calibration, ...]:
-    """The rows of a text, rising in sparsity; () if it is empty.
+def read_calibrations(text: str) -> CalibrationTable:
+    """The table of a text; an empty one if that is empty.
 
-    Rows end with a line or a semicolon; what is missing at a row's end was not measured. Raises
-    ConfigError naming a row that cannot be read.
+    Rows end with a line or a semicolon; what is missing at a row's end was not measured. The
+    first may be "model NAME". Raises ConfigError naming a row that cannot be read.
     """
     rows = [row.split() for row in text.replace(";", "\n").splitlines() if row.strip()]
+    named = bool(rows) and len(rows[0]) == 2 and rows[0][0] == "model"
+    model = rows.pop(0)[1] if named else ""
     points = sorted((_read(row) for row in rows), key=lambda p: p.sparsity)
     for low, high in itertools.pairwise(points):
         if low.sparsity == high.sparsity:
             raise ConfigError(
                 f"Parameter 'calibration' has two rows for sparsity {low.sparsity:g}; give one."
             )
-    return tuple(points)
+    return CalibrationTable(model, tuple(points))
 
 
 def _read(row: list[str]) -> Calibration:

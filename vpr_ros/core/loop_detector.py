@@ -41,7 +41,8 @@ class LoopConfig(Config):
     calibration: str = param(
         "",
         "thresholds per sparsity as `vpr calibrate` finds them, linear between: rows of sparsity, "
-        "score, margin, confidence slope and offset, parted by ; or line; empty: the model's own",
+        "score, margin, confidence slope and offset, parted by ; or line, before them 'model "
+        "NAME'; empty, or of another model: the model's own",
     )
     candidates: int = param(
         20, "places returned by a search and published", minimum=1, maximum=1000
@@ -86,12 +87,19 @@ class LoopConfig(Config):
                 f"temporal_window ({self.temporal_window}); no loop would ever close."
             )
 
-    def calibration_at(self, sparsity: float, own: Calibration) -> Calibration:
-        """What holds at a sparsity: the user's values where there are any, else the model's own.
+    def calibrated_for_another(self, model: str) -> str:
+        """The name of the model that `calibration` is of, if it is another than this; else ''."""
+        named = read_calibrations(self.calibration).model
+        return named if named != model else ""
+
+    def calibration_at(self, sparsity: float, own: Calibration, model: str) -> Calibration:
+        """What holds at a sparsity of a model: the user's values, where there are none its own.
 
         The probability belongs to a model's scores, whatever the thresholds are.
         """
-        points = read_calibrations(self.calibration)
+        points = read_calibrations(self.calibration).points
+        if self.calibrated_for_another(model):
+            points = ()
         found = interpolated(points, sparsity) if points else own
         return dataclasses.replace(
             found,
@@ -196,7 +204,9 @@ class LoopDetector:
         if not candidates:
             return _Rejection(Reason.NO_OLDER_PLACES, "no keyframe is old enough to be a loop")
         best = candidates[0]
-        thresholds = self.config.calibration_at(keyframe.sparsity, keyframe.calibration)
+        thresholds = self.config.calibration_at(
+            keyframe.sparsity, keyframe.calibration, keyframe.model
+        )
 
         wanted = thresholds.score_threshold
         if math.isnan(wanted):

@@ -146,4 +146,5 @@ def score_threshold(encoder: Encoder, settings: Settings) -> float:
     """Of the score gate: the user's, or the model's own at this sparsity."""
     sparsity = settings.model.sparsity
     own = encoder.contract.calibration_at(sparsity)
-    return settings.loop.calibration_at(sparsity, own).score_threshold
+    name = encoder.contract.name
+    return settings.loop.calibration_at(sparsity, own, name).score_threshold

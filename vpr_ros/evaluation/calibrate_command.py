@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from vpr_ros.core.battery import UNMEASURED
 from vpr_ros.core.calibration_table import calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
@@ -27,7 +28,7 @@ from vpr_ros.evaluation.params import Settings, write_params
 from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder
 
-GOVERNOR_LEVELS = (0.0, 0.4, 0.6)  # the defaults of the governor node
+ENDS = (0.0, 0.6)  # calibrated besides the levels at which the governor sets the encoder
 
 
 def run_calibrate(
@@ -46,8 +47,9 @@ def run_calibrate(
     if not 0.5 <= precision <= 1.0:
         raise CalibrationError(f"Precision {precision:g} is out of range; give one in [0.5, 1].")
     encoder = Encoder(find_model(request.settings.model.model))
-    top = encoder.contract.sparsity_max
-    chosen = sorted(set(sparsities) or {min(s, top) for s in GOVERNOR_LEVELS})
+    contract = encoder.contract
+    usual = {min(s, contract.sparsity_max) for s in (*ENDS, *(contract.levels or UNMEASURED))}
+    chosen = sorted(set(sparsities) or usual)
     with (
         ended_by_signals(),
         run_folder(output) as folder,
@@ -60,14 +62,14 @@ def run_calibrate(
             raise CalibrationError(
                 f"No threshold can be given. {' '.join(one.remark for one in found)}"
             )
-        settings = with_thresholds(request.settings, reached, model_output)
+        settings = with_thresholds(request.settings, reached, contract.name, model_output)
         comment = heading(request, reached, model_output is not None, command)
         write_params(folder / "vpr.yaml", settings, comment)
         numbers = {"command": command, "calibrations": [to_json(one) for one in found]}
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
         if model_output is not None:
             points = [one.calibration for one in reached]
-            write_calibrated_model(encoder.path, model_output, encoder.contract, points)
+            write_calibrated_model(encoder.path, model_output, contract, points)
     console.print(table(found))
     for one in found:
         if one.remark:
@@ -77,7 +79,7 @@ def run_calibrate(
 
 
 def with_thresholds(
-    settings: Settings, reached: list[Calibrated], model_output: Path | None
+    settings: Settings, reached: list[Calibrated], model: str, model_output: Path | None
 ) -> Settings:
     """The parameters to launch with: thresholds and confidence of each sparsity.
 
@@ -85,7 +87,7 @@ def with_thresholds(
     """
     loop = dataclasses.replace(settings.loop, score_threshold=-1.0, margin_threshold=-1.0)
     if model_output is None:
-        text = calibration_text(one.calibration for one in reached)
+        text = calibration_text((one.calibration for one in reached), model)
         return dataclasses.replace(settings, loop=dataclasses.replace(loop, calibration=text))
     name = str(model_output.expanduser().absolute())
     return dataclasses.replace(
@@ -102,7 +104,9 @@ def heading(request: Request, reached: list[Calibrated], in_model: bool, command
         "ros2 launch vpr_ros vpr.launch.py params_file:=<this file>",
     ]
     if not in_model:
-        lines.append("loop.calibration: sparsity, score, margin, confidence slope and offset")
+        lines.append(
+            "loop.calibration: model, then sparsity, score, margin, confidence slope and offset"
+        )
     return "\n".join([*lines, *(one.remark for one in reached if one.remark)])
 
 

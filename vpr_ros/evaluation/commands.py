@@ -180,7 +180,7 @@ def calibrate(
     model: Model = "",
     sparsity: Annotated[
         Optional[list[float]],  # noqa: UP045
-        typer.Option(help="repeatable; default: the governor's levels 0, 0.4 and 0.6"),
+        typer.Option(help="repeatable; default: 0, the governor's levels and 0.6"),
     ] = None,
     image: ImageTopic = "",
     odom: OdomTopic = "",

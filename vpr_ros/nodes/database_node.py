@@ -70,6 +70,7 @@ class DatabaseNode(Node):
         self._closures = 0
         self._reasons = dict.fromkeys(Reason, 0)
         self._last_reason = "no keyframe yet"
+        self._foreign = ""  # what is to be said of a calibration of another model
 
         self._load_at_start()
         overridable = QoSOverridingOptions.with_default_policies()
@@ -98,7 +99,22 @@ class DatabaseNode(Node):
         assert isinstance(loop, LoopConfig) and isinstance(database, DatabaseConfig)
         self._detector.config, self._database.config = loop, database
 
+    def _note_foreign_calibration(self, model: str) -> None:
+        loop = self._config["loop"]
+        assert isinstance(loop, LoopConfig)
+        named = loop.calibrated_for_another(model)
+        foreign = (
+            f"loop.calibration is of model '{named}', the keyframes come from '{model}': the "
+            "thresholds in the model's own file hold. Calibrate again, or empty the parameter."
+            if named
+            else ""
+        )
+        if foreign and foreign != self._foreign:
+            self.get_logger().warning(foreign)
+        self._foreign = foreign
+
     def _on_keyframe(self, message: Keyframe) -> None:
+        self._note_foreign_calibration(message.model)
         try:
             query = self._detector.process(conversions.to_keyframe(message))
         except Exception as error:  # no keyframe may end the node that answers the next
@@ -248,11 +264,13 @@ class DatabaseNode(Node):
 
     def _report(self) -> Report:
         database, p = self._database, self._latency.percentiles_ms()
-        level = WARN if self._complaints.count else OK
+        level = WARN if self._complaints.count or self._foreign else OK
         counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
         return (
             level,
-            self._complaints.last or f"{len(database)} keyframes, {self._closures} loop closures",
+            self._complaints.last
+            or self._foreign
+            or f"{len(database)} keyframes, {self._closures} loop closures",
             {
                 "keyframes": len(database),
                 "model": database.model or "none yet",
