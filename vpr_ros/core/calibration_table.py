@@ -45,8 +45,8 @@ def read_calibrations(text: str) -> CalibrationTable:
     first may be "model NAME". Raises ConfigError naming a row that cannot be read.
     """
     rows = [row.split() for row in text.replace(";", "\n").splitlines() if row.strip()]
-    named = bool(rows) and len(rows[0]) == 2 and rows[0][0] == "model"
-    model = rows.pop(0)[1] if named else ""
+    named = bool(rows) and len(rows[0]) > 1 and rows[0][0] == "model"
+    model = " ".join(rows.pop(0)[1:]) if named else ""  # a name may have spaces
     points = sorted((_read(row) for row in rows), key=lambda p: p.sparsity)
     for low, high in itertools.pairwise(points):
         if low.sparsity == high.sparsity:
