@@ -81,6 +81,9 @@ def test_confidence_is_a_sigmoid():
         ({"vpr.levels": "[0.2, 0.9]"}, "levels [0.2, 0.9]"),
         ({"vpr.levels": "[0.2, NaN]"}, "levels [0.2, nan]"),
         ({"vpr.levels": "0.2"}, "unreadable contract"),
+        ({"vpr.change": "2.1"}, "change 2.1; it must lie in"),
+        ({"vpr.change": "NaN"}, "change nan"),
+        ({"vpr.change": '"0.1"'}, "unreadable contract"),
         ({"vpr.mean": "[0.5, 0.5]"}, "unreadable contract"),
         ({"vpr.mean": "0.5"}, "unreadable contract"),
         ({"vpr.std": "[1, 0, 1]"}, "std (1.0, 0.0, 1.0)"),
@@ -100,6 +103,13 @@ def test_a_broken_contract_is_refused(contract, changes, message):
 def test_a_model_of_somebody_else_has_none():
     with pytest.raises(ModelError, match=r"a.onnx has no vpr_ros contract"):
         Contract.from_metadata({"author": json.dumps("x")}, "a.onnx")
+
+
+def test_change_survives_and_older_files_have_none(contract):
+    metadata = dataclasses.replace(contract, change=0.1).to_metadata()
+    assert Contract.from_metadata(metadata, "a.onnx").change == 0.1
+    del metadata["vpr.change"]
+    assert Contract.from_metadata(metadata, "a.onnx").change == 0.0
 
 
 def test_levels_survive_and_older_files_have_none(contract):

@@ -23,7 +23,9 @@ class FakeEncoder:
 
     def __init__(self):
         self.contract = types.SimpleNamespace(
-            name="fake", calibration_at=lambda sparsity: Calibration(sparsity, 0.5)
+            name="fake",
+            change=0.0,
+            calibration_at=lambda sparsity: Calibration(sparsity, 0.5),
         )
         self.sparsities = []
 
@@ -84,6 +86,16 @@ def test_what_the_gate_refuses_is_not_even_decoded(frontend, camera):
     frontend.process(camera.frame(1), 0.0)
     assert frontend.process(camera.frame(1.1, (200, 0, 0)), 0.0) is None
     assert camera.decoded == frontend.encoded == 1
+
+
+@pytest.mark.parametrize(("change", "kept"), [(0.0, True), (0.05, True), (0.2, False)])
+def test_without_odometry_the_model_says_what_is_another_view(camera, change, kept):
+    encoder = FakeEncoder()
+    encoder.contract.change = change
+    frontend = Frontend(encoder, KeyframeGate(GateConfig()), FeatureExtractor(FeatureConfig()))
+    assert frontend.process(camera.frame(1, (10, 10, 10)), 0.0)
+    another = frontend.process(camera.frame(2, (10, 20, 10)), 0.0)  # a cosine of 0.94
+    assert (another is not None) is kept
 
 
 def test_ids_rise_by_one_a_keyframe(frontend, camera):

@@ -113,3 +113,19 @@ def test_reset_forgets(gate):
 def test_nan_never_becomes_a_keyframe(blind):
     assert not blind.accepts(11 * S, None, view(math.nan))
     assert not blind.accepts(12 * S, None, view(0))
+
+
+@pytest.mark.parametrize(
+    ("config", "own", "kept"),
+    [
+        (-1.0, 0.0, False),  # 8 degrees, a distance of 0.01: less than what holds for any model
+        (-1.0, 0.005, True),  # the model's own
+        (-1.0, 0.02, False),
+        (0.02, 0.005, False),  # the user's comes first
+        (0.0, 0.5, True),
+    ],
+)
+def test_the_model_says_what_another_view_is_unless_the_user_does(config, own, kept):
+    gate = KeyframeGate(GateConfig(change=config))
+    assert gate.accepts(10 * S, None, view(0), own)
+    assert gate.accepts(11 * S, None, view(8), own) is kept

@@ -18,7 +18,7 @@ from typing import Any
 from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
-OPTIONAL = {"levels"}  # younger than the first models
+OPTIONAL = {"levels", "change"}  # younger than the first models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Contract:
     training_data: str
     licence: str
     levels: tuple[float, ...] = ()  # sparsity of a medium and of a low battery, once measured
+    change: float = 0.0  # cosine distance from which on two frames are two views; 0: not measured
     format: int = 1
 
     def __post_init__(self) -> None:
@@ -96,6 +97,8 @@ class Contract:
             raise ModelError(
                 f"Model contract has sparsity_max {self.sparsity_max}; it must lie in [0, 1)."
             )
+        if not 0.0 <= self.change <= 2.0:
+            raise ModelError(f"Model contract has change {self.change}; it must lie in [0, 2].")
         steps = itertools.pairwise((0.0, *self.levels, self.sparsity_max))
         if len(self.levels) not in (0, 2) or not all(low <= high for low, high in steps):
             raise ModelError(
@@ -164,7 +167,7 @@ def _typed(key: str, value: Any) -> Any:
         )
     if key == "levels":
         return tuple(float(v) for v in value)
-    kind = {"sparsity_max": float, **dict.fromkeys(_INTEGERS, int)}.get(key, str)
+    kind = {"sparsity_max": float, "change": float, **dict.fromkeys(_INTEGERS, int)}.get(key, str)
     if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
         raise TypeError(f"{key} is {value!r}, not a {kind.__name__}")
     return value

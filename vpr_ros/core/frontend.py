@@ -71,19 +71,20 @@ class Frontend:
             if beside is not None:  # never left to run beside the next frame
                 wait([beside])
         self.encoded += 1
-        if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor):
+        contract = self.encoder.contract
+        if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor, contract.change):
             return None
         keyframe = Keyframe(
             id=self._next_id,
             stamp_ns=frame.stamp_ns,
-            model=self.encoder.contract.name,
+            model=contract.name,
             sparsity=sparsity,
             descriptor=descriptor,
             frame=frame.frame,
             pose=frame.pose,
             pose_frame=frame.pose_frame if frame.pose else "",
             features=beside.result() if beside else self._extract(image, frame),
-            calibration=self.encoder.contract.calibration_at(sparsity),
+            calibration=contract.calibration_at(sparsity),
         )
         self._next_id += 1
         return keyframe

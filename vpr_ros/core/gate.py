@@ -13,6 +13,8 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.core.pose import Pose
 
+UNMEASURED = 0.03  # of models whose file does not say from when on a view is another
+
 
 @dataclasses.dataclass(frozen=True)
 class GateConfig(Config):
@@ -28,10 +30,10 @@ class GateConfig(Config):
         0.2, "without odometry: encode at most this often", unit="s", minimum=0.0, maximum=3600.0
     )
     change: float = param(
-        0.03,
+        -1.0,
         "without odometry: keep a frame whose descriptor differs from the last keyframe's by "
-        "this cosine distance",
-        minimum=0.0,
+        "this cosine distance; -1: the model's own",
+        minimum=-1.0,
         maximum=2.0,
     )
 
@@ -65,12 +67,18 @@ class KeyframeGate:
         return stamp_ns - self._encoded_ns >= self.config.interval_s * NS_PER_S
 
     def accepts(
-        self, stamp_ns: int, pose: Pose | None, descriptor: npt.NDArray[np.float32]
+        self,
+        stamp_ns: int,
+        pose: Pose | None,
+        descriptor: npt.NDArray[np.float32],
+        own_change: float = 0.0,
     ) -> bool:
         """Is the encoded frame a keyframe? If so it is the one the next are compared with.
 
-        `descriptor` (D,) has unit length. With odometry the motion has already decided.
+        `descriptor` (D,) has unit length; `own_change` is that of its model, 0 if it was not
+        measured. With odometry the motion has already decided.
         """
+        change = self.config.change if self.config.change >= 0.0 else own_change or UNMEASURED
         self._encoded_ns = stamp_ns
         kept = self._kept
         new = (
@@ -79,7 +87,7 @@ class KeyframeGate:
             or (pose is not None and kept.pose is not None)
             or kept.descriptor is None
             or kept.descriptor.shape != descriptor.shape
-            or 1.0 - float(kept.descriptor @ descriptor) >= self.config.change
+            or 1.0 - float(kept.descriptor @ descriptor) >= change
         )
         if new:
             self._kept = _View(stamp_ns, pose, descriptor)

@@ -24,6 +24,8 @@ MOBILENETV2_GEM_CALIBRATION = (
 )
 # Sparsity at a medium and at a low battery: from `python -m bench.budgets`, docs/results.md.
 MOBILENETV2_GEM_LEVELS = (0.2, 0.4)
+# Cosine distance from which on a frame is another view: from `python -m bench.gate`, likewise.
+MOBILENETV2_GEM_CHANGE = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ def mobilenetv2_gem(
         tile="",
         calibration=MOBILENETV2_GEM_CALIBRATION,
         levels=MOBILENETV2_GEM_LEVELS,
+        change=MOBILENETV2_GEM_CHANGE,
         training_data="ImageNet-1k classification (torchvision mobilenet_v2-b0353104); "
         "not trained for place recognition",
         licence="BSD-3-Clause (torchvision's weights); trained on ImageNet, whose terms apply",

@@ -41,6 +41,9 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "descriptor": f"{contract.descriptor_size} values",
         "dial": dial if contract.sparsity_max > 0 else "none",
         "battery levels": ", ".join(f"{s:g}" for s in contract.levels) or "not measured",
+        "another view from": f"cosine distance {contract.change:g}"
+        if contract.change
+        else "not measured",
         "tile": contract.tile or "none",
         "runs here on": cost.operators,
         "training data": contract.training_data,

@@ -38,6 +38,12 @@ def write_levels(path: Path, levels: tuple[float, float]) -> None:
     write_onnx(onnx.load(path), contract, path)
 
 
+def write_change(path: Path, change: float) -> None:
+    """Put the cosine distance from which on two frames are two views into the file at `path`."""
+    contract = dataclasses.replace(Encoder(path).contract, change=change)
+    write_onnx(onnx.load(path), contract, path)
+
+
 def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     """Write `model` with `contract` as its metadata to `path`.
 
