@@ -146,3 +146,15 @@ def test_real_revisits_part_from_lookalikes(shared_data):
     assert len(pairs) == 40 and len(wrong) > 300
     assert np.mean(np.array(right) >= ENOUGH) >= 0.9
     assert np.mean(np.array(wrong) < ENOUGH) >= 0.95
+
+
+def test_a_dim_view_has_as_many_features():
+    blocks = np.random.default_rng(0).integers(0, 256, (24, 32), np.uint8)
+    bright = cv2.resize(blocks, (320, 240), interpolation=cv2.INTER_NEAREST)
+    bright = cv2.GaussianBlur(bright, (0, 0), 1.5)
+    extractor = FeatureExtractor(FeatureConfig())
+    counts = [
+        len(extractor.extract(cv2.merge([(bright * light).astype(np.uint8)] * 3)).keypoints)
+        for light in (1.0, 0.1)
+    ]
+    assert counts[0] > 250 and counts[1] > 0.8 * counts[0]

@@ -40,7 +40,8 @@ class FeatureExtractor:
     def __init__(self, config: FeatureConfig) -> None:
         """`config` holds for the life of the extractor."""
         self.config = config
-        self._orb = cv2.ORB.create(nfeatures=config.count, fastThreshold=10)
+        # A quarter of OpenCV's threshold: dim and blurred images have corners too, only flatter.
+        self._orb = cv2.ORB.create(nfeatures=config.count, fastThreshold=5)
 
     def extract(
         self, image: Image, camera_matrix: npt.NDArray[np.float64] | None = None
