@@ -28,6 +28,7 @@ from vpr_ros.evaluation.ranking import RANKS
 from vpr_ros.evaluation.retrieval import Row
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder
 from vpr_ros.evaluation.sweep_figure import write_sweep_figure
+from vpr_ros.evaluation.sweep_point import Point
 from vpr_ros.evaluation.tables import TextTable
 from vpr_ros.evaluation.timing import network_ms
 
@@ -36,19 +37,6 @@ STEPS = (0.0, 0.2, 0.4, 0.6)  # the published ones and one more
 # Multiply-accumulates per image of a model file, by sparsity. Counting needs the onnx package,
 # which evaluation does without: the command hands the counter in.
 CountMacs = Callable[[Path], dict[float, int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One model at one sparsity; a baseline has neither MACs nor a file."""
-
-    model: str
-    sparsity: float
-    gmac: float | None  # per image
-    ms: float | None  # network only
-    mb: float | None  # of the file
-    recall: dict[int, float]  # N -> R@N, %; map and query at this sparsity
-    recall_dense_map: float  # R@1, %; map at sparsity 0
 
 
 def run_sweep(

@@ -7,13 +7,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from vpr_ros.evaluation.sweep import Point
+from vpr_ros.evaluation.sweep_point import Point
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 DASHES = ((0, (5, 3)), (0, (1, 2)), (0, (5, 2, 1, 2)))
