@@ -77,8 +77,7 @@ def test_efficientvpr(precision, tmp_path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_models(path, tmp_path, shared_data):
     contract = Encoder(path).contract
-    # Rounding tips over what tiles choose: 0.8 to 0.9 at 0.6.
-    dial = 0.0 if contract.tile == "4x4" else contract.sparsity_max
+    dial = contract.sparsity_max
     picture = preprocess(cv2.imread(str(shared_data / "rtabmap_samples/3.jpg")), contract)
     least = 0.999 if contract.name in ("mobilenetv2-gem", "tat-vpr-s") else 0.99
     agree(path, tmp_path, sorted({0.0, dial / 2, dial}), picture, least)

@@ -14,9 +14,10 @@ from vpr_ros.evaluation.datasets.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 # Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
-LEAST = {"tat-vpr-s": ((0.95, 0.95, 0.925), 0.95), "tat-vpr-ti": ((0.95, 0.775, 0.725), 0.675)}
-TILE = {"tat-vpr-s": "nested", "tat-vpr-ti": "4x4"}
-LEVELS = {"tat-vpr-s": (0.5, 0.6), "tat-vpr-ti": ()}
+LEAST = {"tat-vpr-s": ((0.95, 0.95, 0.925), 0.95), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
+LEVELS = {"tat-vpr-s": (0.5, 0.6), "tat-vpr-ti": (0.0, 0.0)}
+# Where noise scores below the threshold; tiny at 0.6 takes it for a blank wall, as its card says.
+DEAF_TO_NOISE = {"tat-vpr-s": (0.0, 0.4, 0.6), "tat-vpr-ti": (0.0, 0.4)}
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
 BUDGETS = (0.0, 0.4, 0.6)
 
@@ -47,7 +48,7 @@ def recall_at_1(revisits, queries, database):
 def test_the_file_says_what_it_is(encoder):
     contract = encoder.contract
     found = contract.dial, contract.tile, contract.sparsity_max
-    assert found == ("activations", TILE[contract.name], 0.6)
+    assert found == ("activations", "nested", 0.6)
     assert "not the released DINOv2" in contract.training_data
     assert [point.sparsity for point in contract.calibration] == [0.0, 0.2, 0.4, 0.6]
     assert all(0.0 < point.score_threshold < 1.0 for point in contract.calibration)
@@ -76,8 +77,6 @@ def test_one_map_serves_all_budgets(encoder, corridor):
 def test_other_operators_give_the_same_descriptor(encoder, corridor):
     """Nothing is chosen from rounded values, so that no rounding tips a choice over."""
     stock = Encoder(encoder.path, compiled=False)
-    if encoder.contract.tile != "nested":
-        pytest.skip("only the nested rule chooses nothing from rounded values")
     if stock.operators == encoder.operators:
         pytest.skip("needs the compiled operators")
     revisits, described = corridor
@@ -85,13 +84,13 @@ def test_other_operators_give_the_same_descriptor(encoder, corridor):
         image = read_image(revisits.database[number])
         for sparsity in BUDGETS:
             found = float(stock.encode(image, sparsity) @ described[sparsity][number])
-            assert found > 0.999, (number, sparsity)
+            assert found > 0.998, (number, sparsity)
 
 
 def test_the_score_of_noise_is_below_the_threshold(encoder, corridor):
     _, described = corridor
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     blurred = cv2.GaussianBlur(noise, (0, 0), 3)
-    for sparsity in BUDGETS:
+    for sparsity in DEAF_TO_NOISE[encoder.contract.name]:
         score = (described[sparsity] @ encoder.encode(blurred, sparsity)).max()
         assert score < encoder.contract.calibration_at(sparsity).score_threshold
