@@ -133,3 +133,22 @@ def test_a_list_of_pairs(make_answer):
     assert outcomes(result)[4:] == [Outcome.RIGHT, Outcome.UNKNOWN, Outcome.WRONG]
     assert [truth.same(4, k) for k in range(4)] == [False, True, True, False]
     assert result.revisits == 1
+
+
+def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer):
+    """Geometry may take another keyframe of the place (`loop.verified_candidates`)."""
+    pytest.importorskip("rosbags")
+    pytest.importorskip("rich")
+    from vpr_ros.evaluation.calibrate import gated_points
+
+    answers = [
+        make_answer(0),
+        make_answer(1),
+        make_answer(30, best=1, score=0.9, match=0, margin=0.2),  # only the match is right
+        make_answer(40, best=0, score=0.8, match=1, margin=0.1),  # only the most similar is
+        make_answer(50, best=0, score=0.7),  # gated: nothing to learn from
+    ]
+    truth = PairTruth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
+    points = gated_points(judged(answers, truth))
+    assert points.right.tolist() == [True, False]
+    assert points.score.tolist() == [0.9, 0.8]

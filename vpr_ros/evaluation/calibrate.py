@@ -120,7 +120,7 @@ def calibrate(
     """
     opened = dataclasses.replace(settings.loop, score_threshold=OPEN, margin_threshold=OPEN)
     judged = _replay(seen, settings, opened, source)
-    points = _points(judged)
+    points = gated_points(judged)
     limits = choose_limits(points, precision)
     slope, offset = fit_logistic(points.score, points.right)
     sparsity = settings.model.sparsity
@@ -162,8 +162,13 @@ def _replay(
     return judge(memory.answers, truth, find_neighbours(memory.descriptors, limits, truth))
 
 
-def _points(judged: Judgement) -> Points:
-    """The matches that passed the temporal and the geometric gate and can be judged."""
+def gated_points(judged: Judgement) -> Points:
+    """The matches that passed the temporal and the geometric gate and can be judged.
+
+    The gates ask for the score of the most similar keyframe, so that is the score here; right
+    or wrong is the match, which may be another keyframe of the same place
+    (`loop.verified_candidates`).
+    """
     passed = [
         v
         for v in judged.verdicts
@@ -172,7 +177,7 @@ def _points(judged: Judgement) -> Points:
     return Points(
         np.array([v.answer.score for v in passed], np.float64),
         np.array([v.answer.margin for v in passed], np.float64),
-        np.array([v.best_right for v in passed], bool),
+        np.array([v.outcome is Outcome.RIGHT for v in passed], bool),
         np.array([v.index for v in passed], np.int64),
     )
 
