@@ -67,7 +67,7 @@ def test_tat_vpr_agrees_with_torch(tile, precision):
     onnx.checker.check_model(model, full_check=True)
 
 
-@pytest.mark.parametrize("head", ["boq", "mixvpr", "cls"])
+@pytest.mark.parametrize("head", ["boq", "mixvpr", "cls", "queries-whitened"])
 def test_every_head_exports(head):
     _, agreements = build(tat(head=head), SIDE, SIDE, "int8", (0.4,))
     assert agreements[0].cosine > 0.999

@@ -3,10 +3,14 @@
 """Data sets small enough to know everything about."""
 
 import csv
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for students.py, beside the tests
 
 
 @pytest.fixture
@@ -43,3 +47,25 @@ def write_set(tmp_path, picture):
         return path
 
     return write
+
+
+@pytest.fixture
+def start(tmp_path, picture):
+    """start(recipe, folder, teacher): a run on eight made places, from a fixed seed."""
+    import torch
+
+    from vpr_ros.training.build import build
+    from vpr_ros.training.loader import Share
+    from vpr_ros.training.loop import Run
+    from vpr_ros.training.places import PlaceSet
+    from vpr_ros.training.validation import Validation
+
+    shares = [Share(PlaceSet("boxes", [[picture(place)] * 2 for place in range(8)]))]
+
+    def make(recipe, folder="run", teacher=None):
+        torch.manual_seed(3)
+        network = build(recipe, tmp_path, teacher)
+        nothing = Validation([], tmp_path, recipe.run.height, recipe.run.width)
+        return Run(network, recipe, shares, nothing, tmp_path / folder, teacher=teacher)
+
+    return make

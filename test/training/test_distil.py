@@ -9,50 +9,33 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from students import (
+    ALIKE,
+    ALL_BLOCKS,
+    DISTIL,
+    SIDE,
+    TINY,
+    TUNE,
+    changed,
+    column,
+    recipe_of,
+    teacher_of,
+    weights,
+)
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.export.checkpoint import export_checkpoint
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
-from vpr_ros.networks.vit import Vit, VitConfig
 from vpr_ros.training.build import build
-from vpr_ros.training.closed_form import StartConfig
 from vpr_ros.training.dial import DialConfig
-from vpr_ros.training.loader import Share
-from vpr_ros.training.loop import BEST, Run
-from vpr_ros.training.places import PlaceSet
-from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig
+from vpr_ros.training.loop import BEST
 from vpr_ros.training.stage_config import StagePlan
-from vpr_ros.training.stages import make_stage, with_fitted_head
+from vpr_ros.training.stages import make_stage
 from vpr_ros.training.stages.end_to_end import relations_apart
 from vpr_ros.training.teacher import TeacherConfig, load_teacher
 from vpr_ros.training.validation import DIAL, Validation
-
-SIDE = 32
-TINY = {"image_size": SIDE, "patch_size": 8, "dim": 64, "depth": 3, "heads": 1, "mlp_ratio": 2}
-TINY |= {"head": "gem", "tile": "2x2"}
-RATES = {"rate_heads": 2e-3, "rate_blocks": 2e-3, "decay": 1.0}
-FEW = {"places": 4, "views": 2, "batches": 4}
-DISTIL = {"name": "distil", "method": "distil", "epochs": 2, "batch": FEW, **RATES}
-DISTIL["sparsity"] = {"low": 0.1, "start": 0.1, "high": 0.6, "dense_share": 0.2}
-TUNE = {"name": "tune", "epochs": 2, "trained_blocks": 2, "batch": FEW, **RATES}
-TUNE["sparsity"] = {"low": 0.1, "start": 0.6, "high": 0.6, "dense_share": 0.25}
-
-
-def recipe_of(*stages, **changes):
-    values = {
-        "network": "tat-vpr",
-        "options": TINY,
-        "backbone": "random",
-        "run": RunConfig(height=SIDE, width=SIDE, precision="no", threads=1),
-        "loss": LossConfig(),
-        "stages": tuple(map(StagePlan.from_dict, stages)),
-        "sources": (),
-        "validation": (),
-        "notes": {"name": "tiny"},
-    }
-    return Recipe(**(values | changes))
 
 
 @pytest.fixture(scope="module")
@@ -61,46 +44,6 @@ def images():
     random = torch.Generator().manual_seed(0)
     coarse = torch.randn(8, 3, 4, 4, generator=random)
     return F.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
-
-
-def teacher_of(dim=64, patch=4):
-    """A random transformer whose branches matter, as in trained ones."""
-    torch.manual_seed(7)
-    config = VitConfig(
-        dim=dim, depth=2, heads=1, mlp_ratio=2, patch_size=patch, position_grid=SIDE // patch
-    )
-    vit = Vit(config)
-    for block in vit.blocks:
-        torch.nn.init.constant_(block.scale1.gain, 0.5)
-        torch.nn.init.constant_(block.scale2.gain, 0.5)
-    return vit.eval()
-
-
-@pytest.fixture
-def start(tmp_path, picture):
-    """start(recipe, folder, teacher): a run on eight made places, from a fixed seed."""
-    shares = [Share(PlaceSet("boxes", [[picture(place)] * 2 for place in range(8)]))]
-
-    def make(recipe, folder="run", teacher=None):
-        torch.manual_seed(3)
-        network = build(recipe, tmp_path, teacher)
-        nothing = Validation([], tmp_path, SIDE, SIDE)
-        return Run(network, recipe, shares, nothing, tmp_path / folder, teacher=teacher)
-
-    return make
-
-
-def weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def changed(module, before):
-    return {n for n, value in module.state_dict().items() if not torch.equal(value, before[n])}
-
-
-def column(run, name):
-    with run._log.path.open(newline="") as file:
-        return np.array([row[name] for row in csv.DictReader(file) if row["loss"]], float)
 
 
 @pytest.mark.parametrize("dim", [64, 48])  # 48: through a projection
@@ -119,11 +62,6 @@ def test_student_comes_nearer_and_the_teacher_stays(start, dim):
     assert not any("projection" in name for name in run.network.state_dict())
 
 
-ALIKE = TINY | {"patch_size": 4, "depth": 2, "layout": "dinov2", "scales": "output"}
-ALIKE |= {"head": "queries"}
-ALL_BLOCKS = {**DISTIL, "layers": "all"}
-
-
 def test_all_blocks_come_nearer_to_the_teachers(start):
     teacher = teacher_of()
     run = start(recipe_of({**ALL_BLOCKS, "epochs": 15}, options=ALIKE), teacher=teacher)
@@ -140,47 +78,6 @@ def test_all_blocks_come_nearer_to_the_teachers(start):
 def test_all_blocks_need_a_teacher_with_the_same(start):
     run = start(recipe_of(ALL_BLOCKS, options=ALIKE | {"depth": 3}), teacher=teacher_of())
     with pytest.raises(ConfigError, match="dim 64 and depth 3"):
-        run.train()
-
-
-def test_a_head_fitted_to_the_teacher_is_the_students_and_its_goal(start):
-    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
-    teacher = teacher_of()
-    run = start(recipe_of(stage, options=ALIKE), teacher=teacher)
-    taught, head = weights(teacher), weights(run.network.head)
-    assert run.train()
-    assert changed(run.network.head, head)
-    assert column(run, "cosine").shape == (4,)
-    assert not changed(teacher, taught)
-
-
-def test_a_later_stage_keeps_the_head_that_was_trained(start):
-    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
-    frozen = {**stage, "rate_heads": 0.0, "rate_blocks": 0.0, "weight_decay": 0.0}
-    one = start(recipe_of(stage, options=ALIKE), "one", teacher_of())
-    two = start(recipe_of(stage, frozen, options=ALIKE), "two", teacher_of())
-    assert one.train() and two.train()
-    assert not changed(two.network, weights(one.network))
-
-
-def test_a_head_fitted_in_two_stages_is_one(start):
-    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
-    run = start(recipe_of(stage, options=ALIKE), teacher=teacher_of())
-    heads = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        setting = with_fitted_head(run._setting, run._recipe.stages[0], StartConfig(), seed == 1)
-        heads.append(setting.teacher.module.head)
-    assert not changed(heads[0], weights(heads[1]))
-
-
-@pytest.mark.parametrize(
-    "options", [{"head": "gem"}, {"dim": 48}, {"dim": 48, "depth": 4}], ids=str
-)
-def test_only_a_head_like_the_teachers_is_shared(start, options):
-    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
-    run = start(recipe_of(stage, options=ALIKE | options), teacher=teacher_of())
-    with pytest.raises(ConfigError, match="Give target 'relations'"):
         run.train()
 
 
@@ -232,28 +129,6 @@ def test_dense_views_that_leave_nothing_to_the_dial_are_refused(change):
     stage["batch"] = {"places": 4, "views": 2, "batches": 2}
     with pytest.raises(ConfigError, match="dense_views"):
         StagePlan.from_dict({**stage, **change})
-
-
-@pytest.mark.parametrize("target", ["dense", "teacher"])
-def test_a_run_that_goes_on_does_not_fit_its_head_again(start, target):
-    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": target}
-    recipe = recipe_of(stage, options=ALIKE)
-    whole = start(recipe, "whole", teacher_of())
-    assert whole.train()
-    cut = start(recipe, "cut", teacher_of())
-    assert not cut.train(0.0)  # one step
-    again = start(recipe, "cut", teacher_of())
-    assert again.train()
-    for name, value in whole.network.state_dict().items():
-        assert torch.allclose(value, again.network.state_dict()[name], atol=1e-5), name
-
-
-def test_only_a_transformer_gets_a_fitted_head(start):
-    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
-    efficient = EfficientVPR(EfficientVPRConfig(dim=64, depth=2, heads=1, prompts=2))
-    run = start(recipe_of(stage, options=ALIKE), teacher=efficient)
-    with pytest.raises(ConfigError, match="head of a EfficientVPR is not fitted"):
-        run.train()
 
 
 def test_norms_and_biases_may_have_a_rate_of_their_own(start):

@@ -23,7 +23,8 @@ from vpr_ros.training.rates import rate_groups, set_rates
 from vpr_ros.training.recipe import Recipe
 from vpr_ros.training.run_state import RunState, next_epoch
 from vpr_ros.training.stage_config import StagePlan
-from vpr_ros.training.stages import make_stage, with_fitted_head
+from vpr_ros.training.stages import make_stage
+from vpr_ros.training.stages.fitted_head import fit_last_layer, with_fitted_head
 from vpr_ros.training.stages.stage import Setting, Stage
 from vpr_ros.training.teacher import Teacher
 from vpr_ros.training.validation import Validation, budgets_of
@@ -98,6 +99,7 @@ class Run:
         earlier = self._recipe.stages[: state.stage]
         fresh = state.step == 0 and not any(other.config.fit for other in earlier)
         setting = with_fitted_head(self._setting, plan, self._recipe.start, fresh)
+        fit_last_layer(setting, plan, self._recipe.start, begins=state.step == 0)
         stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from torch import nn
 
 from vpr_ros.networks.efficientvpr import EfficientVPR
+from vpr_ros.networks.heads.query_pool import PartialWhitening
 from vpr_ros.networks.ternary_vit import TernaryVit
 from vpr_ros.networks.vit import Vit
 
@@ -19,8 +20,14 @@ def transformer(network: nn.Module) -> Vit | TernaryVit:
 
 
 def open_last_blocks(network: nn.Module, count: int) -> None:
-    """Train heads, prompts and the last `count` blocks; all of the transformer if all blocks."""
+    """Train heads, prompts and the last `count` blocks; all of the transformer if all blocks.
+
+    What is only fitted stays as it is, so that a student's and its teacher's remain the same.
+    """
     network.requires_grad_(True)
+    for module in network.modules():
+        if isinstance(module, PartialWhitening):
+            module.requires_grad_(False)
     vit = transformer(network)
     if count >= len(vit.blocks):
         return

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The head `queries`, fitted in closed form to a backbone's tokens at several sparsities."""
+"""The head `queries`, and what ends it, fitted in closed form at several sparsities."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.heads.query_pool import QueryPool
+from vpr_ros.networks.heads.query_pool import PartialWhitening, QueryPool
 from vpr_ros.networks.tokens import Tokens
 from vpr_ros.training.closed_form import StartConfig, cluster, half, sample, whiten
+from vpr_ros.training.whitening import variation_within
 
 Backbone = Callable[[Tensor, float], Tokens]  # images (B, 3, H, W) at a sparsity to tokens
 
@@ -50,3 +51,19 @@ def fit_query_pool(
     head.norm.reset_parameters()
     nn.init.orthogonal_(head.mix.weight)
     nn.init.zeros_(head.mix.bias)
+
+
+@torch.no_grad()
+def fit_whitening(
+    layer: PartialWhitening, descriptors: Tensor, labels: Tensor, shrinkage: float
+) -> None:
+    """Fit `layer` to unit descriptors (S, D) of places (S,): its directions are the largest.
+
+    All other directions keep one gain, the geometric mean of what whitening would give them.
+    """
+    variances, directions = variation_within(descriptors, labels, shrinkage)
+    gains = variances.rsqrt()  # the smallest come last
+    count = layer.down.out_features
+    others = gains[:-count].log().mean().exp()
+    layer.down.weight.copy_(directions[:, -count:].T)
+    layer.up.weight.copy_(directions[:, -count:] * (1.0 - gains[-count:] / others))

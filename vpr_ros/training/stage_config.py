@@ -55,6 +55,12 @@ class StageConfig(Config):
         "earlier stage did so, the teacher's alone",
         minimum=0,
     )
+    whiten: int = param(
+        0,
+        "batches of 32 places x 3 views that the last layer of head 'queries-whitened' is fitted "
+        "to before the first step",
+        minimum=0,
+    )
     consistency: float = param(
         0.0, "weight of the pull of all sparsities' descriptors to one target", minimum=0.0
     )

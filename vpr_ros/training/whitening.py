@@ -18,6 +18,17 @@ def learned_whitening(
     `shrinkage` times the mean variance is added to every direction, since a few hundred places
     leave the small ones unknown. `nuisance` (N, C) is more variation that says nothing of a place.
     """
+    variances, directions = variation_within(values, labels, shrinkage, nuisance)
+    return values.mean(dim=0), directions * variances.rsqrt() @ directions.T
+
+
+def variation_within(
+    values: Tensor, labels: Tensor, shrinkage: float, nuisance: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Variances (C,), ascending, within places, and their directions, the columns of (C, C).
+
+    Of values (S, C) with place labels (S,); shrinkage and nuisance as in `learned_whitening`.
+    """
     _, number = torch.unique(labels, return_inverse=True)
     count = torch.bincount(number).to(values.dtype)
     sums = values.new_zeros(len(count), values.shape[1]).index_add_(0, number, values)
@@ -27,4 +38,4 @@ def learned_whitening(
         covariance = covariance + nuisance.T @ nuisance / len(nuisance)
     covariance += shrinkage * covariance.diagonal().mean() * torch.eye(len(covariance))
     variances, directions = torch.linalg.eigh(covariance)
-    return values.mean(dim=0), directions * variances.rsqrt() @ directions.T
+    return variances, directions

@@ -22,6 +22,7 @@ HEADS: dict[str, Callable[[int, int], nn.Module]] = {
     "mixvpr": MixVPR,
     "cls": lambda dim, positions: ClassHead(dim),
     "queries": lambda dim, positions: QueryPool(dim),
+    "queries-whitened": lambda dim, positions: QueryPool(dim, whitened=256),
     "gem": lambda dim, positions: GeMHead(dim),
 }
 

@@ -4,24 +4,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-import torch
-
-from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.heads.query_pool import QueryPool
-from vpr_ros.networks.tat_vpr import TatVPR
-from vpr_ros.training.closed_form import StartConfig
-from vpr_ros.training.loader import first_views
-from vpr_ros.training.query_pool_fit import fit_query_pool
-from vpr_ros.training.stage_config import DENSE, DISTIL, END_TO_END, POOLED, TEACHER, StagePlan
+from vpr_ros.training.stage_config import DISTIL, END_TO_END, POOLED, StagePlan
 from vpr_ros.training.stages.distil import Distil
 from vpr_ros.training.stages.end_to_end import EndToEnd
 from vpr_ros.training.stages.pooled import Pooled
 from vpr_ros.training.stages.stage import Setting, Stage
-from vpr_ros.training.teacher import HeadedVit, Teacher
-
-FIT_SEED = 2  # of all stages, so that heads fitted to one teacher in two stages are the same
 
 STAGES: dict[str, type[Stage]] = {END_TO_END: EndToEnd, POOLED: Pooled, DISTIL: Distil}
 
@@ -29,59 +16,3 @@ STAGES: dict[str, type[Stage]] = {END_TO_END: EndToEnd, POOLED: Pooled, DISTIL: 
 def make_stage(setting: Setting, plan: StagePlan) -> Stage:
     """The stage of `plan`, ready to train; ConfigError if it does not fit the network."""
     return STAGES[plan.config.method](setting, plan)
-
-
-def with_fitted_head(
-    setting: Setting, plan: StagePlan, config: StartConfig, fresh: bool
-) -> Setting:
-    """The setting of a stage whose head is fitted before its first step, if `fresh` is that.
-
-    To the student's tokens at both ends of the dial. A teacher whose descriptors are wanted gets
-    one that is fitted to its own tokens, which is the student's too where it fits.
-    """
-    if not plan.config.fit:
-        return setting
-    network = setting.network
-    if not isinstance(network, TatVPR):
-        raise ConfigError(
-            f"Stage '{plan.config.name}' has 'fit' {plan.config.fit}; it is for tat-vpr, give 0."
-        )
-    taught = plan.config.target != DENSE and plan.config.needs_teacher
-    shared = plan.config.target == TEACHER and taught
-    if not (fresh or taught):
-        return setting
-    device = setting.accelerator.device
-    teacher = HeadedVit(setting.teacher_for(plan).module).to(device) if taught else None
-    network.eval()
-    torch.manual_seed(FIT_SEED)
-    batches = [
-        (images.to(device), labels.to(device))
-        for images, labels in first_views(
-            setting.shares, plan.config.fit, setting.run.height, setting.run.width
-        )
-    ]
-    if teacher is not None:
-        fit_query_pool(
-            teacher.head, lambda images, _: teacher.backbone(images), batches, (0.0,), config
-        )
-        setting = dataclasses.replace(setting, teacher=Teacher(teacher, device))
-        if shared:
-            share_head(network, teacher, fresh)
-    if fresh and not shared:
-        sparsities = (0.0, plan.dial.high) if plan.dial.high else (0.0,)
-        fit_query_pool(network.head, network.backbone, batches, sparsities, config)
-    setting.say(f"Head fitted in closed form to {sum(len(own) for _, own in batches)} views.")
-    return setting
-
-
-def share_head(network: TatVPR, teacher: HeadedVit, fresh: bool) -> None:
-    """See that the student's head is like the teacher's, and make it the same if `fresh`."""
-    like = isinstance(network.head, QueryPool)
-    if not like or network.head.descriptor_size != teacher.head.descriptor_size:
-        raise ConfigError(
-            f"The student's head is '{network.config.head}' on {network.config.dim} channels, the "
-            f"one fitted to the teacher 'queries' on {teacher.backbone.config.dim}. Give target "
-            "'relations', which compares pairs of images."
-        )
-    if fresh:
-        network.head.load_state_dict(teacher.head.state_dict())

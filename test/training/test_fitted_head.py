@@ -1,0 +1,159 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of a student's head is fitted in closed form, and stays as it was fitted."""
+
+import pytest
+import torch
+from students import ALIKE, TUNE, changed, column, recipe_of, teacher_of, weights
+from torch.nn import functional as F
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.heads.query_pool import PartialWhitening
+from vpr_ros.training.closed_form import StartConfig
+from vpr_ros.training.query_pool_fit import fit_whitening
+from vpr_ros.training.stages.fitted_head import fit_last_layer, with_fitted_head
+
+
+def test_a_head_fitted_to_the_teacher_is_the_students_and_its_goal(start):
+    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
+    teacher = teacher_of()
+    run = start(recipe_of(stage, options=ALIKE), teacher=teacher)
+    taught, head = weights(teacher), weights(run.network.head)
+    assert run.train()
+    assert changed(run.network.head, head)
+    assert column(run, "cosine").shape == (4,)
+    assert not changed(teacher, taught)
+
+
+def test_a_later_stage_keeps_the_head_that_was_trained(start):
+    stage = {**TUNE, "fit": 1, "epochs": 1, "consistency": 1.0, "target": "teacher"}
+    frozen = {**stage, "rate_heads": 0.0, "rate_blocks": 0.0, "weight_decay": 0.0}
+    one = start(recipe_of(stage, options=ALIKE), "one", teacher_of())
+    two = start(recipe_of(stage, frozen, options=ALIKE), "two", teacher_of())
+    assert one.train() and two.train()
+    assert not changed(two.network, weights(one.network))
+
+
+def test_a_head_fitted_in_two_stages_is_one(start):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    run = start(recipe_of(stage, options=ALIKE), teacher=teacher_of())
+    heads = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        setting = with_fitted_head(run._setting, run._recipe.stages[0], StartConfig(), seed == 1)
+        heads.append(setting.teacher.module.head)
+    assert not changed(heads[0], weights(heads[1]))
+
+
+@pytest.mark.parametrize(
+    "options", [{"head": "gem"}, {"dim": 48}, {"dim": 48, "depth": 4}], ids=str
+)
+def test_only_a_head_like_the_teachers_is_shared(start, options):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    run = start(recipe_of(stage, options=ALIKE | options), teacher=teacher_of())
+    with pytest.raises(ConfigError, match="Give target 'relations'"):
+        run.train()
+
+
+@pytest.mark.parametrize("target", ["dense", "teacher"])
+def test_a_run_that_goes_on_does_not_fit_its_head_again(start, target):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": target}
+    recipe = recipe_of(stage, options=ALIKE)
+    whole = start(recipe, "whole", teacher_of())
+    assert whole.train()
+    cut = start(recipe, "cut", teacher_of())
+    assert not cut.train(0.0)  # one step
+    again = start(recipe, "cut", teacher_of())
+    assert again.train()
+    for name, value in whole.network.state_dict().items():
+        assert torch.allclose(value, again.network.state_dict()[name], atol=1e-5), name
+
+
+def test_only_a_transformer_gets_a_fitted_head(start):
+    stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
+    efficient = EfficientVPR(EfficientVPRConfig(dim=64, depth=2, heads=1, prompts=2))
+    run = start(recipe_of(stage, options=ALIKE), teacher=efficient)
+    with pytest.raises(ConfigError, match="head of a EfficientVPR is not fitted"):
+        run.train()
+
+
+def places(directions, count=300, views=6, size=12):
+    """Descriptors (count * views, size), which differ within a place along `directions` most."""
+    random = torch.Generator().manual_seed(1)
+    labels = torch.arange(count).repeat_interleave(views)
+    within = torch.randn(count * views, size, generator=random)
+    within[:, directions] *= torch.tensor([9.0, 5.0, 3.0])
+    return 20 * torch.randn(count, size, generator=random)[labels] + within, labels
+
+
+def test_whitening_turns_down_what_differs_within_a_place_and_nothing_else():
+    values, labels = places([2, 5, 7])
+    layer = PartialWhitening(12, 3)
+    fit_whitening(layer, values, labels, 0.0)
+    whole = torch.eye(12) - layer.up.weight @ layer.down.weight
+    whitened = (values @ whole.T).reshape(300, 6, 12)
+    spread = (whitened - whitened.mean(1, keepdim=True)).flatten(0, 1).std(0)
+    assert torch.allclose(spread, spread.mean().expand(12), rtol=0.1)
+    gains = whole.diagonal()
+    assert torch.allclose(gains[[2, 5, 7]], torch.tensor([1 / 9, 1 / 5, 1 / 3]), rtol=0.1)
+    rest = [i for i in range(12) if i not in (2, 5, 7)]
+    assert torch.allclose(gains[rest], torch.ones(9), atol=0.02)
+
+
+def test_whitening_changes_nothing_before_it_is_fitted():
+    rows = F.normalize(torch.randn(3, 12), dim=1)
+    assert torch.allclose(PartialWhitening(12, 4)(rows), rows, atol=1e-6)
+
+
+def test_whitening_in_more_directions_than_there_are_is_refused():
+    with pytest.raises(ConfigError, match="12 directions of a descriptor of 12 values"):
+        PartialWhitening(12, 12)
+
+
+WHITENED = ALIKE | {"head": "queries-whitened"}
+WHITEN = {**TUNE, "fit": 1, "whiten": 2, "consistency": 1.0, "target": "teacher"}
+
+
+def test_the_whitening_is_the_teachers_too_and_is_not_trained(start):
+    run = start(recipe_of(WHITEN, options=WHITENED), teacher=teacher_of())
+    plan = run._recipe.stages[0]
+    setting = with_fitted_head(run._setting, plan, StartConfig(), fresh=True)
+    before = weights(run.network.head.whitening)
+    fit_last_layer(setting, plan, StartConfig(), begins=True)
+    fitted = weights(run.network.head.whitening)
+    assert changed(run.network.head.whitening, before) == {"down.weight", "up.weight"}
+    assert not changed(setting.teacher.module.head.whitening, fitted)
+    assert run.train()
+    assert not changed(run.network.head.whitening, fitted)
+    assert any(name.startswith("backbone.") for name in changed(run.network, weights_of(start)))
+
+
+def weights_of(start):
+    """Of the network that every run starts with."""
+    return weights(start(recipe_of(WHITEN, options=WHITENED), "other", teacher_of()).network)
+
+
+def test_a_run_that_goes_on_keeps_its_whitening(start):
+    recipe = recipe_of({**TUNE, "epochs": 1}, WHITEN, options=WHITENED)
+    whole = start(recipe, "whole", teacher_of())
+    assert whole.train()
+    while not (piece := start(recipe, "pieces", teacher_of())).train(0.0):
+        pass
+    for name, value in whole.network.state_dict().items():
+        assert torch.allclose(value, piece.network.state_dict()[name], atol=1e-5), name
+    assert column(piece, "loss") == pytest.approx(column(whole, "loss"), abs=1e-4)
+
+
+def test_without_a_teacher_the_students_own_views_are_enough(start):
+    stage = {**TUNE, "epochs": 1, "whiten": 1}
+    run = start(recipe_of(stage, options=WHITENED))
+    before = weights(run.network.head.whitening)
+    assert run.train()
+    assert changed(run.network.head.whitening, before)
+
+
+def test_a_head_without_that_layer_is_refused(start):
+    run = start(recipe_of({**TUNE, "whiten": 1}, options=ALIKE))
+    with pytest.raises(ConfigError, match="Give the network head 'queries-whitened'"):
+        run.train()
