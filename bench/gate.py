@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From which cosine distance on a frame is another view: between a still camera and a moved one.
 
-python -m bench.gate mobilenetv2-gem tat-vpr-s --data ../shared/data --drive results/latest/drive
+python -m bench.gate mobilenetv2-gem tat-vpr-s --data ../shared/data --drive results/demo/drive
 
 Without odometry a frame becomes a keyframe when its descriptor has left the last keyframe's by
 `gate.change`. A still camera's noise must not do that, half a metre of way should. Still: two

@@ -39,9 +39,9 @@ def new_folder() -> Path:
     return folder
 
 
-def point_latest_to(folder: Path) -> None:
-    """Let results/latest lead to this run."""
-    link, fresh = RESULTS / "latest", RESULTS / ".latest"
+def point_to(folder: Path, name: str) -> None:
+    """Let results/`name` lead to this run."""
+    link, fresh = RESULTS / name, RESULTS / f".{name}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name)
     fresh.replace(link)
@@ -79,7 +79,8 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
         page = write_report(results, metrics)
         if arguments.picture:
             write_picture(arguments.picture, results, metrics)
-    point_latest_to(folder)
+    for name in ("latest", "demo"):  # the next command takes the first one for its own results
+        point_to(folder, name)
     show(console, table(metrics), "The drive in numbers")
     took_s = time.monotonic() - started
     console.print(f"Report: {page}  ({took_s:.0f} s in all)", soft_wrap=True, highlight=False)

@@ -29,6 +29,7 @@ def test_the_demo_closes_its_loops_and_writes_its_report():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     folder = (ROOT / "results" / "latest").resolve()
+    assert (ROOT / "results" / "demo").resolve() == folder
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["precision"] >= 0.97 and metrics["recall"] >= 0.6, metrics
     sparsities = [value for _, value in metrics["sparsity"]]

@@ -14,8 +14,8 @@ from vpr_ros.evaluation.datasets.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 # Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
-LEAST = {"tat-vpr-s": ((0.95, 0.95, 0.925), 0.95), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
-LEVELS = {"tat-vpr-s": (0.5, 0.6), "tat-vpr-ti": (0.0, 0.0)}
+LEAST = {"tat-vpr-s": ((0.975, 0.975, 0.925), 0.925), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
+LEVELS = {"tat-vpr-s": (0.1, 0.5), "tat-vpr-ti": (0.0, 0.0)}
 # Where noise scores below the threshold; tiny at 0.6 takes it for a blank wall, as its card says.
 DEAF_TO_NOISE = {"tat-vpr-s": (0.0, 0.4, 0.6), "tat-vpr-ti": (0.0, 0.4)}
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"

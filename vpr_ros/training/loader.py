@@ -93,13 +93,20 @@ def make_loader(
 def first_views(
     shares: list[Share], count: int, height: int, width: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What `view_batches` gives, all at once."""
+    return list(view_batches(shares, count, height, width))
+
+
+def view_batches(
+    shares: list[Share], count: int, height: int, width: int
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """`count` batches, images (96, 3, H, W) and labels (96,), to fit something to.
 
     Three views each of 32 places, or of as many as there are, one place after the other.
     """
     places = min(32, sum(len(share.places) for share in shares))
     batch = SamplerConfig(places=places, views=3, batches=count)
-    return list(make_loader(shares, batch, height, width)[0])
+    return make_loader(shares, batch, height, width)[0]
 
 
 def normalise(image: Image) -> npt.NDArray[np.float32]:

@@ -24,7 +24,7 @@ from vpr_ros.training.recipe import Recipe
 from vpr_ros.training.run_state import RunState, next_epoch
 from vpr_ros.training.stage_config import StagePlan
 from vpr_ros.training.stages import make_stage
-from vpr_ros.training.stages.fitted_head import fit_last_layer, with_fitted_head
+from vpr_ros.training.stages.fitted_head import fit_last_layer, last_layer, with_fitted_head
 from vpr_ros.training.stages.stage import Setting, Stage
 from vpr_ros.training.teacher import Teacher
 from vpr_ros.training.validation import Validation, budgets_of
@@ -58,6 +58,8 @@ class Run:
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
         torch.set_float32_matmul_precision("high")  # of what mixed precision leaves in float32
+        for plan in recipe.stages:
+            last_layer(network, plan)  # refused now, not after hours
         folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(
             mixed_precision=recipe.run.precision, cpu=not torch.cuda.is_available()
@@ -99,7 +101,6 @@ class Run:
         earlier = self._recipe.stages[: state.stage]
         fresh = state.step == 0 and not any(other.config.fit for other in earlier)
         setting = with_fitted_head(self._setting, plan, self._recipe.start, fresh)
-        fit_last_layer(setting, plan, self._recipe.start, begins=state.step == 0)
         stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)
@@ -121,6 +122,8 @@ class Run:
                 clock = now
                 over = self._together(now > end)
                 done = state.step >= plan.batches
+                if done:
+                    fit_last_layer(setting, plan, self._recipe.start)
                 if over or done or now - validated > 60 * self._recipe.run.validate_minutes:
                     self._validate(stage, plan)
                     clock = validated = time.monotonic()

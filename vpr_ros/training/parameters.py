@@ -22,7 +22,7 @@ def transformer(network: nn.Module) -> Vit | TernaryVit:
 def open_last_blocks(network: nn.Module, count: int) -> None:
     """Train heads, prompts and the last `count` blocks; all of the transformer if all blocks.
 
-    What is only fitted stays as it is, so that a student's and its teacher's remain the same.
+    What is only ever fitted is not trained.
     """
     network.requires_grad_(True)
     for module in network.modules():

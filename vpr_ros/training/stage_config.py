@@ -58,7 +58,7 @@ class StageConfig(Config):
     whiten: int = param(
         0,
         "batches of 32 places x 3 views that the last layer of head 'queries-whitened' is fitted "
-        "to before the first step",
+        "to after the last step",
         minimum=0,
     )
     consistency: float = param(

@@ -96,15 +96,14 @@ class HeadedVit(nn.Module):
     were. ConfigError if the teacher is no full-precision transformer.
     """
 
-    def __init__(self, backbone: nn.Module, whitened: int = 0) -> None:
+    def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         if not isinstance(backbone, Vit):
             raise ConfigError(
                 f"The head of a {type(backbone).__name__} is not fitted; give the teacher as "
                 "'backbone', or target 'dense'."
             )
-        self.backbone = copy.deepcopy(backbone)
-        self.head = QueryPool(backbone.config.dim, whitened=whitened)
+        self.backbone, self.head = copy.deepcopy(backbone), QueryPool(backbone.config.dim)
         nn.init.ones_(self.backbone.norm.weight)
         nn.init.zeros_(self.backbone.norm.bias)
 

@@ -1,19 +1,19 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of a head is fitted in closed form before a stage's first step."""
+"""What of a head is fitted in closed form, before a stage's first step or after its last."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.heads.query_pool import QueryPool
+from vpr_ros.networks.heads.query_pool import PartialWhitening, QueryPool
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.training.closed_form import StartConfig, half
-from vpr_ros.training.loader import first_views
+from vpr_ros.training.loader import first_views, view_batches
 from vpr_ros.training.query_pool_fit import fit_query_pool, fit_whitening
 from vpr_ros.training.stage_config import DENSE, TEACHER, StagePlan
 from vpr_ros.training.stages.stage import Setting
@@ -42,10 +42,15 @@ def with_fitted_head(
     if not (fresh or taught):
         return setting
     device = setting.accelerator.device
-    teacher = headed(setting, plan).to(device) if taught else None
+    teacher = HeadedVit(setting.teacher_for(plan).module).to(device) if taught else None
     network.eval()
     torch.manual_seed(FIT_SEED)
-    batches = _views(setting, plan.config.fit)
+    batches = [
+        (images.to(device), labels.to(device))
+        for images, labels in first_views(
+            setting.shares, plan.config.fit, setting.run.height, setting.run.width
+        )
+    ]
     if teacher is not None:
         fit_query_pool(
             teacher.head, lambda images, _: teacher.backbone(images), batches, (0.0,), config
@@ -69,53 +74,43 @@ def share_head(network: TatVPR, teacher: HeadedVit, fresh: bool) -> None:
             f"one fitted to the teacher 'queries' on {teacher.backbone.config.dim}. Give target "
             "'relations', which compares pairs of images."
         )
-    if fresh:
-        network.head.load_state_dict(teacher.head.state_dict())
+    if fresh:  # but for what is fitted at the end
+        network.head.load_state_dict({**network.head.state_dict(), **teacher.head.state_dict()})
 
 
-def headed(setting: Setting, plan: StagePlan) -> HeadedVit:
-    """The teacher under a head to be fitted, which ends as the student's does."""
-    head = setting.network.head
-    alike = plan.config.target == TEACHER and isinstance(head, QueryPool) and head.whitening
-    whitened = head.whitening.down.out_features if alike else 0
-    return HeadedVit(setting.teacher_for(plan).module, whitened)
-
-
-def fit_last_layer(setting: Setting, plan: StagePlan, config: StartConfig, begins: bool) -> None:
-    """Fit what ends the head before the stage's first step, if the stage says so.
-
-    To the student's descriptors at both ends of the dial and, where they are its goal, to the
-    teacher's: whoever saw them and at which budget, views of one place are views of one place.
-    The teacher's layer is the student's, so that the goal lies where the student can.
-    """
-    network, taught = setting.network, setting.teacher and setting.teacher.module
+def last_layer(network: nn.Module, plan: StagePlan) -> PartialWhitening | None:
+    """What the stage fits after its last step, if anything; ConfigError if it is not there."""
+    if not plan.config.whiten:
+        return None
     layer = getattr(getattr(network, "head", None), "whitening", None)
-    if plan.config.whiten and layer is None:
+    if not isinstance(layer, PartialWhitening):
         raise ConfigError(
-            f"Stage '{plan.config.name}' has 'whiten' {plan.config.whiten}, but the student's "
-            "head has nothing to fit. Give the network head 'queries-whitened', or 'whiten' 0."
+            f"Stage '{plan.config.name}' has 'whiten' {plan.config.whiten}, but its network's "
+            "head has nothing to fit. Give head 'queries-whitened', or 'whiten' 0."
         )
+    return layer
+
+
+def fit_last_layer(setting: Setting, plan: StagePlan, config: StartConfig) -> None:
+    """Fit what ends the head after the stage's last step, if the stage says so.
+
+    To descriptors at both ends of the dial: at whichever budget, views of a place are views of a
+    place.
+    """
+    layer = last_layer(setting.network, plan)
     if layer is None:
         return
-    teacher = taught if isinstance(taught, HeadedVit) and taught.head.whitening else None
-    if plan.config.whiten and begins:
-        network.eval()
-        found, labels = [], []
-        with torch.no_grad():
-            for images, own in _views(setting, plan.config.whiten):
-                with half(images):
-                    seen = [network(images, s) for s in dict.fromkeys((0.0, plan.dial.high))]
-                    seen += [teacher(images)] if teacher is not None else []
-                found += [part.float() for part in seen]
-                labels += [own] * len(seen)
-        fit_whitening(layer, torch.cat(found), torch.cat(labels), config.shrinkage)
-        setting.say(f"Whitening fitted to {sum(map(len, labels))} descriptors.")
-    if teacher is not None:
-        teacher.head.whitening.load_state_dict(layer.state_dict())
-
-
-def _views(setting: Setting, count: int) -> list[tuple[Tensor, Tensor]]:
-    """`count` batches of images (B, 3, H, W) and labels (B,), on the device."""
+    network = setting.network.eval()
+    nn.init.zeros_(layer.up.weight)  # it is fitted to descriptors without it
     device = setting.accelerator.device
-    views = first_views(setting.shares, count, setting.run.height, setting.run.width)
-    return [(images.to(device), labels.to(device)) for images, labels in views]
+    found, labels = [], []
+    with torch.no_grad():
+        for images, own in view_batches(
+            setting.shares, plan.config.whiten, setting.run.height, setting.run.width
+        ):
+            for sparsity in dict.fromkeys((0.0, plan.dial.high)):
+                with half(images.to(device)):
+                    found.append(network(images.to(device), sparsity).float())
+                labels.append(own.to(device))
+    fit_whitening(layer, torch.cat(found), torch.cat(labels), config.shrinkage)
+    setting.say(f"Whitening fitted to {sum(map(len, labels))} descriptors.")
