@@ -21,28 +21,32 @@ TEARDOWN_S = 8.0  # longer than the encoder takes to finish its frame
 
 
 def run(create: Callable[[], Node]) -> None:
-    """Run the node that `create` makes until it is told to stop."""
+    """Run the node that `create` makes until it is told to stop, be it half made."""
     rclpy.init()
+    node = None
     try:
         node = create()
-    except (VprError, ParameterException) as error:
-        rclpy.try_shutdown()
-        sys.exit(f"vpr_ros: {error}")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except (VprError, ParameterException) as error:
+        if rclpy.ok():
+            sys.exit(f"vpr_ros: {error}")
+    except RuntimeError:  # rclpy's own: Ctrl-C took away the context that was being used
+        if rclpy.ok():
+            raise
     finally:
         _leave(node)
 
 
-def _leave(node: Node) -> None:
+def _leave(node: Node | None) -> None:
     """Tear down, but never wait for middleware that does not let go: the robot wants to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt half-way
     limit = threading.Timer(TEARDOWN_S, os._exit, (0,))
     limit.daemon = True
     limit.start()
-    node.destroy_node()
+    if node is not None:
+        node.destroy_node()
     rclpy.try_shutdown()
