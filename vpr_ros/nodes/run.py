@@ -23,7 +23,7 @@ TEARDOWN_S = 8.0  # longer than the encoder takes to finish its frame
 def run(create: Callable[[], Node]) -> None:
     """Run the node that `create` makes until it is told to stop, be it half made."""
     rclpy.init()
-    node = None
+    node, code = None, 0
     try:
         node = create()
         executor = SingleThreadedExecutor()
@@ -33,18 +33,23 @@ def run(create: Callable[[], Node]) -> None:
         pass
     except (VprError, ParameterException) as error:
         if rclpy.ok():
+            code = 1
             sys.exit(f"vpr_ros: {error}")
     except RuntimeError:  # rclpy's own: Ctrl-C took away the context that was being used
         if rclpy.ok():
+            code = 1
             raise
     finally:
-        _leave(node)
+        _leave(node, code)
 
 
-def _leave(node: Node | None) -> None:
-    """Tear down, but never wait for middleware that does not let go: the robot wants to stop."""
+def _leave(node: Node | None, code: int) -> None:
+    """Tear down, but never wait for middleware that does not let go: the robot wants to stop.
+
+    If it does not, the process ends with `code`, so that a node that failed is not taken for done.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt half-way
-    limit = threading.Timer(TEARDOWN_S, os._exit, (0,))
+    limit = threading.Timer(TEARDOWN_S, os._exit, (code,))
     limit.daemon = True
     limit.start()
     if node is not None:
