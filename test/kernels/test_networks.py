@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.images import preprocess
 from vpr_ros.core.operators import THREADS_SETTING
-from vpr_ros.core.preprocess import preprocess
 from vpr_ros.export.build import build
 from vpr_ros.export.checkpoint import contract_of
 from vpr_ros.export.write import write_onnx
@@ -111,6 +111,12 @@ def test_a_batch_gives_what_its_images_give(tat, kernels, pixels, sparsity, thre
     images = np.concatenate([pixels(frame, contract) for frame in (1, 20, 67)])
     feed = {"sparsity": np.array(sparsity, np.float32)}
     together = session.run(None, {"image": images, **feed})[0]
+    # onnxruntime's float products (patches, head) may add in another order for another batch, by
+    # processor. A value on the edge then becomes the neighbouring code, 1 / 127 of its token's
+    # peak away. Even if every token had such a code, unit descriptors would differ by no more
+    # than this; those of different images differ by more.
+    tolerance = 1.0 / 127 / np.sqrt(together.shape[1])
+    assert np.abs(together[0] - together[1]).max() > 2 * tolerance
     for image, descriptor in zip(images, together, strict=True):
         alone = session.run(None, {"image": image[None], **feed})[0][0]
-        np.testing.assert_allclose(descriptor, alone, atol=1e-6)
+        np.testing.assert_allclose(descriptor, alone, rtol=0, atol=tolerance)
