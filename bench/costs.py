@@ -12,9 +12,9 @@ import onnxruntime as ort
 
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.images import preprocess
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
-from vpr_ros.core.preprocess import preprocess
 
 KEYFRAMES = 10_000
 SIZE = 1280

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from bench.rivals import SIDE, eager, print_rivals, rivals
 from bench.turns import Run, medians, session
 from bench.worlds import office_corridor
+from vpr_ros.core.images import preprocess
 from vpr_ros.core.operators import LIBRARY
-from vpr_ros.core.preprocess import preprocess
 from vpr_ros.export.build import build
 from vpr_ros.export.check import sample_images
 from vpr_ros.export.checkpoint import contract_of

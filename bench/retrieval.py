@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.worlds import Mask, World, elsewhere_worlds, office_corridor
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.timing import network_ms

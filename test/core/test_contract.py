@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from vpr_ros.core.contract import Calibration, Contract
+from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ModelError
 
 POINTS = (

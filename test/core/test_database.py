@@ -221,15 +221,15 @@ def test_loading_keeps_what_is_here_as_newer(fill, tmp_path):
 def test_loading_twice_changes_nothing(fill, tmp_path, make_keyframe):
     rows = units(20)
     database = fill(rows, exclude_recent_s=60.0)
-    database.link(database.get(15), database.get(0))
+    database.graph.link(database.get(15), database.get(0))
     database.save(tmp_path / "a.vprmap")
     for _ in range(2):
         database.load(tmp_path / "a.vprmap")
         assert len(database) == 20
         assert database.search_older(rows[3], 20 * 10**9, 5) == []  # all is still fresh
     later = [database.add(make_keyframe(100 + i, 20 + i, row)) for i, row in enumerate(units(20))]
-    assert database.same_place(database.get(15), database.get(0), 1)
-    assert not any(database.same_place(p, database.get(0), 1) for p in later)
+    assert database.graph.same_place(database.get(15), database.get(0), 1)
+    assert not any(database.graph.same_place(p, database.get(0), 1) for p in later)
 
 
 def test_loading_too_much_evicts(fill, tmp_path):
@@ -300,61 +300,36 @@ def test_nothing_is_saved_of_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# What is one place
-
-SAME = [(0, 5), (20, 0), (20, 3), (40, 0), (42, 19)]
-OTHER = [(0, 6), (0, 10), (20, 10), (40, 10), (30, 10)]
+# What is one place: see test_place_graph.py
 
 
-@pytest.fixture
-def laps(fill):
-    """Three laps of 20 keyframes, their starts closed: 20 with 0, 40 with 20."""
-    database = fill(units(60))
-    database.link(database.get(20), database.get(0))
-    database.link(database.get(40), database.get(20))
-    return database
-
-
-def related(database, pairs, reach=5):
-    return [
-        database.same_place(database.get(a), database.get(b), reach)
-        and database.same_place(database.get(b), database.get(a), reach)
-        for a, b in pairs
-    ]
-
-
-def test_laps_are_one_place(laps):
-    assert related(laps, SAME) == [True] * len(SAME)
-    assert related(laps, OTHER) == [False] * len(OTHER)
-
-
-def test_laps_are_one_place_after_a_reload_and_a_merge(laps, fill, tmp_path):
+def test_closed_loops_survive_a_reload_and_a_merge(fill, tmp_path):
+    """Two laps of 20 keyframes: 20 closed with 0."""
+    laps = fill(units(40))
+    laps.graph.link(laps.get(20), laps.get(0))
     laps.save(tmp_path / "a.vprmap")
     for database in (Database(config()), fill(units(30), first=100, start_s=100)):
         database.load(tmp_path / "a.vprmap")
-        assert related(database, SAME) == [True] * len(SAME)
-        assert related(database, OTHER) == [False] * len(OTHER)
+        assert database.graph.same_place(database.get(22), database.get(1), 5)
+        assert not database.graph.same_place(database.get(30), database.get(0), 5)
 
 
-def test_sessions_are_not_neighbours(laps, fill, tmp_path, make_keyframe):
-    """The end of a map and the start of today's drive follow each other by chance only."""
-    laps.save(tmp_path / "a.vprmap")
+def test_a_map_and_the_drive_after_it_are_two_sessions(fill, tmp_path):
+    fill(units(40)).save(tmp_path / "a.vprmap")
     database = Database(config())
     database.load(tmp_path / "a.vprmap")
     fill(units(10), first=100, start_s=100, database=database)
-    assert related(database, [(59, 100), (58, 101)]) == [False, False]
-    database.link(database.get(59), database.get(10))
-    assert related(database, [(100, 10), (59, 12)]) == [False, True]
+    assert not database.graph.same_place(database.get(39), database.get(100), 5)
 
 
 def test_evicted_keyframes_leave_their_links_to_the_one_before(fill, make_keyframe):
     rows = units(20)
     rows[5] = rows[4]  # 5 is redundant and goes first
     database = fill(rows, max_keyframes=20)
-    database.link(database.get(15), database.get(5))
+    database.graph.link(database.get(15), database.get(5))
     database.add(make_keyframe(100, 100, units(1)[0]))
     assert database.get(5) is None
-    assert related(database, [(15, 4)], reach=0) == [True]
+    assert database.graph.same_place(database.get(15), database.get(4), 0)
 
 
 def test_links_are_bounded_too(fill, make_keyframe):
@@ -362,6 +337,8 @@ def test_links_are_bounded_too(fill, make_keyframe):
     for i in range(10, 400):
         place = database.add(make_keyframe(i, i, units(1)[0]))
         (match,) = database.search_older(units(1)[0], i * 10**9, 1)
-        database.link(place, match.place)
-    assert sum(map(len, database._links.values())) < 50 * 50
-    assert set(database._links) <= set(database._places)
+        database.graph.link(place, match.place)
+    links = database.graph.links()
+    assert 0 < len(links) < 50 * 50
+    known = {database.get(id).sequence for id in range(400) if database.get(id)}
+    assert {sequence for link in links for sequence in link} <= known

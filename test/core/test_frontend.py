@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import DescriptorError, ImageError
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import ConfigError, DescriptorError
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.model_config import ModelConfig
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.model_files import ModelConfig, find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("rclpy", "vpr_msgs", "vizdoom")

@@ -11,7 +11,7 @@ pytest.importorskip("rosbags")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.calibrate import CalibrationError

@@ -118,8 +118,7 @@ def test_another_model_stands_beside_the_baseline_network(tmp_path, lap_bag):
     """The same network under another name: its line must come out the same."""
     import shutil
 
-    from vpr_ros.core.model_config import ModelConfig
-    from vpr_ros.core.model_files import find_model
+    from vpr_ros.core.model_files import ModelConfig, find_model
     from vpr_ros.evaluation.bag_run import Settings
 
     mine = shutil.copy(find_model("mobilenetv2-gem"), tmp_path / "mine.onnx")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.export import check
@@ -25,7 +25,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 @pytest.fixture
 def tat(tmp_path):
     torch.manual_seed(0)
-    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="gem", tile="2x2")
+    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="gem")
     save_checkpoint(tmp_path / "tiny.pt", TatVPR(config), NOTES)
     return tmp_path / "tiny.pt"
 
@@ -45,7 +45,7 @@ def test_the_robot_runs_it_and_reads_what_it_is(tat, tmp_path):
     encoder = Encoder(output)
     contract = encoder.contract
     assert (contract.name, contract.input_height, contract.input_width) == ("tiny", 64, 64)
-    assert (contract.dial, contract.tile, contract.sparsity_max) == ("activations", "2x2", 0.6)
+    assert (contract.dial, contract.tile, contract.sparsity_max) == ("activations", "token", 0.6)
     assert (contract.training_data, contract.licence) == tuple(NOTES.values())
     assert contract.calibration == ()
     dense, sparse = encoder.encode(IMAGE), encoder.encode(IMAGE, 0.6)

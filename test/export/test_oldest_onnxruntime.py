@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.preprocess import preprocess
+from vpr_ros.core.images import preprocess
 from vpr_ros.export.check import sample_images
 from vpr_ros.export.checkpoint import export_checkpoint
 from vpr_ros.networks.checkpoint import save_checkpoint
@@ -54,12 +54,12 @@ def agree(model, folder, sparsities, image=None, least=0.999):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("tile", ["1x1", "2x2", "nested"])
-def test_tat_vpr(precision, tile, tmp_path):
+@pytest.mark.parametrize("selection", ["token", "nested"])
+def test_tat_vpr(precision, selection, tmp_path):
     torch.manual_seed(0)
-    layout = "dinov2" if tile == "nested" else "reference"
+    layout = "dinov2" if selection == "nested" else "reference"
     shape = {"image_size": 64, "dim": 64, "depth": 2, "heads": 1, "head": "boq"}
-    config = TatVPRConfig(**shape, tile=tile, layout=layout)
+    config = TatVPRConfig(**shape, selection=selection, layout=layout)
     save_checkpoint(tmp_path / "t.pt", TatVPR(config))
     export_checkpoint(tmp_path / "t.pt", tmp_path / "t.onnx", precision)
     agree(tmp_path / "t.onnx", tmp_path, (0.0,) if precision == "fp32" else (0.0, 0.4, 0.6))

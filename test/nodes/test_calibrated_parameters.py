@@ -10,12 +10,12 @@ import rclpy
 from rclpy.context import Context
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
-from vpr_ros.core.calibration_table import (
+from vpr_ros.core.calibration import (
+    Calibration,
     CalibrationTable,
     calibration_text,
     read_calibrations,
 )
-from vpr_ros.core.contract import Calibration
 
 # At full compute a match must be nearly equal, at 0.6 half is enough.
 POINTS = (Calibration(0.0, 0.9, 0.0, 30.0, -27.0), Calibration(0.6, 0.5, 0.0, 10.0, -6.0))

@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 
 from vpr_ros.core import images
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions

@@ -11,8 +11,7 @@ from sensor_msgs.msg import BatteryState, Image
 
 from vpr_msgs.msg import Keyframe
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.model_config import ModelConfig
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.export.write import write_levels
 
 MEDIUM, LOW = Encoder(find_model(ModelConfig().model)).contract.levels

@@ -12,46 +12,14 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from vpr_ros.core.calibration import Calibration, interpolated
 from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
 OPTIONAL = {"levels", "change"}  # younger than the first models
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """Thresholds measured for one sparsity of one model; NaN where nothing was measured."""
-
-    sparsity: float = 0.0
-    score_threshold: float = math.nan  # cosine, inclusive
-    margin_threshold: float = math.nan  # cosine difference, inclusive
-    confidence_slope: float = math.nan  # P(true) = sigmoid(slope * score + offset)
-    confidence_offset: float = math.nan
-
-    def confidence(self, score: float) -> float:
-        """Calibrated probability that a match of this score is right; NaN if uncalibrated."""
-        z = self.confidence_slope * score + self.confidence_offset
-        if math.isnan(z):
-            return math.nan
-        return 1.0 / (1.0 + math.exp(-min(max(z, -60.0), 60.0)))
-
-
-def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
-    """Linear between the calibrated sparsities, the nearest beyond them, NaN if there are none."""
-    if not points:
-        return Calibration(sparsity)
-    low = max((p for p in points if p.sparsity <= sparsity), key=_by_sparsity, default=points[0])
-    high = min((p for p in points if p.sparsity >= sparsity), key=_by_sparsity, default=points[-1])
-    span = high.sparsity - low.sparsity
-    t = (sparsity - low.sparsity) / span if span > 0 else 0.0
-    mixed = {
-        name: (1 - t) * getattr(low, name) + t * getattr(high, name)
-        for name in (f.name for f in dataclasses.fields(Calibration) if f.name != "sparsity")
-    }
-    return Calibration(sparsity, **mixed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,10 +118,6 @@ class Contract:
 
 
 _INTEGERS = ("input_height", "input_width", "descriptor_size", "format")
-
-
-def _by_sparsity(point: Calibration) -> float:
-    return point.sparsity
 
 
 def _typed(key: str, value: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import os
-from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ import numpy.typing as npt
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import DescriptorError, MapError
-from vpr_ros.core.keyframe import NS_PER_S, Keyframe
-from vpr_ros.core.map_codec import pack, unpack
-from vpr_ros.core.map_file import MapData, read_map, write_map
-from vpr_ros.core.place import Candidate, Place
+from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place
+from vpr_ros.core.map_file import MapData, pack, read_map, unpack, write_map
+from vpr_ros.core.place_graph import PlaceGraph
 
 Vector = npt.NDArray[np.float32]
 _LAST = np.iinfo(np.int64).max
@@ -63,11 +61,11 @@ class Database:
         self.config = config
         self.model: str | None = None
         self.evicted = 0
+        self.graph = PlaceGraph()
         self._index: Any = None  # faiss.IndexIDMap2; FAISS has no usable types
         self._places: dict[int, Place] = {}  # by sequence
         self._order: list[int] = []  # sequences, rising
         self._sequence_of: dict[int, int] = {}  # by keyframe id
-        self._links: defaultdict[int, set[int]] = defaultdict(set)
         self._next_sequence = 0
         self._session = 0
         self._file: Path | None = None  # the map this database was saved to or loaded from
@@ -185,41 +183,6 @@ class Database:
         """The best of all places."""
         return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
 
-    def link(self, query: Place, match: Place) -> None:
-        """Remember a closed loop: both keyframes show one place."""
-        if query.sequence in self._places and match.sequence in self._places:
-            self._link(query.sequence, match.sequence)
-
-    def same_place(self, a: Place, b: Place, reach: int) -> bool:
-        """Do two keyframes show one place, as far as is known?
-
-        They do if at most `reach` keyframes lie between them in one session, or if closed loops
-        lead from the one to the other: the laps of a route are one place, seen again.
-        """
-        seen: set[int] = set()
-        fringe = {a.sequence}
-        for _ in range(3):  # laps back to back; more hops would let drift join all places
-            if any(abs(s - b.sequence) <= reach and self._together(s, b.sequence) for s in fringe):
-                return True
-            seen |= fringe
-            fringe = {
-                linked
-                for sequence in fringe
-                for near in range(sequence - reach, sequence + reach + 1)
-                if near in self._links and self._together(near, sequence)
-                for linked in self._links[near]
-            } - seen
-        return False
-
-    def _together(self, a: int, b: int) -> bool:
-        """Are both sequences known, and of one session?"""
-        first, second = self._places.get(a), self._places.get(b)
-        return first is not None and second is not None and first.session == second.session
-
-    def _link(self, a: int, b: int) -> None:
-        self._links[a].add(b)
-        self._links[b].add(a)
-
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
 
@@ -302,6 +265,7 @@ class Database:
         self._order.append(place.sequence)
         self._sequence_of[place.id] = place.sequence
         self._next_sequence = place.sequence + 1
+        self.graph.add(place)
 
     def _evict(self) -> None:
         """Drop the most redundant of the older half: those most like their neighbour in time.
@@ -322,28 +286,15 @@ class Database:
                 break
         self._index.remove_ids(np.array(sorted(gone), np.int64))
         self._order = [s for s in self._order if s not in gone]
-        self._bequeath_links(older, gone)
+        self.graph.remove(gone)
         for sequence in gone:
             del self._sequence_of[self._places.pop(sequence).id]
         self.evicted += len(gone)
 
-    def _bequeath_links(self, older: list[int], gone: set[int]) -> None:
-        """Pass the links of those that go to the keyframe before them, which looks alike."""
-        heir = older[0]
-        for sequence in older:
-            if sequence not in gone:
-                heir = sequence
-                continue
-            for other in self._links.pop(sequence, ()):
-                self._links[other].discard(sequence)
-                if other != heir and self._places[heir].session == self._places[sequence].session:
-                    self._link(other, heir)
-
     def _to_map(self) -> MapData:
         places = [self._places[s] for s in self._order]
         rows = np.array([self.descriptor(p) for p in places], self.config.precision)
-        links = [(s, t) for s in self._order for t in sorted(self._links.get(s, ())) if s < t]
-        return pack(self.model or "", places, rows.reshape(len(places), -1), links)
+        return pack(self.model or "", places, rows.reshape(len(places), -1), self.graph.links())
 
     def _append(self, data: MapData, without: Container[int] = ()) -> None:
         """Add a map's keyframes behind those here, but for the ids in `without`."""
@@ -370,7 +321,7 @@ class Database:
         here = {old: self._sequence_of[id] for old, id in places}
         for a, b in data.links.tolist():
             if a in here and b in here:
-                self._link(here[a], here[b])
+                self.graph.link(self._places[here[a]], self._places[here[b]])
 
 
 def _absolute(path: Path) -> Path:

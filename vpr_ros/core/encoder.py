@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ConfigError, DescriptorError, ModelError
-from vpr_ros.core.images import Image
+from vpr_ros.core.images import Image, preprocess
 from vpr_ros.core.operators import (
     THREADS_SETTING,
     Operators,
@@ -20,7 +20,6 @@ from vpr_ros.core.operators import (
     release_free_memory,
     stock,
 )
-from vpr_ros.core.preprocess import preprocess
 
 Vector = npt.NDArray[np.float32]
 

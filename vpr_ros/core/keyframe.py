@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A remembered view: what the encoder gives and the database keeps."""
+"""A keyframe as the encoder makes it, as the database keeps it, and as a search returns it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.pose import Pose
 
 NS_PER_S = 1_000_000_000
+
+# Size of a Place object with its numbers and strings but without arrays (sys.getsizeof).
+_PLACE_BYTES = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +47,31 @@ class Keyframe:
     pose_frame: str = ""  # in which `pose` is given
     features: LocalFeatures | None = None
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A keyframe in the database; its descriptor lies in the index."""
+
+    sequence: int  # order of arrival
+    session: int  # grows when time jumps back and when a map is loaded
+    id: int
+    stamp_ns: int
+    sparsity: float
+    frame: str
+    pose: Pose | None
+    pose_frame: str
+    features: LocalFeatures | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory besides the descriptor [bytes]."""
+        return _PLACE_BYTES + (self.features.nbytes if self.features else 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A place that a search returned."""
+
+    place: Place
+    score: float  # cosine

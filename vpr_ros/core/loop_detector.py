@@ -12,13 +12,11 @@ import enum
 import math
 from collections import deque
 
-from vpr_ros.core.calibration_table import read_calibrations
+from vpr_ros.core.calibration import Calibration, interpolated, read_calibrations
 from vpr_ros.core.config import Config, param
-from vpr_ros.core.contract import Calibration, interpolated
 from vpr_ros.core.database import Database
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.core.keyframe import Keyframe
-from vpr_ros.core.place import Candidate, Place
+from vpr_ros.core.keyframe import Candidate, Keyframe, Place
 from vpr_ros.core.verifier import RelativePose, Verification, verify
 
 
@@ -186,7 +184,7 @@ class LoopDetector:
         verdict = self._judge(keyframe, place, candidates, rival)
         margin = _lead(candidates, rival)
         if isinstance(verdict, LoopClosure):
-            self.database.link(place, verdict.match)
+            self.database.graph.link(place, verdict.match)
             message = f"closed with keyframe {verdict.match.id} at score {verdict.score:.3f}"
             query = Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
         else:
@@ -296,7 +294,7 @@ class LoopDetector:
         return verify(place.features, match.features)
 
     def _same_place(self, a: Place, b: Place) -> bool:
-        return self.database.same_place(a, b, self.config.place_keyframes)
+        return self.database.graph.same_place(a, b, self.config.place_keyframes)
 
 
 __all__ = [

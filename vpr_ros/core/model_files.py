@@ -1,16 +1,34 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the shipped models lie."""
+"""Which model runs, and where the shipped models are."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
+from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ModelError
 
 DEFAULT_MODEL = "mobilenetv2-gem"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Config):
+    """The model and how it runs."""
+
+    model: str = param(DEFAULT_MODEL, "name of a shipped model, or path of an .onnx file")
+    threads: int = param(
+        1, "compute threads of the network", minimum=1, maximum=64, read_only=True
+    )
+    sparsity: float = param(
+        0.0,
+        "0: full compute; higher: less compute, less accuracy; the model limits it further",
+        minimum=0.0,
+        maximum=0.95,
+    )
 
 
 def find_model(name: str) -> Path:

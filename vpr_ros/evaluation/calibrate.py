@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import LoopConfig, Reason

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vpr_ros.core.battery import UNMEASURED
-from vpr_ros.core.calibration_table import calibration_text
+from vpr_ros.core.calibration import calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag

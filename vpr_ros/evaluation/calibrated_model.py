@@ -8,7 +8,8 @@ import dataclasses
 import os
 from pathlib import Path
 
-from vpr_ros.core.contract import PREFIX, Calibration, Contract
+from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.contract import PREFIX, Contract
 from vpr_ros.core.errors import ModelError
 
 

@@ -16,7 +16,7 @@ from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.gate import GateConfig
 from vpr_ros.core.loop_detector import LoopConfig
-from vpr_ros.core.model_config import ModelConfig
+from vpr_ros.core.model_files import ModelConfig
 from vpr_ros.core.verifier import FeatureConfig
 
 C = TypeVar("C", bound=Config)

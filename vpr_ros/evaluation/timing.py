@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.images import Image
-from vpr_ros.core.preprocess import preprocess
+from vpr_ros.core.images import Image, preprocess
 from vpr_ros.evaluation.ranking import RANKS, Array, best
 
 TIMED_RUNS = 100

@@ -7,7 +7,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from vpr_ros.core.contract import Calibration, Contract
+from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.contract import Contract
 from vpr_ros.export.resolution import build_resolution
 from vpr_ros.export.write import write_onnx
 from vpr_ros.networks.imagenet import MEAN, STD

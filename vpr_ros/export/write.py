@@ -12,7 +12,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from vpr_ros.core.contract import Calibration, Contract
+from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
 

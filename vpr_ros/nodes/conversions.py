@@ -24,10 +24,9 @@ from vpr_msgs.msg import LocalFeatures as LocalFeaturesMsg
 from vpr_msgs.msg import LoopClosure as LoopClosureMsg
 from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
-from vpr_ros.core.contract import Calibration
-from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
+from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, LocalFeatures
 from vpr_ros.core.loop_detector import LoopClosure, Query
-from vpr_ros.core.place import Candidate
 from vpr_ros.core.pose import Pose
 
 

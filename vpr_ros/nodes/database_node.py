@@ -23,8 +23,8 @@ from vpr_msgs.srv import EncodeImage, FindPlace, LoadMap, SaveMap
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import MapError, VprError
+from vpr_ros.core.keyframe import Candidate
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
-from vpr_ros.core.place import Candidate
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import OK, WARN, Complaints, Diagnostics, Report, memory_mb
 from vpr_ros.nodes.loop_markers import LoopMarkers

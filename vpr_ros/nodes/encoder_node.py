@@ -22,8 +22,7 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
-from vpr_ros.core.model_config import ModelConfig
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.core.pose import PoseBuffer
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.nodes import conversions

@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from visualization_msgs.msg import Marker
 
-from vpr_ros.core.place import Place
+from vpr_ros.core.keyframe import Place
 
 CAPACITY = 2000  # lines; RViz slows down far above
 

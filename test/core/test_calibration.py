@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from vpr_ros.core.calibration_table import calibration_text, read_calibrations
-from vpr_ros.core.contract import Calibration
+from vpr_ros.core.calibration import Calibration, calibration_text, read_calibrations
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.loop_detector import LoopConfig
 

@@ -1,0 +1,80 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which keyframes show one place: neighbours in time, joined by the loops closed so far."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from vpr_ros.core.keyframe import Place
+
+# Enough for laps driven back to back. With more, drift would join all places into one.
+MAX_LOOPS = 2  # closed loops followed in a row
+
+
+class PlaceGraph:
+    """Keyframes by sequence number, with a link for every closed loop."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, int] = {}  # by sequence, rising
+        self._links: defaultdict[int, set[int]] = defaultdict(set)
+
+    def add(self, place: Place) -> None:
+        """Add a keyframe that is newer than all the others."""
+        self._sessions[place.sequence] = place.session
+
+    def link(self, query: Place, match: Place) -> None:
+        """Remember a closed loop; ignored if either keyframe has been removed."""
+        if query.sequence in self._sessions and match.sequence in self._sessions:
+            self._link(query.sequence, match.sequence)
+
+    def links(self) -> list[tuple[int, int]]:
+        """Every link once, as (older, newer) sequence numbers, in order."""
+        return [(a, b) for a in sorted(self._links) for b in sorted(self._links[a]) if a < b]
+
+    def same_place(self, a: Place, b: Place, reach: int) -> bool:
+        """Whether two keyframes show one place, as far as is known.
+
+        They do if they are at most `reach` keyframes apart in one session, or if closed loops
+        connect them: the laps of a route show the same places again.
+        """
+        seen: set[int] = set()
+        reached = {a.sequence}
+        for _ in range(MAX_LOOPS + 1):
+            if any(self._close(sequence, b.sequence, reach) for sequence in reached):
+                return True
+            seen |= reached
+            reached = {
+                linked
+                for sequence in reached
+                for near in range(sequence - reach, sequence + reach + 1)
+                if near in self._links and self._close(near, sequence, reach)
+                for linked in self._links[near]
+            } - seen
+        return False
+
+    def remove(self, gone: set[int]) -> None:
+        """Remove keyframes by sequence number, but never the oldest.
+
+        Their links pass to the keyframe before them, which looks alike.
+        """
+        heir = min(self._sessions)
+        for sequence in [s for s in self._sessions if s <= max(gone)]:
+            if sequence not in gone:
+                heir = sequence
+                continue
+            for other in self._links.pop(sequence, ()):
+                self._links[other].discard(sequence)
+                if other != heir and self._sessions[heir] == self._sessions[sequence]:
+                    self._link(other, heir)
+        for sequence in gone:
+            del self._sessions[sequence]
+
+    def _close(self, a: int, b: int, reach: int) -> bool:
+        """Whether both are still here, in one session, and near each other in time."""
+        sessions = self._sessions.get(a), self._sessions.get(b)
+        return abs(a - b) <= reach and None not in sessions and sessions[0] == sessions[1]
+
+    def _link(self, a: int, b: int) -> None:
+        self._links[a].add(b)
+        self._links[b].add(a)
