@@ -13,11 +13,12 @@ import pytest
 
 from demo import camera
 from demo.battery import BOOT_MESSAGES, LEFT, readings
-from demo.camera import Camera, RenderError
+from demo.camera import Camera
 from demo.plan import SOLID, Area, Plan
 from demo.route import ODOM_HZ, SPEED, STOP_S, TURN_RATE, drive
 from demo.shade import EVENING, NOON
 from demo.udmf import textmap, wad
+from demo.vizdoom_game import RenderError
 from demo.world import world
 
 
@@ -220,7 +221,7 @@ def test_impossible_pose_is_an_error(plan, monkeypatch):
         with pytest.raises(RenderError, match="inside a wall"):
             eye.picture(-4.6, 0.0, 0.0)
         monkeypatch.setattr(camera, "POSE_TOLERANCE_M", -1.0)
-        with pytest.raises(RenderError, match="instead of"):
+        with pytest.raises(RenderError, match="away from"):
             eye.picture(2.5, 0.0, 0.0)
 
 

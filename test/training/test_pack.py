@@ -19,7 +19,7 @@ from vpr_ros.training.pack import PackConfig, main, pack
 from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig, Source
 from vpr_ros.training.train_command import read_shares
 from vpr_ros.training.validation import Validation
-from vpr_ros.training.vizdoom_render import COLUMNS
+from vpr_ros.training.sources.vizdoom import COLUMNS
 
 SMALL = PackConfig(short_side=48, quality=60)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from vpr_ros.training.sources.gsv_cities import image_names
-from vpr_ros.training.vizdoom_render import TABLE
+from vpr_ros.training.sources.vizdoom import TABLE
 
 Row = dict[str, str]
 Images = Callable[[Path, Row], list[Path]]  # a table and its row to the files it may mean

@@ -12,7 +12,9 @@ import numpy as np
 from vpr_ros.core.config import Config, param
 from vpr_ros.evaluation.datasets.image_set import DatasetError, numbers, read_rows
 from vpr_ros.training.places import PlaceSet, group_numbers, overlaps_where
-from vpr_ros.training.vizdoom_render import COLUMNS, TABLE
+
+COLUMNS = ("image", "map", "place", "x_m", "y_m", "yaw_deg")
+TABLE = "places.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +32,12 @@ class RenderedConfig(Config):
 
 
 def load_vizdoom(path: Path, config: RenderedConfig) -> PlaceSet:
-    """The places that `vizdoom_render` wrote into a folder; those of one map look alike."""
+    """The places that `tools.render_places` wrote into a folder; those of one map look alike."""
     tables = sorted(path.glob(f"[!.]*/{TABLE}"))  # hidden: cut off
     if not tables:
         raise DatasetError(
             f"{path} holds no rendered places; make them with "
-            f"`python -m vpr_ros.training.vizdoom_render {path}`."
+            f"`python -m tools.render_places {path}`."
         )
     places: dict[tuple[str, str], list[str]] = {}
     poses: dict[tuple[str, str], tuple[float, ...]] = {}

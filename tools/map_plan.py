@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-UNITS_PER_M = 32.0
 ROOM_UNITS = 56.0  # a player's height; a lower gap is a wall, such as a closed door
 
 Points = npt.NDArray[np.float64]  # (N, 2) map units
 Mask = npt.NDArray[np.bool_]
 
 
-class VizdoomPlan:
-    """Walls and floors as arrays. `sectors` are those of a ViZDoom state."""
+class MapPlan:
+    """Walls and floors as arrays, made of the sectors of a ViZDoom state."""
 
     def __init__(self, sectors: list[Any]) -> None:
         open_ = [s for s in sectors if s.lines and s.ceiling_height - s.floor_height >= ROOM_UNITS]
@@ -62,8 +61,8 @@ class VizdoomPlan:
         gap = np.linalg.norm(offset - part[:, :, None] * along, axis=2)
         return np.asarray(gap.min(axis=1), np.float64)
 
-    def free_way(self, start: Points, ends: Points) -> npt.NDArray[np.float64]:
-        """How much of the way from `start` (2,) to each of `ends` (N, 2) is free, 0 to 1."""
+    def free_share(self, start: Points, ends: Points) -> npt.NDArray[np.float64]:
+        """How far each line from `start` (2,) to `ends` (N, 2) runs before a wall, 0 to 1."""
         way = ends - start  # (N, 2)
         first, along = self._walls[:, :2], self._walls[:, 2:] - self._walls[:, :2]
         offset = first - start  # (W, 2)
