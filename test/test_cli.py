@@ -61,7 +61,7 @@ def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
     from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
     torch.manual_seed(0)
-    config = TatVPRConfig(image_size=32, dim=64, depth=1, heads=1, head="cls", tile="2x2")
+    config = TatVPRConfig(image_size=32, dim=64, depth=1, heads=1, head="cls")
     save_checkpoint(tmp_path / "tiny.pt", TatVPR(config))
     output = tmp_path / "tiny.onnx"
     code, text = vpr("export", tmp_path / "tiny.pt", output, "--precision", "fp16")

@@ -19,7 +19,7 @@ from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
 SIDE = 80
-TAT = {"image_size": SIDE, "dim": 64, "depth": 2, "heads": 1, "head": "gem", "tile": "2x2"}
+TAT = {"image_size": SIDE, "dim": 64, "depth": 2, "heads": 1, "head": "gem"}
 EFFICIENT = {
     "dim": 64,
     "depth": 2,
@@ -56,10 +56,9 @@ def run(model, image, sparsity=None):
     return session(model).run(["descriptor"], {"image": image.numpy(), **feed})[0]
 
 
-@pytest.mark.parametrize("tile", ["1x1", "2x2", "4x4", "image"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_tat_vpr_agrees_with_torch(tile, precision):
-    model, agreements = build(tat(tile=tile), SIDE, SIDE, precision)
+def test_tat_vpr_agrees_with_torch(precision):
+    model, agreements = build(tat(), SIDE, SIDE, precision)
     assert [a.sparsity for a in agreements] == [0.0, 0.4, 0.6]
     for agreement in agreements:
         assert agreement.operator_error <= OPERATOR_TOLERANCE
@@ -164,7 +163,7 @@ def test_a_wrong_operator_is_refused():
     network = tat()
     model, _ = build(network, SIDE, SIDE, "int8")
     function = next(f for f in model.functions if f.name == "SparseTernaryLinear")
-    guard = next(n for n in _selection(function) if n.output[0] == "steps")
+    guard = next(n for n in _selection(function) if n.output[0] == "kept_guard")
     guard.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array(1.0, dtype=np.float32)))
     with pytest.raises(ModelError, match="Operator SparseTernaryLinear"):
         check(model, exchange(network, "int8"), network, 0.5)
@@ -176,7 +175,7 @@ def _selection(function):
     return graph.node
 
 
-NESTED = {"tile": "nested", "layout": "dinov2", "scales": "output", "dim": 64, "depth": 3}
+NESTED = {"selection": "nested", "layout": "dinov2", "scales": "output", "dim": 64, "depth": 3}
 
 
 def nested():
@@ -219,7 +218,7 @@ def test_what_a_nested_mlp_drops_is_not_computed_before():
 
 
 def test_only_hidden_values_that_nothing_else_reads_are_left_out():
-    reference = tat(tile="nested")  # a norm over all hidden values stands between
+    reference = tat(selection="nested")  # a norm over all hidden values stands between
     twin = exchange(reference, "int8")
     assert not twin.backbone.blocks[0].mlp.widen.slim
     model, _ = build(reference, SIDE, SIDE, "int8", (0.0, 0.5))

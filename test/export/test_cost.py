@@ -11,7 +11,7 @@ import torch
 from vpr_ros.core.errors import ModelError
 from vpr_ros.export.checkpoint import export_checkpoint
 from vpr_ros.export.cost import cost_of, kept_channels
-from vpr_ros.networks import structured_topk
+from vpr_ros.networks import sparse_ternary_linear
 from vpr_ros.networks.accounting import layer_costs
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "mobilenetv2-gem.onnx
 @pytest.fixture(scope="module")
 def tat():
     torch.manual_seed(0)
-    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="boq", tile="2x2")
+    config = TatVPRConfig(image_size=64, dim=64, depth=2, heads=1, head="boq", selection="token")
     return TatVPR(config).eval()
 
 
@@ -82,7 +82,7 @@ def test_the_resolution_dial_is_counted_by_the_sizes_it_really_takes():
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.2, 0.25, 0.4, 0.6, 0.7, 0.75, 0.99])
 def test_channels_are_counted_as_they_are_kept(sparsity):
     for channels in (1, 10, 64, 384, 768, 3072):
-        expected = structured_topk.kept_channels(sparsity, channels)
+        expected = sparse_ternary_linear.kept_channels(sparsity, channels)
         assert kept_channels(sparsity, channels) == expected
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
 
 def test_a_nested_mlp_saves_twice(tmp_path):
     shape = {"image_size": 64, "dim": 64, "depth": 2, "heads": 1, "head": "boq"}
-    nested = {"tile": "nested", "layout": "dinov2", "scales": "output"}
+    nested = {"selection": "nested", "layout": "dinov2", "scales": "output"}
     network = TatVPR(TatVPRConfig(**shape, **nested)).eval()
     save_checkpoint(tmp_path / "n.pt", network)
     export_checkpoint(tmp_path / "n.pt", tmp_path / "n.onnx", "int8")

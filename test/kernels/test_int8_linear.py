@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vpr_ros.networks.activations import int8_codes
+from vpr_ros.networks.sparse_ternary_linear import int8_codes
 
 SIZES = [(256, 192, 50), (384, 100, 7), (65, 7, 1), (1, 1, 2), (3, 130, 49), (513, 33, 100)]
 

@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.structured_topk import kept_channels
-from vpr_ros.networks.tiles import token_tiles
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear, kept_channels
 
 SPARSITIES = [0.0, 0.2, 0.4, 0.6, 0.999]
 SIZES = [(256, 192), (65, 8), (63, 64), (1, 4), (3, 132), (257, 100)]
-TILES = token_tiles((1, 1), "nested")  # nobody asks
 
 
 def layer_of(inputs, outputs, prefix=False):
@@ -49,7 +46,7 @@ def test_as_torch(kernels, sparsity, prefix):
         for rows, threads in [(1, 1), (43, 1), (70, 2)]:
             x = torch.randn(1, rows, inputs) * torch.rand(inputs) * 3
             with torch.no_grad():
-                wanted = layer(x, sparsity, TILES)[0].numpy()
+                wanted = layer(x, sparsity)[0].numpy()
             for isa in kernels.isas:
                 y = kernels.nested(
                     **arguments(layer), x=x[0].numpy(), sparsity=sparsity, isa=isa,
@@ -65,7 +62,7 @@ def test_slim_layers_compute_what_the_next_one_keeps(kernels, outputs):
     x = torch.randn(1, 33, 96)
     for sparsity in SPARSITIES:
         with torch.no_grad():
-            wanted = torch.nn.functional.gelu(layer(x, sparsity, TILES))[0].numpy()
+            wanted = torch.nn.functional.gelu(layer(x, sparsity))[0].numpy()
         kept = outputs if sparsity == 0 else kept_channels(sparsity, outputs)
         for isa in kernels.isas:
             y = kernels.nested(
@@ -81,7 +78,7 @@ def test_residual_and_gelu(kernels):
     layer = layer_of(96, 76)
     x, residual = torch.randn(1, 10, 96), torch.randn(10, 76)
     with torch.no_grad():
-        wanted = torch.nn.functional.gelu(layer(x, 0.4, TILES))[0] + residual
+        wanted = torch.nn.functional.gelu(layer(x, 0.4))[0] + residual
     for isa in kernels.isas:
         y = kernels.nested(
             **arguments(layer), x=x[0].numpy(), sparsity=0.4, isa=isa, gelu=True,

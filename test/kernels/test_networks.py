@@ -36,13 +36,13 @@ def written(network, path):
     return path
 
 
-@pytest.fixture(scope="module", params=["1x1", "4x4", "image", "nested"])
+@pytest.fixture(scope="module", params=["token", "nested"])
 def tat(request, kernels, tmp_path_factory):
     torch.manual_seed(0)
     shape = {"image_size": SIDE, "dim": 128, "depth": 3, "heads": 2, "head": "boq"}
     if request.param == "nested":  # where hidden values go straight from layer to layer
         shape |= {"layout": "dinov2", "scales": "output"}
-    network = TatVPR(TatVPRConfig(**shape, tile=request.param))
+    network = TatVPR(TatVPRConfig(**shape, selection=request.param))
     for layer in network.modules():
         if isinstance(layer, SparseTernaryLinear) and layer.rank is not None:
             layer.rank.copy_(torch.randperm(len(layer.rank)))

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ternary weights, int8 activations and masks in one layer, recomputed with plain loops."""
 
+import math
+
 import pytest
 import torch
 
-from vpr_ros.networks.activations import int8_codes
-from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.straight_through import straight_through
-from vpr_ros.networks.structured_topk import channel_mask
-from vpr_ros.networks.ternary import ternary_codes
-from vpr_ros.networks.tiles import Tiles, token_tiles
-
-TILES = token_tiles((2, 2), "2x2")
+from vpr_ros.networks.sparse_ternary_linear import (
+    SparseTernaryLinear,
+    int8_codes,
+    kept_channels,
+    largest_channels,
+    straight_through,
+    ternary_codes,
+)
 
 
 def make_layer(**options):
@@ -51,15 +53,36 @@ def test_int8_codes_by_loops():
     assert int8_codes(torch.zeros(1, 1, 4))[0].abs().max() == 0
 
 
+@pytest.mark.parametrize("sparsity", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("channels", [5, 10, 192, 384, 768, 1536, 3072])
+def test_kept_channels_is_the_exact_ceiling(sparsity, channels):
+    tenths = round(10 * sparsity)
+    exact = -(-(10 - tenths) * channels // 10)
+    assert kept_channels(sparsity, channels) == exact
+    assert kept_channels(torch.tensor(sparsity), channels) == exact
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.4, 0.7, 0.95])
+def test_largest_channels_by_loops(sparsity):
+    torch.manual_seed(0)
+    x = torch.randint(-9, 10, (2, 31, 10)).float()  # with many ties
+    count = math.ceil(round((1 - sparsity) * 10, 4))
+    found = largest_channels(x, sparsity)
+    for b in range(2):
+        for t in range(31):
+            best = sorted(range(10), key=lambda c: (-abs(float(x[b, t, c])), c))[:count]
+            assert found[b, t].nonzero().flatten().tolist() == sorted(best)
+
+
 @pytest.mark.parametrize("int8", [True, False])
 @pytest.mark.parametrize("sparsity", [0.0, 0.4])
 def test_output_by_loops(int8, sparsity):
     layer = make_layer(int8=int8)
     x = torch.randn(2, 5, 8)
     codes, scale = int8_codes(x) if int8 else (x, torch.ones(2, 5, 1))
-    mask = channel_mask(codes, sparsity, TILES)
+    mask = largest_channels(codes, sparsity)
     signs, delta = ternary_codes(layer.weight.detach())
-    output = layer(x, sparsity, TILES).detach()
+    output = layer(x, sparsity).detach()
     for b in range(2):
         for t in range(5):
             for o in range(6):
@@ -71,21 +94,21 @@ def test_output_by_loops(int8, sparsity):
 def test_sparsity_may_be_a_tensor_and_zero_is_dense():
     layer = make_layer()
     x = torch.randn(1, 5, 8)
-    dense = layer(x, 0.0, TILES)
-    assert torch.equal(layer(x, torch.tensor(0.0), TILES), dense)
-    assert torch.equal(layer(x, torch.tensor(0.5), TILES), layer(x, 0.5, TILES))
-    assert not torch.equal(layer(x, 0.5, TILES), dense)
+    dense = layer(x, 0.0)
+    assert torch.equal(layer(x, torch.tensor(0.0)), dense)
+    assert torch.equal(layer(x, torch.tensor(0.5)), layer(x, 0.5))
+    assert not torch.equal(layer(x, 0.5), dense)
 
 
 def test_gradients_pass_straight_through():
     layer = make_layer()
     x = torch.randn(1, 5, 8, requires_grad=True)
-    layer(x, 0.5, TILES).sum().backward()
+    layer(x, 0.5).sum().backward()
     signs, delta = ternary_codes(layer.weight.detach())
     # As if y = x_used W_t + b with identity from x to x_used and from W to W_t.
     assert torch.allclose(x.grad, (signs * delta).sum(dim=0).expand(1, 5, 8))
     codes, scale = int8_codes(x.detach())
-    used = codes * channel_mask(codes, 0.5, TILES) * scale
+    used = codes * largest_channels(codes, 0.5) * scale
     assert torch.allclose(layer.weight.grad, used.sum(dim=(0, 1)).expand(6, 8), atol=1e-6)
     assert torch.equal(layer.bias.grad, torch.full((6,), 5.0))
 
@@ -109,7 +132,7 @@ def test_a_delta_for_every_output():
     x = torch.randn(1, 4, 8)
     codes, scale = int8_codes(x)
     wanted = codes * scale @ (signs * delta).T + layer.bias
-    assert torch.allclose(layer(x, 0.0, Tiles(torch.arange(4), 4)), wanted, atol=1e-5)
+    assert torch.allclose(layer(x, 0.0), wanted, atol=1e-5)
 
 
 def test_a_nested_layer_keeps_the_first_of_its_order_and_rounds_what_is_left():
@@ -121,11 +144,11 @@ def test_a_nested_layer_keeps_the_first_of_its_order_and_rounds_what_is_left():
         alone = torch.zeros_like(x)
         alone[..., kept] = x[..., kept]
         codes, scale = int8_codes(alone)
-        assert torch.equal(layer.rounded(x, sparsity, TILES), codes * scale)
+        assert torch.equal(layer.rounded(x, sparsity), codes * scale)
         signs, delta = ternary_codes(layer.weight.detach())
         wanted = (codes * scale) @ (signs * delta).T + layer.bias
-        assert torch.allclose(layer(x, sparsity, TILES), wanted, atol=1e-4)
-        assert torch.equal(layer(x, torch.tensor(sparsity), TILES), layer(x, sparsity, TILES))
+        assert torch.allclose(layer(x, sparsity), wanted, atol=1e-4)
+        assert torch.equal(layer(x, torch.tensor(sparsity)), layer(x, sparsity))
 
 
 def test_an_order_is_saved_and_gradients_pass_it():
@@ -135,6 +158,6 @@ def test_an_order_is_saved_and_gradients_pass_it():
     assert torch.equal(other.rank, layer.rank)
     assert "rank" not in make_layer().state_dict()
     x = torch.randn(1, 5, 8, requires_grad=True)
-    layer(x, 0.5, TILES).sum().backward()
+    layer(x, 0.5).sum().backward()
     signs, delta = ternary_codes(layer.weight.detach())
     assert torch.allclose(x.grad, (signs * delta).sum(dim=0).expand(1, 5, 8))

@@ -1,6 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""TAT-VPR: the dial, its tiles, gradients, and independence from the batch."""
+"""TAT-VPR: the dial, its selections, gradients, and independence from the batch."""
+
+import itertools
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.mlp import Mlp
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
-from vpr_ros.networks.ternary_vit import PatchEmbed
+from vpr_ros.networks.ternary_vit import SELECTIONS, PatchEmbed
 
 TINY = {"image_size": 40, "patch_size": 8, "dim": 64, "depth": 2, "heads": 2, "head": "cls"}
 
@@ -19,9 +21,9 @@ def make(**changes):
     return TatVPR(TatVPRConfig.from_dict({**TINY, **changes})).eval()
 
 
-@pytest.mark.parametrize("tile", ["1x1", "2x2", "image"])
-def test_the_dial_changes_the_output_and_zero_is_dense(tile):
-    network = make(tile=tile)
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_dial_changes_the_output_and_zero_is_dense(selection):
+    network = make(selection=selection)
     image = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
         dense, low, high = network(image), network(image, 0.4), network(image, 0.6)
@@ -31,23 +33,22 @@ def test_the_dial_changes_the_output_and_zero_is_dense(tile):
     assert float(dense @ high.T) < float(dense @ low.T)
 
 
-def test_tile_and_int8_are_part_of_the_function():
+def test_selection_and_int8_are_part_of_the_function():
     image = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
         outputs = [
-            make(tile=tile, int8=int8)(image, 0.5)
-            for tile, int8 in [("1x1", True), ("1x1", False), ("2x2", True), ("image", True)]
+            make(selection=selection, int8=int8)(image, 0.5)
+            for selection, int8 in itertools.product(SELECTIONS, [True, False])
         ]
-    for i, a in enumerate(outputs):
-        for b in outputs[i + 1 :]:
-            assert not torch.equal(a, b)
+    for a, b in itertools.combinations(outputs, 2):
+        assert not torch.equal(a, b)
 
 
-@pytest.mark.parametrize("tile", ["1x1", "4x4", "image"])
+@pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("sparsity", [0.0, 0.4, 0.6])
-def test_a_descriptor_does_not_depend_on_its_batch(tile, sparsity):
+def test_a_descriptor_does_not_depend_on_its_batch(selection, sparsity):
     # Without int8 rounding, where the last bit of a matrix product may tip a code.
-    network = make(tile=tile, int8=False)
+    network = make(selection=selection, int8=False)
     images = torch.randn(3, 3, 40, 40)
     images[1] *= 50  # a loud neighbour
     with torch.no_grad():
@@ -94,7 +95,11 @@ def test_sizes_share_everything_but_width(size):
 
 @pytest.mark.parametrize(
     "changes, words",
-    [({"tile": "4"}, "Tile is '4'"), ({"image_size": 225}, "225x225"), ({"head": "vlad"}, "head")],
+    [
+        ({"selection": "4x4"}, "one of token, nested"),
+        ({"image_size": 225}, "225x225"),
+        ({"head": "vlad"}, "head"),
+    ],
 )
 def test_bad_settings_are_errors(changes, words):
     with pytest.raises(ConfigError, match=words):

@@ -13,7 +13,7 @@ from vpr_ros.training.stage_config import StagePlan
 
 SIDE = 32
 TINY = {"image_size": SIDE, "patch_size": 8, "dim": 64, "depth": 3, "heads": 1, "mlp_ratio": 2}
-TINY |= {"head": "gem", "tile": "2x2"}
+TINY |= {"head": "gem"}
 RATES = {"rate_heads": 2e-3, "rate_blocks": 2e-3, "decay": 1.0}
 FEW = {"places": 4, "views": 2, "batches": 4}
 DISTIL = {"name": "distil", "method": "distil", "epochs": 2, "batch": FEW, **RATES}

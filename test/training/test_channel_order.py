@@ -56,7 +56,7 @@ def test_dropped_channels_take_no_mean_with_them():
         centred(norm, inputs, SparseTernaryLinear(12, 4))
         assert torch.equal(norm.bias, bias)
 
-        config = TernaryVitConfig(dim=12, heads=2, layout="dinov2", tile="nested")
+        config = TernaryVitConfig(dim=12, heads=2, layout="dinov2", selection="nested")
         attention = TernaryAttention(config)
         qkv = [torch.randn(3, 7, 36) + torch.randn(36) for _ in range(2)]
         bias = attention.qkv.bias.clone()

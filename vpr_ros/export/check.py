@@ -26,8 +26,7 @@ from vpr_ros.export.operators import (
     SparseTernaryProduct,
 )
 from vpr_ros.export.packing import unsqueeze
-from vpr_ros.networks.structured_topk import kept_channels
-from vpr_ros.networks.tiles import Tiles
+from vpr_ros.networks.sparse_ternary_linear import kept_channels
 
 Array = npt.NDArray[np.float32]
 
@@ -170,9 +169,7 @@ def _product(base: str, tensors: list[Tensor]) -> Tensor:
     if base != SPARSE:
         *rest, rank = tensors
         return NestedTernaryProduct.apply(*rest, Order(rank, base == SLIM))
-    x, packed, delta, sparsity, tile_of_token = tensors
-    tiles = Tiles(tile_of_token, int(tile_of_token.max()) + 1)
-    return SparseTernaryProduct.apply(x, packed, delta, sparsity, tiles)
+    return SparseTernaryProduct.apply(*tensors)
 
 
 def session_of(model: onnx.ModelProto) -> ort.InferenceSession:

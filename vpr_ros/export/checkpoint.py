@@ -66,7 +66,7 @@ def contract_of(
         descriptor_size=network.descriptor_size,
         sparsity_max=float(notes.get("sparsity_max", SPARSITY_MAX)) if dial else 0.0,
         dial="activations" if dial else "none",
-        tile=network.config.tile if dial else "",
+        tile=network.config.selection if dial else "",
         calibration=(),
         training_data=str(notes.get("training_data", UNKNOWN)),
         licence=str(notes.get("licence", UNKNOWN)),

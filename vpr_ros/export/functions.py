@@ -18,9 +18,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, 
 
 from vpr_ros.export.names import DOMAIN, INT8, SPARSE
 from vpr_ros.export.packing import repacking_tables, unpacking_table
-from vpr_ros.networks.activations import LEVELS, SMALLEST_PEAK
-from vpr_ros.networks.structured_topk import ROUNDING_GUARD, SMALLEST_SUM, VOTE_STEPS
-from vpr_ros.networks.tiles import Tiles
+from vpr_ros.networks.sparse_ternary_linear import LEVELS, ROUNDING_GUARD, SMALLEST_PEAK
 
 CONTRIB = "com.microsoft"
 OPSET = 18
@@ -169,12 +167,11 @@ def repack_ternary() -> FunctionProto:
     )
 
 
-def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
+def sparse_ternary_linear(epilogue: str = "") -> FunctionProto:
     """y = delta (mask * x) W_t, the product of the layer `SparseTernaryLinear`.
 
     Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, a scalar or (N,);
-    sparsity, a scalar; tile_of_token (M,) int64. At sparsity 0 the branch that selects does not
-    run.
+    sparsity, a scalar. At sparsity 0 the branch that selects does not run.
     """
     dial = [
         constant("none_dropped", 0.0, np.float32),
@@ -183,18 +180,16 @@ def sparse_ternary_linear(tiles: Tiles, epilogue: str = "") -> FunctionProto:
     dense = helper.make_graph(
         [node("Identity", "codes", "unmasked")], "dense", [], [_codes("unmasked")]
     )
-    branch = node("If", "select", "used", then_branch=_selection(tiles), else_branch=dense)
-    membership = [] if tiles.per_token else _membership(tiles)
+    branch = node("If", "select", "used", then_branch=_selection(), else_branch=dense)
     body = [
         *constants(),
         *quantise(),
         *unpack(),
         *dial,
-        *membership,
         branch,
         *multiply("used", "weight", "delta", epilogue),
     ]
-    inputs = ["x", "packed", "delta", "sparsity", "tile_of_token", *epilogue_inputs(epilogue)]
+    inputs = ["x", "packed", "delta", "sparsity", *epilogue_inputs(epilogue)]
     return helper.make_function(DOMAIN, f"{SPARSE}{epilogue}", inputs, ["y"], body, OPSETS)
 
 
@@ -211,57 +206,31 @@ def unpack() -> list[NodeProto]:
     ]
 
 
-def _membership(tiles: Tiles) -> list[NodeProto]:
-    return [
-        constant("tile_count", tiles.count, np.int64),
-        constant("out_in", [0.0, 1.0], np.float32),
-        node("OneHot", "tile_of_token tile_count out_in", "member", axis=0),  # (tiles, M)
-    ]
-
-
-def _selection(tiles: Tiles) -> Any:
-    """The branch that clears all but the largest channels of every tile: `channel_mask`."""
+def _selection() -> Any:
+    """The branch that clears all but the largest channels of every token: `largest_channels`."""
     magnitude = [
         constant("zero_code", ZERO_POINT, np.float32),
         node("Cast", "codes", "unsigned", to=TensorProto.FLOAT),
         node("Sub", "unsigned zero_code", "signed"),
         node("Abs", "signed", "size"),
     ]
-    votes = [  # `tile_scores`
-        constant("smallest_sum", SMALLEST_SUM, np.float32),
-        constant("steps", VOTE_STEPS, np.float32),
-        node("ReduceSum", "size last_axis", "sum", keepdims=1),
-        node("Max", "sum smallest_sum", "total"),
-        node("Mul", "steps kept_of", "steps_per_token"),
-        node("Div", "steps_per_token total", "vote_gain"),
-        node("Mul", "size vote_gain", "exact_votes"),
-        node("Round", "exact_votes", "votes"),
-        node("MatMul", "member votes", "score"),  # (B, tiles, K)
-    ]
-    score = "size" if tiles.per_token else "score"
     one, zero = (numpy_helper.from_array(np.array([v], dtype=np.uint8)) for v in (1, 0))
     mask = [
-        node("TopK", f"{score} kept", "largest_scores best", axis=-1, sorted=0),
-        node("Shape", score, "score_shape"),
-        node("ConstantOfShape", "score_shape", "none", value=zero),
+        node("TopK", "size kept", "largest_sizes best", axis=-1, sorted=0),
+        node("Shape", "size", "size_shape"),
+        node("ConstantOfShape", "size_shape", "none", value=zero),
         node("Shape", "best", "best_shape"),
         node("ConstantOfShape", "best_shape", "marks", value=one),
         node("ScatterElements", "none best marks", "keep", axis=-1),
     ]
-    spread = (
-        [] if tiles.per_token else [node("Gather", "keep tile_of_token", "keep_token", axis=1)]
-    )
-    chosen = "keep" if tiles.per_token else "keep_token"
     apply = [
-        node("Cast", chosen, "is_kept", to=TensorProto.BOOL),
+        node("Cast", "keep", "is_kept", to=TensorProto.BOOL),
         node("Where", "is_kept codes zero_point", "masked"),
     ]
     steps = [
         *kept_count("inputs", "kept"),
         *magnitude,
-        *([] if tiles.per_token else votes),
         *mask,
-        *spread,
         *apply,
     ]
     return helper.make_graph(steps, "select", [], [_codes("masked")])

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from vpr_ros.export.names import DOMAIN, INT8, NESTED, SLIM, SPARSE
 from vpr_ros.export.packing import PER_BYTE, unpack_ternary
-from vpr_ros.networks.activations import int8_codes
 from vpr_ros.networks.attention import HeadedProduct
-from vpr_ros.networks.structured_topk import channel_mask, first_channels
-from vpr_ros.networks.tiles import Tiles
+from vpr_ros.networks.sparse_ternary_linear import first_channels, int8_codes, largest_channels
 
 
 def _typed(output: Any, like: Any, last: int | None = None) -> Any:
@@ -31,19 +29,18 @@ class SparseTernaryProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, packed: Tensor, delta: Tensor, sparsity: Tensor, tiles: Tiles
+        ctx: Any, x: Tensor, packed: Tensor, delta: Tensor, sparsity: Tensor
     ) -> Tensor:
         """(B, M, K) to (B, M, N)."""
         codes, scale = int8_codes(x)
-        codes = codes * channel_mask(codes, sparsity, tiles)
+        codes = torch.where(largest_channels(codes, sparsity), codes, 0.0)
         signs = torch.from_numpy(unpack_ternary(packed.numpy())).to(x)
         return (codes @ signs) * delta * scale
 
     @staticmethod
-    def symbolic(graph: Any, x: Any, packed: Any, delta: Any, sparsity: Any, tiles: Any) -> Any:
+    def symbolic(graph: Any, x: Any, packed: Any, delta: Any, sparsity: Any) -> Any:
         """The node."""
-        of_token = graph.op("Constant", value_t=tiles.of_token)
-        output = graph.op(f"{DOMAIN}::{SPARSE}", x, packed, delta, sparsity, of_token)
+        output = graph.op(f"{DOMAIN}::{SPARSE}", x, packed, delta, sparsity)
         return _typed(output, x, packed.type().sizes()[1] * PER_BYTE)
 
 

@@ -17,8 +17,6 @@ from vpr_ros.export.fusion import fuse
 from vpr_ros.export.names import DOMAIN, EPILOGUES, INT8, NESTED, SLIM, SPARSE
 from vpr_ros.export.nested_function import nested_ternary_linear
 from vpr_ros.export.twins import PackedTernaryLinear
-from vpr_ros.networks.tat_vpr import TatVPR
-from vpr_ros.networks.tiles import token_tiles
 
 IR_VERSION = 10  # onnxruntime 1.19 reads up to this one
 
@@ -67,19 +65,16 @@ def trace_transformer(twin: nn.Module, height: int, width: int, precision: str) 
     model = trace(twin, inputs, domains=(DOMAIN,))
     if precision != "fp32":
         fuse(model.graph, attention=precision == "int8")
-    attach_functions(model, twin, height, width)
+    attach_functions(model)
     return model
 
 
-def attach_functions(model: onnx.ModelProto, twin: nn.Module, height: int, width: int) -> None:
+def attach_functions(model: onnx.ModelProto) -> None:
     """Define in `model` the operators that it uses."""
     used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
     for epilogue in EPILOGUES:
         if f"{SPARSE}{epilogue}" in used:
-            assert isinstance(twin, TatVPR)
-            patch = twin.config.patch_size
-            tiles = token_tiles((height // patch, width // patch), twin.config.tile)
-            model.functions.append(functions.sparse_ternary_linear(tiles, epilogue))
+            model.functions.append(functions.sparse_ternary_linear(epilogue))
         for name in (NESTED, SLIM):
             if f"{name}{epilogue}" in used:
                 model.functions.append(nested_ternary_linear(epilogue, slim=name == SLIM))

@@ -24,7 +24,6 @@ from vpr_ros.export.storage import SMALLEST
 from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.ternary_vit import TernaryMlp
-from vpr_ros.networks.tiles import Tiles
 from vpr_ros.networks.vit import Block
 
 # Seven bits: on x86 before VNNI the int8 product adds pairs of code * weight in 16 bits, and
@@ -50,11 +49,11 @@ class PackedTernaryLinear(nn.Module):
         self.slim = False
         self.bias = layer.bias
 
-    def forward(self, x: Tensor, sparsity: Tensor, tiles: Tiles) -> Tensor:
+    def forward(self, x: Tensor, sparsity: Tensor) -> Tensor:
         """(B, M, K) to (B, M, N)."""
         matrix = self.packed, self.delta
         if self.rank is None:
-            y = SparseTernaryProduct.apply(x, *matrix, sparsity, tiles)
+            y = SparseTernaryProduct.apply(x, *matrix, sparsity)
         else:
             y = NestedTernaryProduct.apply(x, *matrix, sparsity, Order(self.rank, self.slim))
         return y if self.bias is None else y + self.bias
@@ -131,7 +130,7 @@ class DenseTernaryLinear(nn.Linear):
         self.weight = nn.Parameter(codes * delta)
         self.bias = layer.bias
 
-    def forward(self, x: Tensor, sparsity: object = None, tiles: object = None) -> Tensor:
+    def forward(self, x: Tensor, sparsity: object = None) -> Tensor:
         """(B, M, K) to (B, M, N), dense whatever the sparsity."""
         return super().forward(x)
 

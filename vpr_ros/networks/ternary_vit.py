@@ -15,11 +15,11 @@ from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.mlp import Mlp
 from vpr_ros.networks.positions import patch_grid, resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.tiles import NESTED, PER_TOKEN, Tiles, tile_sides, token_tiles
 from vpr_ros.networks.tokens import Tokens
 
 MATRIX, OUTPUT = SCALES = ("matrix", "output")
 REFERENCE, DINOV2 = LAYOUTS = ("reference", "dinov2")
+TOKEN, NESTED = SELECTIONS = ("token", "nested")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +32,13 @@ class TernaryVitConfig(Config):
     depth: int = param(12, "blocks", minimum=1)
     heads: int = param(12, "attention heads", minimum=1)
     mlp_ratio: int = param(4, "hidden over outer width of the MLP", minimum=1)
-    tile: str = param(
-        PER_TOKEN, "patches that share a selection: '1x1', e.g. '4x4', 'image'; or 'nested'"
-    )
+    selection: str = param(TOKEN, "who chooses the channels that stay", choices=SELECTIONS)
     int8: bool = param(True, "activations of the ternary layers are int8, one scale per token")
     scales: str = param(MATRIX, "what has a delta of its own", choices=SCALES)
     layout: str = param(REFERENCE, "where norms and biases stand", choices=LAYOUTS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        tile_sides(self.tile)
         patch_grid(self.image_size, self.image_size, self.patch_size)
 
     def ternary(self, inputs: int, outputs: int, bias: bool = True) -> SparseTernaryLinear:
@@ -52,7 +49,7 @@ class TernaryVitConfig(Config):
             bias=bias,
             int8=self.int8,
             per_output=self.scales == OUTPUT,
-            nested=self.tile == NESTED,
+            nested=self.selection == NESTED,
         )
 
     @property
@@ -103,10 +100,10 @@ class TernaryAttention(nn.Module):
         self.product = HeadedProduct(config.heads)
         self.out = config.ternary(dim, dim)
 
-    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+    def forward(self, x: Tensor, sparsity: float | Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        q, k, v = self.qkv(x, sparsity, tiles).split(self.dim, dim=-1)
-        return self.out(self.product(q, k, v), sparsity, tiles)
+        q, k, v = self.qkv(x, sparsity).split(self.dim, dim=-1)
+        return self.out(self.product(q, k, v), sparsity)
 
 
 class TernaryMlp(nn.Module):
@@ -119,10 +116,10 @@ class TernaryMlp(nn.Module):
         self.norm = nn.Identity() if config.as_dinov2 else nn.LayerNorm(hidden)
         self.narrow = config.ternary(hidden, config.dim)
 
-    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+    def forward(self, x: Tensor, sparsity: float | Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        x = self.norm(F.gelu(self.widen(x, sparsity, tiles)))
-        return self.narrow(x, sparsity, tiles)
+        x = self.norm(F.gelu(self.widen(x, sparsity)))
+        return self.narrow(x, sparsity)
 
 
 class TernaryBlock(nn.Module):
@@ -137,13 +134,13 @@ class TernaryBlock(nn.Module):
             Mlp(config.dim, config.dim * config.mlp_ratio) if last else TernaryMlp(config)
         )
 
-    def forward(self, x: Tensor, sparsity: float | Tensor, tiles: Tiles) -> Tensor:
+    def forward(self, x: Tensor, sparsity: float | Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
-        x = x + self.attention(self.norm1(x), sparsity, tiles)
+        x = x + self.attention(self.norm1(x), sparsity)
         normed = self.norm2(x)
         if isinstance(self.mlp, Mlp):
             return x + self.mlp(normed)
-        return x + self.mlp(normed, sparsity, tiles)
+        return x + self.mlp(normed, sparsity)
 
 
 class TernaryVit(nn.Module):
@@ -173,11 +170,10 @@ class TernaryVit(nn.Module):
     def forward(self, image: Tensor, sparsity: float | Tensor = 0.0) -> Tokens:
         """Normalised RGB images (B, 3, H, W), sides multiples of the patch, to tokens."""
         grid = patch_grid(*image.shape[2:], self.config.patch_size)
-        tiles = token_tiles(grid, self.config.tile).to(image.device)
         class_token = self.class_token.expand(image.shape[0], -1, -1)
         x = torch.cat([class_token, self.patch_embed(image)], dim=1)  # (B, 1 + N, C)
         x = x + resize_positions(self.positions, grid)
         for block in self.blocks:
-            x = block(x, sparsity, tiles)
+            x = block(x, sparsity)
         x = self.norm(x)
         return Tokens(x[:, 0], x[:, 1:], grid)

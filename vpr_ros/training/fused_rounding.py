@@ -17,16 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.activations import int8_codes
-from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.structured_topk import (
-    first_channels,
-    keep_largest,
-    kept_channels,
-    sum_votes,
-    tile_votes,
-)
-from vpr_ros.networks.tiles import Tiles
+from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear, first_channels, int8_codes
 
 
 def fuse_rounding(network: nn.Module) -> None:
@@ -48,20 +39,14 @@ def _rounded(
     layer: SparseTernaryLinear,
     x: Tensor,
     sparsity: float | Tensor,
-    tiles: Tiles,
 ) -> Tensor:
     """`SparseTernaryLinear.rounded`, which `eager` is, of `layer`."""
-    nested = layer.rank is not None
-    if isinstance(sparsity, Tensor) or (tiles.per_token and not nested):
-        return eager(x, sparsity, tiles)
+    if isinstance(sparsity, Tensor) or layer.rank is None:
+        return eager(x, sparsity)
     with torch.no_grad():
         if sparsity == 0:
             return _dense(x)
-        if layer.rank is not None:
-            return _first(x, first_channels(layer.rank, sparsity))
-        codes, scale, votes = _voted(x)
-        mask = keep_largest(sum_votes(votes, tiles), kept_channels(sparsity, x.shape[-1]))
-        return _masked(codes, scale, mask, tiles.of_token)
+        return _first(x, first_channels(layer.rank, sparsity))
 
 
 @torch.compile
@@ -74,14 +59,3 @@ def _dense(x: Tensor) -> Tensor:
 def _first(x: Tensor, kept: Tensor) -> Tensor:
     codes, scale = int8_codes(torch.where(kept, x, 0.0))
     return codes * scale
-
-
-@torch.compile
-def _voted(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    codes, scale = int8_codes(x)
-    return codes, scale, tile_votes(codes)
-
-
-@torch.compile
-def _masked(codes: Tensor, scale: Tensor, mask: Tensor, of_token: Tensor) -> Tensor:
-    return codes * mask[:, of_token] * scale

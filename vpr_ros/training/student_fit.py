@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.positions import patch_grid, resize_positions
+from vpr_ros.networks.positions import resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.ternary_vit import (
     TernaryAttention,
     TernaryBlock,
     TernaryVit,
-    TernaryVitConfig,
 )
-from vpr_ros.networks.tiles import Tiles, token_tiles
 from vpr_ros.networks.vit import Block, Vit
 from vpr_ros.training.channel_order import channel_rank
 from vpr_ros.training.ternary_fit import Moments, fit_layer, solve
@@ -39,15 +37,12 @@ class Pairs:
 
 @dataclasses.dataclass(frozen=True)
 class Dial:
-    """At which sparsity each chunk runs, with which tiles."""
+    """At which sparsity each chunk runs."""
 
     sparsity: list[float]
-    tiles: Tiles
 
     @classmethod
-    def of(
-        cls, config: TernaryVitConfig, parts: Sequence[Tensor], sparsities: Sequence[float]
-    ) -> Dial:
+    def of(cls, parts: Sequence[Tensor], sparsities: Sequence[float]) -> Dial:
         """For chunks of images (B, 3, H, W), which take the sparsities by turns.
 
         ConfigError if a sparsity would get none.
@@ -57,15 +52,13 @@ class Dial:
                 f"A start at {len(sparsities)} sparsities needs as many chunks of {CHUNK} images, "
                 f"and there are {len(parts)}. Give its 'batches' at least {len(sparsities)}."
             )
-        grid = patch_grid(*parts[0].shape[2:], config.patch_size)
-        turns = [sparsities[i % len(sparsities)] for i in range(len(parts))]
-        return cls(turns, token_tiles(grid, config.tile))
+        return cls([sparsities[i % len(sparsities)] for i in range(len(parts))])
 
     def run(self, layer: nn.Linear, inputs: list[Tensor]) -> list[Tensor]:
         """A layer of either kind, on what it is fed in every chunk."""
         if not isinstance(layer, SparseTernaryLinear):
             return [layer(x) for x in inputs]
-        return [layer(x, s, self.tiles) for x, s in zip(inputs, self.sparsity, strict=True)]
+        return [layer(x, s) for x, s in zip(inputs, self.sparsity, strict=True)]
 
     def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor | None = None) -> None:
         """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O), near `weight`.
@@ -82,7 +75,7 @@ class Dial:
             layer.rank.copy_(channel_rank(dense, solve(dense, weight, DAMPING)[0]))
         for x, y, sparsity in zip(pairs.student, pairs.teacher, self.sparsity, strict=True):
             if isinstance(layer, SparseTernaryLinear):
-                x = layer.rounded(x, sparsity, self.tiles)
+                x = layer.rounded(x, sparsity)
             moments.add(x, y)
         if isinstance(layer, SparseTernaryLinear):
             fit_layer(layer, moments, weight, DAMPING)
@@ -120,7 +113,7 @@ def fit_student(
     student.eval()
     copy_embedding(student, teacher)
     parts = images.split(CHUNK)
-    dial = Dial.of(own, parts, sparsities)
+    dial = Dial.of(parts, sparsities)
     embedded = [teacher.embed(part)[0] for part in parts]
     stream = Pairs(embedded, embedded)
     for number, (block, model) in enumerate(zip(student.blocks, teacher.blocks, strict=False)):

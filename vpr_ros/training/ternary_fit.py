@@ -9,8 +9,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary import DELTA_OFFSET
+from vpr_ros.networks.sparse_ternary_linear import DELTA_OFFSET, SparseTernaryLinear
 
 SWEEPS = 8  # over all inputs; later ones change less than 1 % of the codes
 BLOCK = 64  # inputs whose corrections are carried over together
