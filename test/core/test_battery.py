@@ -59,20 +59,24 @@ def test_percentages(percentages, charge, sparsity):
 @pytest.mark.parametrize(
     ("config", "reading", "reason"),
     [
-        ({}, BatteryReading(1, 0.0), "sends 0 before its first value"),
+        ({}, BatteryReading(1, 0.0), "reports 0 before its first measurement"),
         ({}, BatteryReading(1, -1.0), "-1 is outside"),
         ({}, BatteryReading(1, 101.0), "101 is outside"),
         ({}, BatteryReading(1, NAN), "neither percentage nor voltage"),
         ({}, BatteryReading(1, math.inf), "neither percentage nor voltage"),
         (VOLTS, BatteryReading(1, NAN, voltage=0.0), "neither percentage nor voltage"),
         (VOLTS, BatteryReading(1, NAN, voltage=math.inf), "neither percentage nor voltage"),
-        ({}, BatteryReading(1, NAN, voltage=24.0), "set voltage_empty and voltage_full"),
+        (
+            {},
+            BatteryReading(1, NAN, voltage=24.0),
+            "set battery.voltage_empty and battery.voltage_full",
+        ),
         (
             {"voltage_empty": 25.0, "voltage_full": 20.0},
             BatteryReading(1, NAN, voltage=24.0),
-            "set voltage_empty and voltage_full",
+            "set battery.voltage_empty and battery.voltage_full",
         ),
-        ({}, BatteryReading(1, 0.5, present=False), "not present"),
+        ({}, BatteryReading(1, 0.5, present=False), "no battery present"),
     ],
 )
 @pytest.mark.parametrize("before", [[], [0.45]], ids=["at boot", "later"])
@@ -84,6 +88,7 @@ def test_what_cannot_be_used_changes_nothing(config, reading, reason, before):
         assert decision.charge == 0
         return
     assert reason in decision.reason
+    assert decision.faulty == ("present" not in reason and "waiting" not in decision.reason)
     assert decision.sparsity == (known.sparsity if known else None)
     assert decision.charge == (known.charge if known else None)
     assert feed(followed, 0.15).sparsity == LOW  # and it lives on
@@ -171,5 +176,7 @@ def test_the_models_own_levels_hold_unless_a_robot_has_others():
 
 
 def test_limits_the_wrong_way_round_are_refused():
-    with pytest.raises(ConfigError, match=r"charge_low' is 0.6, above charge_medium \(0.5\)"):
+    with pytest.raises(
+        ConfigError, match=r"charge_low' is 0.6, above battery.charge_medium \(0.5\)"
+    ):
         BatteryConfig(charge_low=0.6)

@@ -30,10 +30,10 @@ class Example(Config):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sise": 3}, "Unknown parameter 'sise' for Example. Known: free, mode, on, size, speed."),
+        ({"sise": 3}, "Unknown parameter 'sise'. Known: free, mode, on, size, speed."),
         ({"size": 0}, "'size' is 0, out of range; give a value in [1, 9]."),
         ({"size": 10}, "'size' is 10"),
-        ({"size": 3.0}, "'size' is 3.0 (float); give a int"),
+        ({"size": 3.0}, "'size' is 3.0 (float); give a value of type int"),
         ({"size": True}, "'size' is True (bool)"),
         ({"size": "3"}, "'size' is '3' (str)"),
         ({"speed": -0.1}, "'speed' is -0.1, out of range; give a value in [0, inf] m/s."),

@@ -263,7 +263,7 @@ def test_settings_change_at_any_time(make):
 
 
 def test_more_matches_than_the_window_holds_are_refused():
-    with pytest.raises(ConfigError, match=r"'temporal_matches' is 3.*temporal_window \(2\)"):
+    with pytest.raises(ConfigError, match=r"temporal_matches' is 3.*loop.temporal_window \(2\)"):
         LoopConfig(temporal_window=2, temporal_matches=3)
 
 

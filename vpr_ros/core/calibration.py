@@ -88,7 +88,8 @@ def read_calibrations(text: str) -> CalibrationTable:
     for low, high in itertools.pairwise(points):
         if low.sparsity == high.sparsity:
             raise ConfigError(
-                f"Parameter 'calibration' has two rows for sparsity {low.sparsity:g}; give one."
+                f"Parameter 'loop.calibration' has two rows for sparsity {low.sparsity:g}; "
+                "give one."
             )
     return CalibrationTable(model, tuple(points))
 
@@ -105,7 +106,7 @@ def _read(row: list[str]) -> Calibration:
         or abs(point.margin_threshold) > 2.0  # false for NaN: not measured
     ):
         raise ConfigError(
-            f"Parameter 'calibration' has the row '{' '.join(row)}'; give sparsity in [0, 1), "
-            "score in [-1, 1], margin, confidence slope, confidence offset."
+            f"Parameter 'loop.calibration' has the row '{' '.join(row)}'; give sparsity in "
+            "[0, 1), score in [-1, 1], margin, confidence slope, confidence offset."
         )
     return point

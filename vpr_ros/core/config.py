@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One place for a default, its range and its words: frozen dataclasses whose fields carry them.
+"""Parameters: frozen dataclasses whose fields carry default, range and description.
 
-The same field metadata becomes the check here, the ROS parameter descriptor in `nodes`, and the
-tables in the README, so that a default stands exactly once.
+The same field metadata gives the check here, the ROS parameter descriptor in `nodes` and the
+parameter tables in the documents, so each default is written exactly once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from vpr_ros.core.errors import ConfigError
 
@@ -20,7 +20,7 @@ C = TypeVar("C", bound="Config")
 
 @dataclasses.dataclass(frozen=True)
 class Doc:
-    """What a user is told about one parameter."""
+    """What users are told about one parameter."""
 
     text: str
     unit: str = ""
@@ -31,7 +31,7 @@ class Doc:
 
     @property
     def range_text(self) -> str:
-        """The accepted values in words, e.g. `[0, 1]`; empty if everything is accepted."""
+        """The accepted values as text, e.g. `[0, 1]`; empty if every value is accepted."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.minimum is None and self.maximum is None:
@@ -67,25 +67,33 @@ def doc_of(field: dataclasses.Field[Any]) -> Doc:
 class Config:
     """Base of all parameter groups; constructing one with a bad value raises ConfigError."""
 
+    group: ClassVar[str] = ""  # prefix of the ROS names, e.g. "gate" for gate.distance_m
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check_value(field.name, getattr(self, field.name), field.default, doc_of(field))
+            value = getattr(self, field.name)
+            check_value(self.full_name(field.name), value, field.default, doc_of(field))
+
+    @classmethod
+    def full_name(cls, field: str) -> str:
+        """The ROS name of a field, e.g. gate.distance_m."""
+        return f"{cls.group}.{field}" if cls.group else field
 
     @classmethod
     def fields(cls) -> Iterator[tuple[str, Any, Doc]]:
-        """(name, default, documentation) of every parameter, in order."""
+        """(field name, default, documentation) of every parameter, in order."""
         for field in dataclasses.fields(cls):
             yield field.name, field.default, doc_of(field)
 
     @classmethod
     def from_dict(cls: type[C], values: dict[str, Any]) -> C:
-        """Build from a mapping; an unknown key is an error, never ignored."""
+        """Build from a mapping; an unknown key raises ConfigError."""
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise ConfigError(
-                f"Unknown parameter '{unknown[0]}' for {cls.__name__}. "
-                f"Known: {', '.join(sorted(known))}."
+                f"Unknown parameter '{cls.full_name(unknown[0])}'. Known: "
+                f"{', '.join(cls.full_name(name) for name in sorted(known))}."
             )
         return cls(**values)
 
@@ -97,7 +105,7 @@ def check_value(name: str, value: Any, default: Any, doc: Doc) -> None:
     if type(value) is not type(default):
         raise ConfigError(
             f"Parameter '{name}' is {value!r} ({type(value).__name__}); "
-            f"give a {type(default).__name__}."
+            f"give a value of type {type(default).__name__}."
         )
     if doc.choices and value not in doc.choices:
         raise ConfigError(f"Parameter '{name}' is '{value}'; give {doc.range_text}.")

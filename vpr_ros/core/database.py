@@ -9,7 +9,7 @@ import dataclasses
 import os
 from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
@@ -32,6 +32,8 @@ faiss.omp_set_num_threads(1)
 @dataclasses.dataclass(frozen=True)
 class DatabaseConfig(Config):
     """How much is remembered, and what is too fresh to be a loop."""
+
+    group: ClassVar[str] = "database"
 
     max_keyframes: int = param(
         10_000,

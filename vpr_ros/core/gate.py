@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ UNMEASURED = 0.03  # of models whose file does not say from when on a view is an
 @dataclasses.dataclass(frozen=True)
 class GateConfig(Config):
     """When a frame is worth encoding and keeping."""
+
+    group: ClassVar[str] = "gate"
 
     distance_m: float = param(
         0.5, "with odometry: a new keyframe after this way", unit="m", minimum=0.0, maximum=1000.0

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import math
 from collections import deque
+from typing import ClassVar
 
 from vpr_ros.core.calibration import Calibration, interpolated, read_calibrations
 from vpr_ros.core.config import Config, param
@@ -23,6 +24,8 @@ from vpr_ros.core.verifier import RelativePose, Verification, verify
 @dataclasses.dataclass(frozen=True)
 class LoopConfig(Config):
     """When a match becomes a loop closure."""
+
+    group: ClassVar[str] = "loop"
 
     score_threshold: float = param(
         -1.0,
@@ -81,8 +84,8 @@ class LoopConfig(Config):
         read_calibrations(self.calibration)
         if self.temporal_matches > self.temporal_window:
             raise ConfigError(
-                f"Parameter 'temporal_matches' is {self.temporal_matches}, more than "
-                f"temporal_window ({self.temporal_window}); no loop would ever close."
+                f"Parameter 'loop.temporal_matches' is {self.temporal_matches}, more than "
+                f"loop.temporal_window ({self.temporal_window}), so no loop would ever close."
             )
 
     def calibrated_for_another(self, model: str) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from vpr_ros.core.keyframe import LocalFeatures
 @dataclasses.dataclass(frozen=True)
 class FeatureConfig(Config):
     """The local features that verification needs."""
+
+    group: ClassVar[str] = "features"
 
     count: int = param(
         300,

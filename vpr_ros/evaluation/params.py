@@ -21,7 +21,7 @@ from vpr_ros.core.verifier import FeatureConfig
 
 C = TypeVar("C", bound=Config)
 # Every node takes these; none concerns an evaluation.
-IGNORED = ("use_sim_time", "qos_overrides", "image_transport", "map")
+IGNORED = ("use_sim_time", "qos_overrides", "image_transport", "sparsity_mode", "battery", "map")
 
 
 @dataclasses.dataclass(frozen=True)
