@@ -29,10 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.energy import Joules, find_meter
-from bench.memory import model_mb
-from bench.rivals import SIDE as EFFICIENT_SIDE
-from bench.rivals import rivals
-from bench.turns import spent
+from bench.measure import measure, resident_mb
+from bench.networks import EFFICIENT_SIDE, efficientvpr
 from bench.worlds import office_corridor
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.operators import LIBRARY
@@ -45,7 +43,7 @@ from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
 
 SIDE = 224  # px
-TILES = ("4x4", "7x7", "image", "1x1", "nested")  # 1x1: every token for itself, as in the paper
+SELECTIONS = ("nested",)
 SPARSITIES = (0.0, 0.2, 0.4, 0.6)
 ROUNDS = 15
 EFFICIENT = "efficientvpr"
@@ -72,15 +70,15 @@ def write_models(size: str, head: str, folder: Path) -> dict[str, Path]:
     """The fp32 file of a network, and its int8 file, or that of each tile."""
     paths = {}
     efficient = size == EFFICIENT
-    int8 = (EFFICIENT,) if efficient else TILES
-    for name, tile, precision in [("fp32", "1x1", "fp32"), *((t, t, "int8") for t in int8)]:
+    int8 = (EFFICIENT,) if efficient else SELECTIONS
+    for name, tile, precision in [("fp32", "token", "fp32"), *((t, t, "int8") for t in int8)]:
         torch.manual_seed(0)
         if efficient:
-            network, side = rivals()[0]["EfficientVPR"], EFFICIENT_SIDE
+            network, side = efficientvpr(), EFFICIENT_SIDE
         else:
             # Nested hidden values are left out where they go straight from layer to layer.
             layout = "dinov2" if tile == "nested" else "reference"
-            config = TatVPRConfig.of_size(size, head=head, tile=tile, layout=layout)
+            config = TatVPRConfig.of_size(size, head=head, selection=tile, layout=layout)
             network = TatVPR(config).eval()
             shuffle_orders(network)
             side = SIDE
@@ -142,7 +140,7 @@ def add_rows(
     contract = variants[0].encoder.contract
     image = sample_images(contract.input_height, contract.input_width)[:1].numpy()
     peak = peak_macs()
-    found = spent({v.name: (lambda v=v: v.run(image)) for v in variants}, rounds)
+    found = measure({v.name: (lambda v=v: v.run(image)) for v in variants}, rounds)
     yardsticks = [found[name] for name in YARDSTICKS]
     for variant in variants:
         one = found[variant.name]
@@ -193,9 +191,9 @@ def main() -> int:
             for threads in options.threads:
                 add_rows(table, size, paths, threads, options.rounds, joules)
             kinds = {
-                YARDSTICKS[0]: model_mb(paths["fp32"]),
-                YARDSTICKS[1]: model_mb(int8, compiled=False),
-                "compiled": model_mb(int8),
+                YARDSTICKS[0]: resident_mb(paths["fp32"]),
+                YARDSTICKS[1]: resident_mb(int8, compiled=False),
+                "compiled": resident_mb(int8),
             }
             memory.append(", ".join(f"{name} {mb:.0f}" for name, mb in kinds.items()))
             if options.data:

@@ -17,8 +17,8 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from vpr_ros.nodes.image_decoder import ImageDecoder
 
-from bench.costs import Row
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.frontend import Frame, Frontend
@@ -26,12 +26,13 @@ from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.core.pose import Pose
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
-from vpr_ros.nodes.image_decoder import ImageDecoder
 
 PLACES = 30
 LAPS = 8  # the diagnostics look at the last 200 answers: laps 2 to 7 and some of lap 1
 RATE_HZ = 5.0
 DOMAIN = "91"
+
+Row = tuple[str, str, str]  # p50, p95, unit
 
 
 def drive(features: int) -> dict[str, Row]:

@@ -1,0 +1,67 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fair times on a busy machine: what is compared runs alternately, in one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.core.encoder import Encoder
+
+Run = Callable[[], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the runs of one candidate took."""
+
+    times_ms: np.ndarray  # (rounds,)
+    cpu_ms: float  # median, of all threads together
+
+    @property
+    def time_ms(self) -> float:
+        """The median."""
+        return float(np.median(self.times_ms))
+
+
+def measure(runs: dict[str, Run], rounds: int) -> dict[str, Cost]:
+    """What each of `runs` takes; they run alternately, every other round in reverse order.
+
+    A busy spell of the machine so hits all of them. One more round warms up.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name in list(runs)[:: 1 if turn % 2 else -1]:
+            started, used = time.perf_counter(), time.process_time()
+            runs[name]()
+            found[name].append((time.perf_counter() - started, time.process_time() - used))
+    spent = {name: 1e3 * np.array(pairs[1:]).T for name, pairs in found.items()}
+    return {name: Cost(wall, float(np.median(cpu))) for name, (wall, cpu) in spent.items()}
+
+
+def resident_mb(model: Path, compiled: bool = True) -> float:
+    """What a model adds to the memory of a fresh process, loaded and after three images."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_resident_mb, model, compiled).result()
+
+
+def _resident_mb(model: Path, compiled: bool) -> float:
+    before = _own_mb()
+    encoder = Encoder(model, compiled=compiled)
+    image = np.full((480, 640, 3), 128, np.uint8)
+    for _ in range(3):
+        encoder.encode(image, encoder.contract.sparsity_max)
+    return _own_mb() - before
+
+
+def _own_mb() -> float:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
