@@ -74,8 +74,7 @@ def item():
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from vpr_ros.export.mobilenet import Exportable
-    from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM
-    from vpr_ros.networks.resolution_dial import ResolutionDial
+    from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM, ResolutionDial
 
     torch.manual_seed(0)
     contract = dataclasses.replace(

@@ -12,7 +12,7 @@ from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
 TAT = TatVPRConfig(image_size=32, patch_size=8, dim=16, depth=2, heads=2, head="cls")
 EFFICIENT = EfficientVPRConfig(
-    patch_size=8, dim=64, depth=2, heads=2, position_grid=2, prompts=3, rows=2, tuning="vpt_deep"
+    patch_size=8, dim=64, depth=2, heads=2, position_grid=2, prompts=3, rows=2
 )
 
 

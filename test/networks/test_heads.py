@@ -9,10 +9,9 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads import HEADS, build_head
 from vpr_ros.networks.heads.mixvpr import MixVPR
-from vpr_ros.networks.heads.pooled import ClassHead, GeMHead
-from vpr_ros.networks.heads.query_pool import QueryPool
+from vpr_ros.networks.heads.pooling import ClassHead, GeMHead, QueryPool
 from vpr_ros.networks.heads.salad import transport
-from vpr_ros.networks.tokens import Tokens
+from vpr_ros.networks.vit import Tokens
 
 
 def make_tokens(batch=2, side=9, dim=64):

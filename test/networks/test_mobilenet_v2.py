@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """MobileNetV2-GeM: layout, strict loading, pooling and the resolution dial, on random weights."""
 
-from __future__ import annotations
-
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from vpr_ros.core.errors import ModelError  # noqa: E402
-from vpr_ros.networks import mobilenet_v2  # noqa: E402
-from vpr_ros.networks.gem import GeM  # noqa: E402
-from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM, load_imagenet_model  # noqa: E402
-from vpr_ros.networks.resolution_dial import ResolutionDial  # noqa: E402
+from vpr_ros.core.errors import ModelError
+from vpr_ros.networks import mobilenet_v2
+from vpr_ros.networks.heads.pooling import GeM
+from vpr_ros.networks.mobilenet_v2 import (
+    MobileNetV2GeM,
+    ResolutionDial,
+    load_imagenet_model,
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.mlp import Mlp
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.tat_vpr import SIZES, TatVPR, TatVPRConfig
-from vpr_ros.networks.ternary_vit import SELECTIONS, PatchEmbed
+from vpr_ros.networks.tat_vpr import SELECTIONS, SIZES, PatchEmbed, TatVPR, TatVPRConfig
+from vpr_ros.networks.vit import Mlp
 
 TINY = {"image_size": 40, "patch_size": 8, "dim": 64, "depth": 2, "heads": 2, "head": "cls"}
 

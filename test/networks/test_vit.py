@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.attention import SelfAttention
-from vpr_ros.networks.positions import resize_positions
-from vpr_ros.networks.vit import Vit, VitConfig
+from vpr_ros.networks.vit import SelfAttention, Vit, VitConfig, resize_positions
 
 TINY = VitConfig(patch_size=4, dim=12, depth=2, heads=3, position_grid=3)
 
@@ -80,7 +78,7 @@ def test_watched_attention_is_the_same_and_its_row_the_softmax():
     torch.manual_seed(0)
     attention = SelfAttention(12, 3)
     x = torch.randn(2, 5, 12)
-    mixed, row = attention.forward_watched(x)
+    mixed, row = attention.forward_with_class_attention(x)
     assert torch.equal(mixed, attention(x))
     q, k, _ = attention.qkv(x).chunk(3, dim=-1)
     for b in range(2):

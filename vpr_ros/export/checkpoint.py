@@ -14,8 +14,8 @@ from vpr_ros.export.build import build
 from vpr_ros.export.check import Agreement
 from vpr_ros.export.twins import check_precision
 from vpr_ros.export.write import check_output, write_onnx
+from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.checkpoint import load_checkpoint
-from vpr_ros.networks.imagenet import MEAN, STD
 from vpr_ros.networks.tat_vpr import TatVPR
 
 SPARSITY_MAX = 0.6  # the largest that TAT-VPR is trained with (arXiv 2505.16447)

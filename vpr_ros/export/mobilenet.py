@@ -11,9 +11,13 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.contract import Contract
 from vpr_ros.export.resolution import build_resolution
 from vpr_ros.export.write import write_onnx
-from vpr_ros.networks.imagenet import MEAN, STD
-from vpr_ros.networks.mobilenet_v2 import DESCRIPTOR_SIZE, GEM_P, load_imagenet_model
-from vpr_ros.networks.resolution_dial import ResolutionDial
+from vpr_ros.networks import MEAN, STD
+from vpr_ros.networks.mobilenet_v2 import (
+    DESCRIPTOR_SIZE,
+    GEM_P,
+    ResolutionDial,
+    load_imagenet_model,
+)
 
 # Sparsity, score, margin: from `python -m bench.retrieval ... --thresholds`, see the model card.
 MOBILENETV2_GEM_CALIBRATION = (

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vpr_ros.export.names import DOMAIN, INT8, NESTED, SLIM, SPARSE
 from vpr_ros.export.packing import PER_BYTE, unpack_ternary
-from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.sparse_ternary_linear import first_channels, int8_codes, largest_channels
+from vpr_ros.networks.vit import HeadedProduct
 
 
 def _typed(output: Any, like: Any, last: int | None = None) -> Any:

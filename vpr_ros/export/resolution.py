@@ -13,7 +13,7 @@ from vpr_ros.core.errors import ModelError
 from vpr_ros.export.check import sample_images, session_of
 from vpr_ros.export.storage import put_in_front, store_half
 from vpr_ros.export.trace import trace
-from vpr_ros.networks.resolution_dial import SIDE_MULTIPLE, ResolutionDial
+from vpr_ros.networks.mobilenet_v2 import SIDE_MULTIPLE, ResolutionDial
 
 # Largest difference of one value of a unit descriptor from torch, before and after `store_half`.
 TOLERANCE = 1e-5

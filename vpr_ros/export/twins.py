@@ -21,10 +21,9 @@ from vpr_ros.export.operators import (
 )
 from vpr_ros.export.packing import PER_BYTE, pack_ternary
 from vpr_ros.export.storage import SMALLEST
-from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary_vit import TernaryMlp
-from vpr_ros.networks.vit import Block
+from vpr_ros.networks.tat_vpr import TernaryMlp
+from vpr_ros.networks.vit import Block, HeadedProduct
 
 # Seven bits: on x86 before VNNI the int8 product adds pairs of code * weight in 16 bits, and
 # 255 * 63 * 2 still fits. Ternary weights are far below.
@@ -116,9 +115,9 @@ class FusedAttention(nn.Module):
         """q (B, N, C) over k, v (B, M, C), to (B, N, C)."""
         return Attention.apply(q, k, v, self.heads)
 
-    def first_row(self, q: Tensor, k: Tensor) -> Tensor:
+    def class_attention(self, q: Tensor, k: Tensor) -> Tensor:
         """How much the first token of q attends to each of k, mean over heads: (B, M)."""
-        return self.layer.first_row(q, k)
+        return self.layer.class_attention(q, k)
 
 
 class DenseTernaryLinear(nn.Linear):

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vpr_ros.networks.attention import HeadedProduct
 from vpr_ros.networks.heads.boq import EncoderLayer
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
+from vpr_ros.networks.vit import HeadedProduct
 
 TERNARY_BITS = 2
 OTHER_BITS = 16

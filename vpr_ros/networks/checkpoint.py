@@ -31,14 +31,13 @@ def save_checkpoint(path: Path, network: nn.Module, notes: dict[str, Any] | None
 
     The file appears whole or not at all.
     """
-    names = [name for name, (kind, _) in NETWORKS.items() if type(network) is kind]
-    if not names:
+    if not isinstance(network, (EfficientVPR, TatVPR)):
         raise ModelError(
             f"Cannot save a {type(network).__name__}; give one of {', '.join(NETWORKS)}."
         )
     content = {
         "format": FORMAT,
-        "network": names[0],
+        "network": "efficientvpr" if isinstance(network, EfficientVPR) else "tat_vpr",
         "config": dataclasses.asdict(network.config),
         "state": network.state_dict(),
         "notes": notes or {},

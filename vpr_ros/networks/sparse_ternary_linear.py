@@ -54,7 +54,7 @@ class SparseTernaryLinear(nn.Linear):
         """Codes (outputs, inputs) and delta, a scalar or (outputs, 1)."""
         return ternary_codes(self.weight, self.per_output)
 
-    def forward(self, x: Tensor, sparsity: float | Tensor) -> Tensor:
+    def forward(self, x: Tensor, sparsity: float | Tensor) -> Tensor:  # type: ignore[override]
         """(B, N, inputs) to (B, N, outputs) at `sparsity` in [0, 1)."""
         x = straight_through(self.rounded(x.detach(), sparsity), x)
         with torch.no_grad():
@@ -142,5 +142,4 @@ def straight_through(value: Tensor, source: Tensor) -> Tensor:
     The straight-through estimator (Bengio, Leonard, Courville, arXiv 1308.3432). The usual
     `source + (value - source).detach()` rounds, and passes over memory three times.
     """
-    found: Tensor = _StraightThrough.apply(value.detach(), source)
-    return found
+    return _StraightThrough.apply(value.detach(), source)  # type: ignore[no-untyped-call]

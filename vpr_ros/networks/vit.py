@@ -8,12 +8,10 @@ import dataclasses
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vpr_ros.core.config import Config, param
-from vpr_ros.networks.attention import SelfAttention
-from vpr_ros.networks.mlp import Mlp
-from vpr_ros.networks.positions import patch_grid, resize_positions
-from vpr_ros.networks.tokens import Tokens
+from vpr_ros.core.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +20,132 @@ class VitConfig(Config):
 
     patch_size: int = param(14, "side of a patch", unit="px", minimum=1)
     dim: int = param(384, "values per token", minimum=1)
-    depth: int = param(12, "blocks", minimum=1)
+    depth: int = param(12, "number of blocks", minimum=1)
     heads: int = param(6, "attention heads", minimum=1)
-    mlp_ratio: int = param(4, "hidden over outer width of the MLP", minimum=1)
+    mlp_ratio: int = param(4, "hidden width of the MLP over its outer width", minimum=1)
     position_grid: int = param(37, "side of the stored position grid", unit="patches", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """What a backbone hands to a head: the normed tokens of B images, C values each."""
+
+    class_token: Tensor  # (B, C)
+    patches: Tensor  # (B, H * W, C), row by row
+    grid: tuple[int, int]  # (H, W), patches
+    prompts: Tensor | None = None  # (B, P, C), None if the backbone has no prompts
+
+    @property
+    def map(self) -> Tensor:
+        """The patches as an image, (B, C, H, W)."""
+        return self.patches.transpose(1, 2).unflatten(2, self.grid)
+
+
+def patch_grid(height: int, width: int, patch: int) -> tuple[int, int]:
+    """Rows and columns of `patch` px patches in an image; ConfigError if they do not fit."""
+    height, width = int(height), int(width)  # tensors while a network is traced
+    if height % patch or width % patch or not (height and width):
+        raise ConfigError(
+            f"Image is {height}x{width} px; give sides that are multiples of the patch, {patch}."
+        )
+    return height // patch, width // patch
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Position embeddings (1, 1 + G * G, C) for another grid, (1, 1 + H * W, C).
+
+    The class token's embedding is kept. The patches' are resized to exactly `grid`, bicubically
+    (a = -0.75, pixel centres aligned, no antialiasing), as the released DINOv2 without registers
+    was trained at its second resolution and evaluated; antialiasing belongs to the later variants
+    with registers. The original code passes scale factors with an offset of 0.1 against rounding;
+    passing the size needs no offset and samples within 0.3 % of a patch of it.
+    """
+    class_position, patches = positions[:, :1], positions[:, 1:]
+    side = round(int(patches.shape[1]) ** 0.5)
+    if grid == (side, side):
+        return positions
+    plane = patches.transpose(1, 2).unflatten(2, (side, side)).float()  # (1, C, G, G)
+    resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
+    resized = resized.flatten(2).transpose(1, 2).to(positions.dtype)  # (1, H * W, C)
+    return torch.cat([class_position, resized], dim=1)
+
+
+class HeadedProduct(nn.Module):
+    """softmax(q k^T / sqrt(d)) v per head (Vaswani et al., NeurIPS 2017, equation 1).
+
+    It has no parameters, and is a module so that the exporter can replace it and its cost can be
+    counted.
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, C) to (B, heads, N, C / heads)."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q (B, N, C) over k, v (B, M, C), to (B, N, C)."""
+        mixed = F.scaled_dot_product_attention(self.split(q), self.split(k), self.split(v))
+        return mixed.transpose(1, 2).flatten(2)
+
+    def class_attention(self, q: Tensor, k: Tensor) -> Tensor:
+        """How much the first token of q attends to each token of k, mean over heads: (B, M)."""
+        query, keys = self.split(q[:, :1]), self.split(k)
+        logits = query @ keys.transpose(2, 3) * keys.shape[-1] ** -0.5  # (B, heads, 1, M)
+        return logits.softmax(dim=-1).mean(dim=1).squeeze(1)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to itself; query, key and value in one product."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.product = HeadedProduct(heads)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
+        q, k, v = self.qkv(x).split(self.dim, dim=-1)
+        return self.out(self.product(q, k, v))
+
+    def forward_with_class_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the attention of the first (class) token to every token, (B, N)."""
+        q, k, v = self.qkv(x).split(self.dim, dim=-1)
+        return self.out(self.product(q, k, v)), self.product.class_attention(q, k)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of queries to another sequence."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.product = HeadedProduct(heads)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        """Queries (B, N, C) over context (B, M, C), to (B, N, C)."""
+        k, v = self.kv(context).split(self.dim, dim=-1)
+        return self.out(self.product(self.q(queries), k, v))
+
+
+class Mlp(nn.Module):
+    """Widen, exact GELU, narrow (Dosovitskiy et al., ICLR 2021, section 3.1)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(dim, hidden)
+        self.narrow = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) to (..., dim)."""
+        return self.narrow(F.gelu(self.widen(x)))
 
 
 class LayerScale(nn.Module):
@@ -55,11 +175,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) to (B, N, C)."""
         x = x + self.scale1(self.attention(self.norm1(x)))
-        return x + self.scale2(self.mlp(self.norm2(x)))
+        x = x + self.scale2(self.mlp(self.norm2(x)))
+        return x
 
-    def forward_watched(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_class_attention(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and the attention of the class token to every token, (B, N)."""
-        mixed, class_attention = self.attention.forward_watched(self.norm1(x))
+        mixed, class_attention = self.attention.forward_with_class_attention(self.norm1(x))
         x = x + self.scale1(mixed)
         return x + self.scale2(self.mlp(self.norm2(x))), class_attention
 
@@ -67,7 +188,7 @@ class Block(nn.Module):
 class Vit(nn.Module):
     """DINOv2's vision transformer without registers (Oquab et al., TMLR 2024).
 
-    Random after construction; `pretrained.py` loads released weights.
+    Its weights are random after construction; `dinov2_weights` loads released ones.
     """
 
     def __init__(self, config: VitConfig) -> None:
@@ -83,7 +204,8 @@ class Vit(nn.Module):
 
     def embed(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Image (B, 3, H, W) to class and patch tokens (B, 1 + h * w, C) and the grid (h, w)."""
-        grid = patch_grid(*image.shape[2:], self.config.patch_size)
+        height, width = image.shape[2:]
+        grid = patch_grid(height, width, self.config.patch_size)
         patches = self.patch_embed(image).flatten(2).transpose(1, 2)  # (B, h * w, C)
         class_token = self.class_token.expand(image.shape[0], -1, -1)
         tokens = torch.cat([class_token, patches], dim=1)

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads.boq import BoQ
 from vpr_ros.networks.heads.mixvpr import MixVPR
-from vpr_ros.networks.heads.pooled import ClassHead, GeMHead
-from vpr_ros.networks.heads.query_pool import QueryPool
+from vpr_ros.networks.heads.pooling import ClassHead, GeMHead, QueryPool
 from vpr_ros.networks.heads.salad import SALAD
 
+Head = BoQ | SALAD | MixVPR | ClassHead | QueryPool | GeMHead
+
 # Name -> head for `dim` channels and `positions` patches.
-HEADS: dict[str, Callable[[int, int], nn.Module]] = {
+HEADS: dict[str, Callable[[int, int], Head]] = {
     "boq": lambda dim, positions: BoQ(dim),
     "salad": lambda dim, positions: SALAD(dim),
     "mixvpr": MixVPR,
@@ -27,7 +26,7 @@ HEADS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def build_head(name: str, dim: int, positions: int) -> nn.Module:
+def build_head(name: str, dim: int, positions: int) -> Head:
     """The head `name` for `dim` channels and `positions` patches; it has `descriptor_size`."""
     if name not in HEADS:
         raise ConfigError(f"Head is '{name}'; give one of {', '.join(HEADS)}.")

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vpr_ros.networks.attention import CrossAttention, SelfAttention
-from vpr_ros.networks.tokens import Tokens
+from vpr_ros.networks.vit import CrossAttention, SelfAttention, Tokens
 
 
 class EncoderLayer(nn.Module):

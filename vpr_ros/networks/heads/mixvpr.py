@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.tokens import Tokens
+from vpr_ros.networks.vit import Tokens
 
 
 class Mixer(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.tokens import Tokens
+from vpr_ros.networks.vit import Tokens
 
 SINKHORN_ROUNDS = 3  # Izquierdo and Civera, CVPR 2024, as released
 
