@@ -17,7 +17,6 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
-from vpr_ros.nodes.image_decoder import ImageDecoder
 
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
@@ -26,6 +25,7 @@ from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.core.pose import Pose
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
+from vpr_ros.nodes.image_input import ImageDecoder
 
 PLACES = 30
 LAPS = 8  # the diagnostics look at the last 200 answers: laps 2 to 7 and some of lap 1
