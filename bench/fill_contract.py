@@ -134,6 +134,17 @@ def _fastest(found: Sequence[Level], cost: float) -> Level:
     return min((one for one in found if one.in_dense_map >= least), key=lambda one: one.time)
 
 
+def print_levels(found: Sequence[Level]) -> tuple[float, float]:
+    """The table of the sparsities; returns the levels of a medium and of a low battery."""
+    print("\n| sparsity | time | R@1, map at 0 | R@1, map at the same |\n|---:|---:|---:|---:|")
+    for one in found:
+        recalls = f"{one.in_dense_map:.1f} | {one.in_own_map:.1f}"
+        print(f"| {one.sparsity:g} | {one.time:.2f} | {recalls} |")
+    medium, low = battery_levels(found)
+    print(f"\nBattery levels: medium {medium:g}, low {low:g}")
+    return medium, low
+
+
 def change_between(still: float, moved: float) -> float:
     """The view change between the two distances, to one digit."""
     return float(f"{math.sqrt(still * moved):.1g}")
@@ -176,13 +187,11 @@ def fill(name: str, data: Path, drive: Path, write: bool, console: Console) -> N
     calibration = thresholds(encoder, open_set(data, THRESHOLD_SET))
     for point in calibration:
         print(f"| {point.sparsity:g} | {point.score_threshold:.2f} |")
-    print("\n| sparsity | time | R@1, map at 0 | R@1, map at the same |\n|---:|---:|---:|---:|")
-    found = levels(model, [open_set(data, one) for one in LEVEL_SETS], console)
-    for one in found:
-        recalls = f"{one.in_dense_map:.1f} | {one.in_own_map:.1f}"
-        print(f"| {one.sparsity:g} | {one.time:.2f} | {recalls} |")
-    medium, low = battery_levels(found)
-    print(f"\nBattery levels: medium {medium:g}, low {low:g}")
+    own_levels: tuple[float, ...] = ()
+    if model.sparsity_max:
+        own_levels = print_levels(
+            levels(model, [open_set(data, one) for one in LEVEL_SETS], console)
+        )
     images = [
         read_image(path)
         for image_set in (open_set(data, one) for one in STILL_SETS)
@@ -197,7 +206,7 @@ def fill(name: str, data: Path, drive: Path, write: bool, console: Console) -> N
         from vpr_ros.export.write import write_onnx
 
         contract = dataclasses.replace(
-            encoder.contract, calibration=tuple(calibration), levels=(medium, low), change=change
+            encoder.contract, calibration=tuple(calibration), levels=own_levels, change=change
         )
         write_onnx(onnx.load(encoder.path), contract, encoder.path)
 

@@ -19,7 +19,7 @@ from vpr_ros.networks.mobilenet_v2 import (
     load_imagenet_model,
 )
 
-# Sparsity, score, margin: from `python -m bench.retrieval ... --thresholds`, see the model card.
+# Sparsity, score, margin: from `python -m bench.fill_contract`, see the model card.
 MOBILENETV2_GEM_CALIBRATION = (
     Calibration(0.0, 0.90, 0.0),
     Calibration(0.2, 0.88, 0.0),
@@ -27,9 +27,9 @@ MOBILENETV2_GEM_CALIBRATION = (
     Calibration(0.6, 0.88, 0.0),
     Calibration(0.75, 0.84, 0.0),
 )
-# Sparsity at a medium and at a low battery: from `python -m bench.budgets`, docs/results.md.
+# Sparsity at a medium and at a low battery: from `python -m bench.fill_contract`, docs/results.md.
 MOBILENETV2_GEM_LEVELS = (0.2, 0.4)
-# Cosine distance from which on a frame is another view: from `python -m bench.gate`, likewise.
+# Cosine distance at which a frame shows another view: from the same command.
 MOBILENETV2_GEM_CHANGE = 0.03
 
 
