@@ -59,9 +59,9 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     """Render, drive, judge, report."""
     check_prerequisites()
     # Only now: what is missing has been named.
-    from demo.figures.picture import write_picture
     from demo.live import node_commands, run_live
     from demo.metrics import measure, table
+    from demo.readme_picture import write_picture
     from demo.report import write_report
     from demo.results import Results
     from demo.write_bag import write_bag

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from demo.plan import Plan
-from demo.udmf import textmap, wad
+from demo.doom_level import textmap, wad
+from demo.floor_plan import Plan
 from demo.vizdoom_game import UNITS_PER_M, RenderError, VizdoomGame
 
 WIDTH, HEIGHT = 640, 480  # px

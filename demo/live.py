@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from demo.messages import BATTERY, IMAGE, INFO, ODOM
 from demo.processes import ProcessError, Processes
+from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM
 from demo.topics import NODES, PLAYED, READY
 from vpr_ros.core.errors import VprError
 
@@ -80,7 +80,7 @@ def run_live(
         processes.start("record", [sys.executable, "-m", "demo.record", folder / "closures"])
         for name, command in commands.items():
             processes.start(name, command)
-        with console.status("Starting the encoder, the database and the governor"):
+        with console.status("Starting the encoder and the database"):
             _wait_until_ready(processes)
         play = [sys.executable, "-m", "demo.play", folder / "drive", folder / "play.json"]
         processes.start("play", play)
@@ -123,7 +123,7 @@ def _follow(processes: Processes, duration_s: float, console: Console) -> None:
             _check(processes)
             told = [x for x in processes.lines("play") if x.startswith(PLAYED)]
             said = dict(line.split(": ", 1) for line in processes.lines("record") if ": " in line)
-            state = "; ".join(said[name] for name in ("database", "governor") if name in said)
+            state = "; ".join(said[name] for name in ("database", "encoder") if name in said)
             played_s = float(told[-1].removeprefix(PLAYED)) if told else 0.0
             progress.update(task, completed=played_s, state=state)
             time.sleep(POLL_S)

@@ -23,7 +23,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage
 
-from demo.messages import BATTERY, IMAGE, INFO, ODOM
+from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM
 from demo.topics import PLAYED
 
 KINDS = {IMAGE: CompressedImage, INFO: CameraInfo, ODOM: Odometry, BATTERY: BatteryState}

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 
 from demo.figures.gallery import OTHER_PAIRS, RIGHT_PAIRS, Pair, choose
 from demo.figures.look import set_up
-from demo.figures.picture import write_picture
-from demo.figures.route import draw_route
-from demo.figures.timeline import draw_timeline
 from demo.metrics import measure, ms, table
+from demo.readme_picture import write_picture
 from demo.results import Results
+from demo.route_figure import draw_route
+from demo.timeline_figure import draw_timeline
 from demo.truth import EXCLUSION_S, HEADING_DEG, RADIUS_M
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.figures.curve import draw_curve

@@ -14,8 +14,8 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from demo.messages import BATTERY, IMAGE
 from demo.recording import Recording, read_recording
+from demo.robot_messages import BATTERY, IMAGE
 from demo.score import Score, score
 from demo.truth import Truth
 from vpr_ros.core.errors import VprError

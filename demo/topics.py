@@ -10,7 +10,7 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-NODES = ("encoder", "database", "governor")
+NODES = ("encoder", "database")
 CLOSURES, QUERIES = "/vpr/loop_closures", "/vpr/queries"
 KEYFRAMES, MARKERS = "/vpr/keyframes", "/vpr/loop_markers"
 DIAGNOSTICS, PARAMETERS = "/diagnostics", "/parameter_events"

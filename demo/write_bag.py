@@ -16,12 +16,12 @@ import numpy as np
 from rich.progress import track
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from demo.battery import readings
+from demo.battery_model import readings
+from demo.building import building
 from demo.camera import Camera
-from demo.messages import BATTERY, IMAGE, INFO, ODOM, TYPES, Messages
-from demo.route import IMAGE_HZ, ODOM_HZ, Pose, drive
+from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drive
+from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, Messages
 from demo.shade import SHADES
-from demo.world import world
 from vpr_ros.core.errors import VprError
 
 EPOCH_S = 1_780_000_000  # stamp of the first message; fixed, so that every bag is the same
@@ -37,17 +37,17 @@ class Delay:
     image: int = 1_000_000
 
 
-def pictures(poses: list[Pose], seed: int) -> Iterator[tuple[Pose, np.ndarray]]:
+def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.ndarray]]:
     """Every image pose with its view (480, 640, 3) uint8 BGR, shaded as its lap demands."""
     rng = np.random.default_rng(seed)
     frames = poses[:: ODOM_HZ // IMAGE_HZ]
-    with Camera(world(), (poses[0].x_m, poses[0].y_m), seed) as camera:
+    with Camera(building(), (poses[0].x_m, poses[0].y_m), seed) as camera:
         for pose in frames:
             view = camera.picture(pose.x_m, pose.y_m, pose.yaw_rad)
             yield pose, SHADES[pose.lap].apply(view, rng)
 
 
-def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[Pose]:
+def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[DrivePose]:
     """Write the drive to `folder`, which must not exist; return the poses of the images.
 
     Beside the bag's own files lies `route.csv`, one line an image: stamp_s (as in the message's
@@ -55,7 +55,7 @@ def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[Pose]:
     """
     if folder.exists():
         raise VprError(f"The folder '{folder}' exists already; give a new one or remove it.")
-    poses = drive(world())
+    poses = drive(building())
     make, delay = Messages(), Delay()
     queue: list[tuple[int, str, Any]] = []
     for pose in poses:
@@ -82,7 +82,7 @@ def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[Pose]:
     return taken
 
 
-def write_route(path: Path, poses: list[Pose]) -> None:
+def write_route(path: Path, poses: list[DrivePose]) -> None:
     """The true poses of the images as a table."""
     with path.open("w", newline="") as file:
         table = csv.writer(file)

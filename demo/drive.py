@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The drive through the demo's world: where the robot is at every instant, seeded and exact."""
+"""The drive through the demo's building: where the robot is at every instant, exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from demo.plan import Plan
+from demo.floor_plan import Plan
 
 ODOM_HZ = 20
 IMAGE_HZ = 10
@@ -35,8 +35,8 @@ BRANCH = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Pose:
-    """Where the robot is at one instant, in the world (odom) frame."""
+class DrivePose:
+    """Where the robot is at one instant, in the odometry frame."""
 
     stamp_s: float  # since the start of the drive
     x_m: float
@@ -48,7 +48,7 @@ class Pose:
     section: str  # name of the room
 
 
-def drive(plan: Plan) -> list[Pose]:
+def drive(plan: Plan) -> list[DrivePose]:
     """The poses at ODOM_HZ: one lap, the second otherwise, then a wing never seen before."""
     path = _path()
     step = np.hypot(*np.diff(path[:, :2], axis=0).T)
@@ -63,7 +63,7 @@ def drive(plan: Plan) -> list[Pose]:
     for k, place in enumerate(places):
         area = plan.area_at(float(x[k]), float(y[k]))
         poses.append(
-            Pose(
+            DrivePose(
                 round(float(times[k]), 6), float(x[k]), float(y[k]),
                 math.remainder(float(yaw[k]), math.tau), float(speed[k]), float(yaw_rate[k]),
                 1 if place < second else 2 if place < third else 3, area.name if area else "wall",

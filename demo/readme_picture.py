@@ -13,10 +13,10 @@ from PIL import Image
 
 from demo.figures.gallery import choose
 from demo.figures.look import set_up
-from demo.figures.route import draw_route
-from demo.figures.timeline import draw_timeline
 from demo.metrics import ms
 from demo.results import Results
+from demo.route_figure import draw_route
+from demo.timeline_figure import draw_timeline
 from vpr_ros.evaluation.figures.look import AMBER, BLUE, COLOUR, INK, PAPER
 from vpr_ros.evaluation.metrics import Metrics, percent
 from vpr_ros.evaluation.tally import Outcome

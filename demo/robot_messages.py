@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from demo.battery import CAPACITY_AH, CELLS, Reading
+from demo.battery_model import CAPACITY_AH, CELLS, Reading
 from demo.camera import FOCAL_PX, HEIGHT, WIDTH
-from demo.route import Pose
+from demo.drive import DrivePose
 
 JPEG_QUALITY = 90
 IMAGE, INFO = "/camera/image_raw/compressed", "/camera/camera_info"
@@ -70,7 +70,7 @@ class Messages:
             roi=roi,
         )
 
-    def odometry(self, nanoseconds: int, pose: Pose) -> Any:
+    def odometry(self, nanoseconds: int, pose: DrivePose) -> Any:
         """The exact pose and twist in the plane."""
         vector, half = "geometry_msgs/msg/Vector3", pose.yaw_rad / 2.0
         place = self.make(

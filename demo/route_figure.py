@@ -12,10 +12,10 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from demo.plan import CELL_M
+from demo.building import building
+from demo.floor_plan import CELL_M
 from demo.score import Score
 from demo.truth import Truth, View
-from demo.world import world
 from vpr_ros.evaluation.figures.look import BLUE, COLOUR, INK, PAPER
 from vpr_ros.evaluation.tally import Outcome
 
@@ -55,7 +55,7 @@ def _project(x: float, y: float, height: float = 0.0) -> tuple[float, float]:
 
 
 def _draw_plan(axes: Axes) -> None:
-    plan = world()
+    plan = building()
     floors, lines = [], []
     for area in plan.areas:
         if area.height_m:

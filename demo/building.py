@@ -1,10 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's world: a ring of ten different places, two corridors alike, and an unseen wing."""
+"""The demo's building: a ring of ten different places, two corridors alike, an unseen wing."""
 
 from __future__ import annotations
 
-from demo.plan import Area, Plan, Thing
+from demo.floor_plan import Area, Plan, Thing
 
 TREE_BARE, TREE_BIG, LAMP, LAMP_TALL, LAMP_SHORT, BARREL = 43, 54, 2028, 85, 86, 2035
 PILLAR_GREEN, PILLAR_RED, CANDELABRA, TORCH_BLUE, TORCH_RED, TECH_PILLAR = 30, 32, 35, 44, 46, 48
@@ -129,8 +129,8 @@ THINGS = (
 )  # fmt: skip
 
 
-def world() -> Plan:
-    """The plan of the whole demo world; the ring spans about 36 m x 20 m."""
+def building() -> Plan:
+    """The plan of the whole building; the ring spans about 36 m x 20 m."""
     corridors = (
         *corridor("corridor A", 6.0, 0.0, False, "GRAY1", "COMPTALL", "COMPSTA1"),
         *corridor("corridor B", 14.0, 16.0, True, "GRAY7", "COMPWERA", "PANBOOK"),

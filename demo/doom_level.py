@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from demo.plan import CELL_M, SOLID, Plan
+from demo.floor_plan import CELL_M, SOLID, Plan
 from demo.vizdoom_game import UNITS_PER_M
 
 UNITS_PER_M_UP = UNITS_PER_M / 1.2  # Doom draws heights 1.2 times as large; the eye is at 1.5 m

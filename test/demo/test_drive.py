@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's world, drive, battery and pictures."""
+"""The demo's building, drive, battery and pictures."""
 
 import csv
 import itertools
@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from demo import camera
-from demo.battery import BOOT_MESSAGES, LEFT, readings
+from demo.battery_model import BOOT_MESSAGES, LEFT, readings
+from demo.building import building
 from demo.camera import Camera
-from demo.plan import SOLID, Area, Plan
-from demo.route import ODOM_HZ, SPEED, STOP_S, TURN_RATE, drive
+from demo.doom_level import textmap, wad
+from demo.drive import ODOM_HZ, SPEED, STOP_S, TURN_RATE, drive
+from demo.floor_plan import SOLID, Area, Plan
 from demo.shade import EVENING, NOON
-from demo.udmf import textmap, wad
 from demo.vizdoom_game import RenderError
-from demo.world import world
 
 
 @pytest.fixture(scope="module")
 def plan():
-    return world()
+    return building()
 
 
 @pytest.fixture(scope="module")
