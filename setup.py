@@ -81,7 +81,6 @@ setup(
             "pytorch-metric-learning",
             "accelerate",
             "matplotlib",
-            "vizdoom",
         ],
     },
     data_files=[
@@ -96,7 +95,6 @@ setup(
         "console_scripts": [
             "encoder = vpr_ros.nodes.encoder_node:main",
             "database = vpr_ros.nodes.database_node:main",
-            "governor = vpr_ros.nodes.governor_node:main",
             "vpr = vpr_ros.cli:main",
         ],
     },

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loop closure for one camera: encoder, database and governor.
+"""Loop closure for one camera: the encoder and the database.
 
 ros2 launch vpr_ros vpr.launch.py image:=/camera/image_raw odom:=/odom
 """
@@ -21,28 +21,35 @@ ARGUMENTS = (
     (
         "image",
         "/camera/image_raw",
-        "camera topic; compressed images are sought below it, at /compressed",
+        "camera topic; compressed images are expected below it, at /compressed",
     ),
-    ("image_transport", "auto", "raw, compressed, or auto: whatever is published"),
-    ("camera_info", "/camera/camera_info", "calibration; adds relative poses to the closures"),
-    ("odom", "/odom", "nav_msgs/Odometry; places keyframes by distance (optional)"),
-    ("battery", "/battery_state", "sensor_msgs/BatteryState; lowers the compute (optional)"),
-    ("model", "", "shipped model or path of an .onnx file; empty: as in params_file"),
-    ("map", "", "map file, loaded at the start if it exists; empty: as in params_file"),
-    ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of the three nodes"),
+    ("image_transport", "auto", "raw, compressed, or auto: whichever is published"),
+    (
+        "camera_info",
+        "/camera/camera_info",
+        "camera calibration; adds relative poses to the loop closures (optional)",
+    ),
+    ("odom", "/odom", "nav_msgs/Odometry; spaces keyframes by distance (optional)"),
+    (
+        "battery",
+        "/battery_state",
+        "sensor_msgs/BatteryState; saves compute as the charge falls (optional)",
+    ),
+    ("model", "", "name of a shipped model or path of an .onnx file; empty: as in params_file"),
+    ("map", "", "map file, loaded at startup if it exists; empty: as in params_file"),
+    ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of both nodes"),
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
 )
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """The three nodes with the arguments' values."""
+    """Both nodes, with the values of the arguments."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     use_sim_time = value["use_sim_time"].lower() in ("true", "1", "yes")
     own = {
         "encoder": {"image_transport": value["image_transport"], "model": value["model"]},
         "database": {"map": value["map"]},
-        "governor": {},
     }
     remappings = {
         "encoder": [
@@ -50,9 +57,9 @@ def nodes(context: LaunchContext) -> list[Node]:
             ("image/compressed", value["image"] + "/compressed"),
             ("camera_info", value["camera_info"]),
             ("odom", value["odom"]),
+            ("battery_state", value["battery"]),
         ],
         "database": [],
-        "governor": [("battery_state", value["battery"])],
     }
     return [
         Node(
@@ -63,14 +70,14 @@ def nodes(context: LaunchContext) -> list[Node]:
             parameters=[
                 value["params_file"],
                 {"use_sim_time": use_sim_time},
-                # What was not given on the command line stays as in the file.
+                # Arguments that were not given leave the file's values alone.
                 {key: given for key, given in own[name].items() if given},
             ],
             remappings=remappings[name],
             output="screen",
             emulate_tty=True,
         )
-        for name in ("encoder", "database", "governor")
+        for name in ("encoder", "database")
     ]
 
 

@@ -46,7 +46,7 @@ def test_versions_and_licences_agree():
 
 def test_the_parameter_file_is_yaml_for_the_three_nodes():
     values = yaml.safe_load((ROOT / "config/vpr.yaml").read_text())
-    assert set(values) == {"/**/encoder", "/**/database", "/**/governor"}
+    assert set(values) == {"/**/encoder", "/**/database"}
 
 
 def test_every_model_has_a_card_and_they_fit():
@@ -65,4 +65,4 @@ def test_colcon_finds_and_has_built_both_packages():
     for file in ("launch/vpr.launch.py", "config/vpr.yaml", "models/mobilenetv2-gem.onnx"):
         assert (share / file).is_file()
     scripts = {p.name for p in (ROOT / "install/vpr_ros/lib/vpr_ros").iterdir()}
-    assert {"encoder", "database", "governor"} <= scripts
+    assert {"encoder", "database"} <= scripts

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write config/vpr.yaml and the README's tables from the code, so that no default stands twice.
+"""Write config/vpr.yaml and the README's tables from the code, so each default is written once.
 
 python -m tools.generate          writes them
 python -m tools.generate --check  fails if they are not up to date
@@ -22,28 +22,26 @@ from rclpy.node import Node
 from vpr_ros.core.config import Doc
 from vpr_ros.nodes.database_node import DatabaseNode
 from vpr_ros.nodes.encoder_node import EncoderNode
-from vpr_ros.nodes.governor_node import GovernorNode
-from vpr_ros.nodes.parameters import full_name
 
 ROOT = Path(__file__).resolve().parent.parent
-NODES = {"encoder": EncoderNode, "database": DatabaseNode, "governor": GovernorNode}
+NODES = {"encoder": EncoderNode, "database": DatabaseNode}
 
 
 def params_file() -> str:
-    """The text of config/vpr.yaml."""
+    """The contents of config/vpr.yaml."""
     lines = [
         "# Copyright 2026 The vpr_ros authors",
         "# SPDX-License-Identifier: Apache-2.0",
-        "# Every parameter with its default. Copy this file, keep what you change, and give it as",
+        "# Every parameter with its default. Copy this file, keep only what you change, and start",
         "#   ros2 launch vpr_ros vpr.launch.py params_file:=/path/to/yours.yaml",
-        "# Those not marked read-only can be changed at any time with `ros2 param set`.",
+        "# All but the read-only ones can also be changed at runtime with `ros2 param set`.",
     ]
     for node, kind in NODES.items():
         lines += ["", f"/**/{node}:", "  ros__parameters:"]
-        for group, config in kind.PARAMETERS.items():
+        for config in kind.PARAMETERS:
             indent = "    "
-            if group:
-                lines.append(f"{indent}{group}:")
+            if config.group:
+                lines.append(f"{indent}{config.group}:")
                 indent += "  "
             for name, default, doc in config.fields():
                 lines += [f"{indent}# {line}" for line in _wrapped(_described(doc), indent)]
@@ -53,20 +51,23 @@ def params_file() -> str:
 
 def parameter_table() -> str:
     """Markdown rows of all parameters."""
-    rows = ["| parameter | default | range | what it does |", "|---|---|---|---|"]
+    rows = ["| parameter | default | range | meaning |", "|---|---|---|---|"]
     for node, kind in NODES.items():
         rows.append(f"| **/vpr/{node}** | | | |")
-        for group, config in kind.PARAMETERS.items():
-            rows += [_parameter_row(group, field) for field in config.fields()]
+        for config in kind.PARAMETERS:
+            rows += [
+                _parameter_row(config.full_name(name), default, doc)
+                for name, default, doc in config.fields()
+            ]
     return "\n".join(rows)
 
 
 def interface_table() -> str:
-    """Markdown rows of all topics and services, asked of the running nodes."""
-    rows = ["| node | | name | type | what it is |", "|---|---|---|---|---|"]
+    """Markdown rows of all topics and services, as the running nodes report them."""
+    rows = ["| node | | name | type | meaning |", "|---|---|---|---|---|"]
     rclpy.init()
     for name, kind in NODES.items():
-        # A node would listen to whichever image topic is published.
+        # With auto the node would subscribe to no image topic, as none is published.
         argument = ["-p", "image_transport:=compressed"] if name == "encoder" else []
         rclpy.shutdown()
         rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr", *argument])
@@ -84,7 +85,7 @@ def interface_table() -> str:
 
 
 def _interfaces(node: Node) -> Iterator[tuple[str, str, Any]]:
-    """(direction, name, type) of what is not part of every ROS node."""
+    """(direction, name, type) of everything that is not part of every ROS node."""
     for subscription in node.subscriptions:
         yield "in", subscription.topic_name, subscription.msg_type
     for publisher in node.publishers:
@@ -101,7 +102,7 @@ def _type_name(message: Any) -> str:
 
 
 def _summary(message: Any) -> str:
-    """The first sentence of our own definitions."""
+    """The first sentence of a definition of ours; empty for others."""
     package, kind, name = _type_name(message).split("/")
     file = ROOT / package / kind / f"{name}.{kind}"
     if not file.is_file():
@@ -112,7 +113,7 @@ def _summary(message: Any) -> str:
 def launch_table() -> str:
     """Markdown rows of the launch file's arguments."""
     tree = ast.parse((ROOT / "launch" / "vpr.launch.py").read_text())
-    rows = ["| argument | default | what it is |", "|---|---|---|"]
+    rows = ["| argument | default | meaning |", "|---|---|---|"]
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ARGUMENTS":
             for entry in node.value.elts:  # type: ignore[attr-defined]
@@ -123,7 +124,7 @@ def launch_table() -> str:
 
 
 def readme(text: str) -> str:
-    """The README with every generated block renewed."""
+    """The README with every generated block updated."""
     tables = {"parameters": parameter_table, "interfaces": interface_table, "launch": launch_table}
     for name, table in tables.items():
         block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -133,11 +134,10 @@ def readme(text: str) -> str:
     return text
 
 
-def _parameter_row(group: str, field: tuple[str, object, Doc]) -> str:
-    name, default, doc = field
+def _parameter_row(name: str, default: object, doc: Doc) -> str:
     unit = f" {doc.unit}" if doc.unit else ""
     text = doc.text + (" (read-only)" if doc.read_only else "")
-    return f"| `{full_name(group, name)}` | `{_yaml(default)}`{unit} | {doc.range_text} | {text} |"
+    return f"| `{name}` | `{_yaml(default)}`{unit} | {doc.range_text} | {text} |"
 
 
 def _described(doc: Doc) -> str:
@@ -158,7 +158,7 @@ def _yaml(value: object) -> str:
 
 
 def main() -> None:
-    """Write, or with --check compare."""
+    """Write the files, or compare them if --check is given."""
     wanted = {
         ROOT / "config" / "vpr.yaml": params_file(),
         ROOT / "README.md": readme((ROOT / "README.md").read_text()),

@@ -100,7 +100,9 @@ def test_thresholds_of_another_model_are_left_aside_and_that_is_said(robot):
     def said():
         return robot.status.get("database", {}).get("message", "")
 
-    robot.wait(lambda: "is of model 'other', the keyframes come from 'm'" in said(), "the warning")
+    robot.wait(
+        lambda: "is for model 'other' but the keyframes come from 'm'" in said(), "the warning"
+    )
     assert robot.set("database", "loop.calibration", "model m; 0 0.5 0").successful
     message.id = 14
     publisher.publish(message)

@@ -15,7 +15,7 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions
-from vpr_ros.nodes.image_decoder import BRIDGED, ImageDecoder
+from vpr_ros.nodes.image_input import BRIDGED, ImageDecoder
 
 RANDOM = np.random.default_rng(0)
 
@@ -113,12 +113,3 @@ def test_a_rotation_becomes_its_quaternion(vector):
 
 def test_an_uncalibrated_camera_has_no_matrix():
     assert conversions.camera_matrix(CameraInfo()) is None
-
-
-@pytest.mark.parametrize("levels", [(), (0.2, 0.4), (0.05, 0.35), (0.0, 1e-5)])
-def test_levels_in_a_description(levels):
-    assert (conversions.to_levels(conversions.levels_text(levels)) or ()) == levels
-
-
-def test_a_description_without_levels():
-    assert conversions.to_levels("one of auto, manual") is None

@@ -158,7 +158,7 @@ def test_find_place_by_image_keyframe_and_descriptor(robot, picture):
     empty = robot.call(FindPlace, "find_place")
     assert not empty.success and "is empty" in empty.message
     unknown = robot.call(FindPlace, "find_place", keyframe_id=1)
-    assert not unknown.success and "not in the database" in unknown.message
+    assert not unknown.success and "not among the 20 in the database" in unknown.message
     short = robot.call(FindPlace, "find_place", descriptor=[1.0, 0.0])
     assert not short.success and "has 2 values" in short.message
     bad = messages.raw(picture(7), robot.stamp(), encoding="bgr9")

@@ -8,24 +8,24 @@ import time
 
 import pytest
 
-from vpr_ros.nodes.newest import Newest
-from vpr_ros.nodes.statistics import Latency, Rate
+from vpr_ros.nodes.diagnostics import Latency, Rate
+from vpr_ros.nodes.image_input import LatestImage
 
 
-def test_the_newest_item_wins_and_drops_are_counted():
-    slot = Newest()
+def test_the_latest_image_wins_and_drops_are_counted():
+    slot = LatestImage()
     for number in range(5):
         slot.put(number)
     assert slot.take() == 4 and slot.dropped == 4
 
 
-def test_taking_waits_for_an_item_and_ends_when_closed():
-    slot = Newest()
+def test_taking_waits_for_an_image_and_ends_when_closed():
+    slot = LatestImage()
     taken = []
     worker = threading.Thread(target=lambda: taken.extend([slot.take(), slot.take()]))
     worker.start()
     slot.put("frame")
-    while not taken and slot.dropped == 0 and worker.is_alive() and slot._item is not None:
+    while not taken and slot.dropped == 0 and worker.is_alive() and slot._image is not None:
         time.sleep(0.001)
     slot.close()
     worker.join(5)

@@ -44,7 +44,7 @@ def write_bag(folder, images):
 
 @pytest.fixture(scope="module")
 def answers(shared_data, tmp_path_factory):
-    """Play the bag through the three nodes at their defaults, faster than it was recorded."""
+    """Play the bag through both nodes at their defaults, faster than it was recorded."""
     from robot import Robot
 
     folder = shared_data / "rtabmap_samples"
@@ -52,7 +52,7 @@ def answers(shared_data, tmp_path_factory):
     write_bag(bag, [(n, folder / f"{n}.jpg") for n in range(1, 85)])
     robot = Robot()
     try:
-        for name in ("encoder", "database", "governor"):
+        for name in ("encoder", "database"):
             robot.start(name)
         queries = robot.listen(Query, "queries")
         closures = robot.listen(LoopClosure, "loop_closures")

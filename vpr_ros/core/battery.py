@@ -129,7 +129,7 @@ class BatteryPolicy:
     def __init__(self, config: BatteryConfig) -> None:
         """`config` may be replaced at any time."""
         self.config = config
-        self.levels = UNMEASURED  # of the model: sparsity at medium and at low charge
+        self.levels: tuple[float, ...] = UNMEASURED  # of the model: for medium and low charge
         self._charge: float | None = None
         self._stamp_s = 0.0
         self._in_percent = False

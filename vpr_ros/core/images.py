@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -142,23 +143,32 @@ def decode_compressed(data: Buffer, format: str = "") -> Image:
 
 
 def preprocess(image: Image, contract: Contract) -> npt.NDArray[np.float32]:
-    """Network input (1, 3, input_height, input_width) of a BGR image (H, W, 3).
+    """Network input (1, 3, input_height, input_width) of an image (H, W, 3).
 
-    The whole image is kept, its aspect ratio is not: VPR models are trained that way, and a crop
-    would throw away the sides, where places differ.
+    The whole image is kept but not its aspect ratio: VPR models are trained that way, and a crop
+    would discard the sides, where places differ.
     """
-    height, width = contract.input_height, contract.input_width
-    shrinking = image.shape[0] >= height and image.shape[1] >= width
-    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (width, height), interpolation=interpolation)
-    pixels = np.empty((1, 3, height, width), dtype=np.float32)
-    for channel, (mean, std) in enumerate(zip(contract.mean, contract.std, strict=True)):
+    pixels = resized(image, contract.input_height, contract.input_width)
+    return normalised(pixels, contract.mean, contract.std)[np.newaxis]
+
+
+def resized(image: Image, height: int, width: int) -> Image:
+    """The whole image at another size; every pixel counts when it shrinks."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return _as_image(cv2.resize(image, (width, height), interpolation=interpolation))
+
+
+def normalised(
+    image: Image, mean: Sequence[float], std: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """Planes (3, H, W) in RGB order: (image / 255 - mean) / std."""
+    planes = np.empty((3, *image.shape[:2]), dtype=np.float32)
+    for channel, (offset, scale) in enumerate(zip(mean, std, strict=True)):
         # One pass per plane: (v / 255 - mean) / std as v * a + b.
-        np.multiply(
-            resized[:, :, 2 - channel], np.float32(1 / (255 * std)), out=pixels[0, channel]
-        )
-        pixels[0, channel] -= np.float32(mean / std)
-    return pixels
+        np.multiply(image[:, :, 2 - channel], np.float32(1 / (255 * scale)), out=planes[channel])
+        planes[channel] -= np.float32(offset / scale)
+    return planes
 
 
 def _end(raw: npt.NDArray[np.uint8]) -> bytes:

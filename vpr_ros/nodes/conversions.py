@@ -1,21 +1,24 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to core values and back; nothing else."""
+"""Messages to core values and back."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Sequence
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Quaternion, Vector3
 from geometry_msgs.msg import Pose as PoseMsg
-from geometry_msgs.msg import Quaternion, Vector3
 from sensor_msgs.msg import BatteryState, CameraInfo
 from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
 
 from vpr_msgs.msg import Calibration as CalibrationMsg
 from vpr_msgs.msg import Candidate as CandidateMsg
@@ -25,18 +28,23 @@ from vpr_msgs.msg import LoopClosure as LoopClosureMsg
 from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
 from vpr_ros.core.calibration import Calibration
-from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, LocalFeatures
-from vpr_ros.core.loop_detector import LoopClosure, Query
+from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, LocalFeatures, Place
 from vpr_ros.core.pose import Pose
+
+if TYPE_CHECKING:  # the encoder node does without faiss, which the loop detector imports
+    from vpr_ros.core.loop_detector import LoopClosure, Query
+
+Array = npt.NDArray[Any]
+MAX_MARKER_LINES = 2000  # RViz slows down far above
 
 
 def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds of a message's time."""
-    return stamp.sec * NS_PER_S + stamp.nanosec
+    """Nanoseconds of a ROS time."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def to_time(nanoseconds: int) -> Time:
-    """A message's time of nanoseconds."""
+    """ROS time of nanoseconds."""
     return Time(sec=nanoseconds // NS_PER_S, nanosec=nanoseconds % NS_PER_S)
 
 
@@ -47,7 +55,7 @@ def to_pose(message: PoseMsg) -> Pose:
 
 
 def from_pose(pose: Pose | None) -> PoseMsg:
-    """Message of a core pose; the default pose for None."""
+    """Message of a core pose; a default message for None."""
     message = PoseMsg()
     if pose is not None:
         p, q = message.position, message.orientation
@@ -55,8 +63,8 @@ def from_pose(pose: Pose | None) -> PoseMsg:
     return message
 
 
-def camera_matrix(message: CameraInfo) -> np.ndarray | None:
-    """K (3, 3) [px]; None from an uncalibrated camera, which sends zeros."""
+def camera_matrix(message: CameraInfo) -> Array | None:
+    """K (3, 3) [px]; None for an uncalibrated camera, which sends zeros."""
     matrix = np.array(message.k, np.float64).reshape(3, 3)
     return matrix if matrix[0, 0] > 0 and matrix[1, 1] > 0 else None
 
@@ -84,7 +92,7 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
 
 
 def to_keyframe(message: KeyframeMsg) -> Keyframe:
-    """Core keyframe of a message; nothing is checked here, the database does."""
+    """Core keyframe of a message; the database checks it."""
     c = message.calibration
     return Keyframe(
         id=message.id,
@@ -132,7 +140,7 @@ def from_query(query: Query, header: Header, keyframes: int) -> QueryMsg:
 
 
 def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClosureMsg:
-    """Message of an accepted loop."""
+    """Message of a loop closure."""
     message = LoopClosureMsg(
         header=header,
         query_id=query_id,
@@ -155,7 +163,7 @@ def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClo
 
 
 def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
-    """Core reading of a battery message that came at `now_s`; many drivers set no stamp."""
+    """Core reading of a battery message received at `now_s`; many drivers set no stamp."""
     return BatteryReading(
         stamp_s=now_s,
         percentage=message.percentage,
@@ -165,29 +173,43 @@ def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
     )
 
 
-def levels_text(levels: Sequence[float]) -> str:
-    """A model's levels as the description of `sparsity` carries them; "" without any."""
-    return f"levels: medium {levels[0]:g}, low {levels[1]:g}" if levels else ""
+class LoopMarkers:
+    """Loop closures for RViz: a line from each query to its match, if one frame has both poses."""
+
+    def __init__(self) -> None:
+        self._lines: deque[tuple[Point, Point]] = deque(maxlen=MAX_MARKER_LINES)
+        self._frame = ""
+
+    def add(self, query: Place, match: Place) -> bool:
+        """Add a loop closure; returns False if it cannot be drawn."""
+        if query.pose is None or match.pose is None or query.pose_frame != match.pose_frame:
+            return False
+        if query.pose_frame != self._frame:
+            self._lines.clear()
+            self._frame = query.pose_frame
+        ends = (Point(x=p.x, y=p.y, z=p.z) for p in (query.pose, match.pose))
+        self._lines.append((next(ends), next(ends)))
+        return True
+
+    def message(self, stamp: Time) -> Marker:
+        """All lines as one marker."""
+        marker = Marker(ns="loop_closures", type=Marker.LINE_LIST, action=Marker.ADD)
+        marker.header.frame_id, marker.header.stamp = self._frame, stamp
+        marker.pose.orientation.w = 1.0
+        marker.scale.x = 0.05  # m
+        marker.color.g = marker.color.a = 1.0
+        marker.points = [point for line in self._lines for point in line]
+        return marker
 
 
-def to_levels(text: str) -> tuple[float, float] | None:
-    """Sparsity of a medium and of a low battery from that text; None if it has none."""
-    found = re.fullmatch(r"levels: medium ([\d.e-]+), low ([\d.e-]+)", text)
-    return (float(found[1]), float(found[2])) if found else None
-
-
-def _floats(values: np.ndarray) -> object:
-    """An array in the form that messages take without looking at every value."""
-    from array import array
-
+def _floats(values: Array) -> array[float]:
+    """An array in the form that messages take without checking every value."""
     result = array("f")
     result.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
     return result
 
 
 def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
-    from array import array
-
     message = LocalFeaturesMsg()
     if features is not None:
         message.keypoints = _floats(features.keypoints)
@@ -212,8 +234,8 @@ def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
     )
 
 
-def _quaternion(rotation: np.ndarray) -> Quaternion:
-    """Unit quaternion of a rotation matrix (3, 3), by way of its rotation vector."""
+def _quaternion(rotation: Array) -> Quaternion:
+    """Unit quaternion of a rotation matrix (3, 3)."""
     x, y, z = map(float, cv2.Rodrigues(rotation)[0][:, 0])
     angle = math.sqrt(x * x + y * y + z * z)
     scale = math.sin(angle / 2) / angle if angle > 1e-12 else 0.5

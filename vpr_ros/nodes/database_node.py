@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Node `database`: keyframes in, loop closures out, and why not where there is none."""
+"""Node `database`: keyframes in; loop closures out, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -26,51 +26,49 @@ from vpr_ros.core.errors import MapError, VprError
 from vpr_ros.core.keyframe import Candidate
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
 from vpr_ros.nodes import conversions
-from vpr_ros.nodes.diagnostics import OK, WARN, Complaints, Diagnostics, Report, memory_mb
-from vpr_ros.nodes.loop_markers import LoopMarkers
-from vpr_ros.nodes.parameters import Parameters
+from vpr_ros.nodes.diagnostics import (
+    OK,
+    WARN,
+    Diagnostics,
+    Latency,
+    Problems,
+    Report,
+    memory_mb,
+)
+from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.run import run
-from vpr_ros.nodes.statistics import Latency
 
 ENCODE_TIMEOUT_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class MapConfig(Config):
-    """Where the map lies."""
+    """Where the map is stored."""
 
     map: str = param(
         "",
-        "map file, loaded at the start if it exists; save_map and load_map use it by default",
+        "map file, loaded at startup if it exists; the default of save_map and load_map",
         read_only=True,
     )
 
 
 class DatabaseNode(Node):
-    """Feeds keyframes to a LoopDetector and publishes what it says."""
+    """Passes keyframes to a LoopDetector and publishes its answers."""
 
-    PARAMETERS: ClassVar[dict[str, type[Config]]] = {
-        "": MapConfig,
-        "loop": LoopConfig,
-        "database": DatabaseConfig,
-    }
+    PARAMETERS: ClassVar[tuple[type[Config], ...]] = (MapConfig, LoopConfig, DatabaseConfig)
 
     def __init__(self) -> None:
-        """Declare, load the map if there is one, listen."""
+        """Load the map, if there is one, and subscribe."""
         super().__init__("database")
-        self._complaints = Complaints(self)
-        self._config = Parameters(
-            self,
-            self.PARAMETERS,
-            apply=self._apply,
-        )
-        self._database = Database(self._config["database"])
-        self._detector = LoopDetector(self._config["loop"], self._database)
+        self._problems = Problems(self)
+        self._config = Parameters(self, self.PARAMETERS, apply=self._apply)
+        self._database = Database(self._config[DatabaseConfig])
+        self._detector = LoopDetector(self._config[LoopConfig], self._database)
         self._latency = Latency()
         self._closures = 0
         self._reasons = dict.fromkeys(Reason, 0)
         self._last_reason = "no keyframe yet"
-        self._foreign = ""  # what is to be said of a calibration of another model
+        self._foreign = ""  # warning about a calibration of another model
 
         self._load_at_start()
         overridable = QoSOverridingOptions.with_default_policies()
@@ -82,11 +80,11 @@ class DatabaseNode(Node):
         )
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker_publisher = self.create_publisher(Marker, "loop_markers", latched)
-        self._markers = LoopMarkers()
+        self._markers = conversions.LoopMarkers()
         self.create_subscription(
             Keyframe, "keyframes", self._on_keyframe, 50, qos_overriding_options=overridable
         )
-        # A group of their own, so that keyframes are taken while an image is being encoded.
+        # In a group of their own, so that keyframes are handled while an image is being encoded.
         asking = ReentrantCallbackGroup()
         self._encode = self.create_client(EncodeImage, "encode_image", callback_group=asking)
         self.create_service(FindPlace, "find_place", self._find_place, callback_group=asking)
@@ -94,18 +92,16 @@ class DatabaseNode(Node):
         self.create_service(LoadMap, "load_map", self._load_map)
         Diagnostics(self, self._report)
 
-    def _apply(self, groups: dict[str, Config]) -> None:
-        loop, database = groups["loop"], groups["database"]
-        assert isinstance(loop, LoopConfig) and isinstance(database, DatabaseConfig)
-        self._detector.config, self._database.config = loop, database
+    def _apply(self, configs: Configs) -> None:
+        self._detector.config = configs[LoopConfig]
+        self._database.config = configs[DatabaseConfig]
 
-    def _note_foreign_calibration(self, model: str) -> None:
-        loop = self._config["loop"]
-        assert isinstance(loop, LoopConfig)
-        named = loop.calibrated_for_another(model)
+    def _check_calibration(self, model: str) -> None:
+        """Warn, once, if `loop.calibration` belongs to another model than the keyframes."""
+        named = self._config[LoopConfig].calibrated_for_another(model)
         foreign = (
-            f"loop.calibration is of model '{named}', the keyframes come from '{model}': the "
-            "thresholds in the model's own file hold. Calibrate again, or empty the parameter."
+            f"loop.calibration is for model '{named}' but the keyframes come from '{model}', so "
+            "the thresholds in the model file are used. Calibrate again, or clear the parameter."
             if named
             else ""
         )
@@ -114,11 +110,11 @@ class DatabaseNode(Node):
         self._foreign = foreign
 
     def _on_keyframe(self, message: Keyframe) -> None:
-        self._note_foreign_calibration(message.model)
+        self._check_calibration(message.model)
         try:
             query = self._detector.process(conversions.to_keyframe(message))
-        except Exception as error:  # no keyframe may end the node that answers the next
-            self._complaints.add(error)
+        except Exception as error:  # no keyframe may end the node that answers the next one
+            self._problems.add(error)
             return
         closure = query.closure
         if closure is not None:
@@ -141,7 +137,7 @@ class DatabaseNode(Node):
     async def _find_place(
         self, request: FindPlace.Request, response: FindPlace.Response
     ) -> FindPlace.Response:
-        count = request.count or self._config["loop"].candidates
+        count = request.count or self._config[LoopConfig].candidates
         try:
             header, candidates = await self._answer(request, count)
         except VprError as error:
@@ -165,13 +161,13 @@ class DatabaseNode(Node):
     async def _answer(
         self, request: FindPlace.Request, count: int
     ) -> tuple[Header, list[Candidate]]:
-        """Candidates for whichever field of the request is filled."""
+        """Candidates for whichever field of the request is set."""
         if request.keyframe_id:
             place = self._database.get(request.keyframe_id)
             if place is None:
                 raise VprError(
-                    f"Keyframe {request.keyframe_id} is not in the database of "
-                    f"{len(self._database)}; it was never there or was evicted."
+                    f"Keyframe {request.keyframe_id} is not among the {len(self._database)} in "
+                    "the database; it never was, or it has been evicted."
                 )
             header = Header(stamp=conversions.to_time(place.stamp_ns), frame_id=place.frame)
             return header, self._database.search_elsewhere(place, count)
@@ -180,23 +176,23 @@ class DatabaseNode(Node):
             return header, self._database.search(np.array(request.descriptor, np.float32), count)
         if not len(request.image.data) and not len(request.compressed_image.data):
             raise VprError(
-                "The request is empty; fill keyframe_id, descriptor, image or compressed_image."
+                "The request is empty; set keyframe_id, descriptor, image or compressed_image."
             )
         encoded = await self._encoded(request)
         if self._database.model not in (None, encoded.model):
             raise VprError(
-                f"The encoder runs model '{encoded.model}', the database holds "
-                f"'{self._database.model}'. Run the model of the map."
+                f"The encoder runs model '{encoded.model}' but the database holds keyframes of "
+                f"'{self._database.model}'. Run the model that the map was made with."
             )
         filled = request.image if len(request.image.data) else request.compressed_image
         descriptor = np.array(encoded.descriptor, np.float32)
         return filled.header, self._database.search(descriptor, count)
 
     async def _encoded(self, request: FindPlace.Request) -> EncodeImage.Response:
-        """The encoder's answer for the image of a request."""
+        """The encoder's answer to the image of a request."""
         if not self._encode.service_is_ready():
             raise VprError(
-                f"No encoder answers at {self._encode.srv_name}; start it, or send a descriptor."
+                f"There is no encoder at {self._encode.srv_name}; start one, or send a descriptor."
             )
         answer = self._encode.call_async(
             EncodeImage.Request(image=request.image, compressed_image=request.compressed_image)
@@ -242,33 +238,33 @@ class DatabaseNode(Node):
         return response
 
     def _map_path(self, path: str) -> Path:
-        path = path or self._config[""].map
+        path = path or self._config[MapConfig].map
         if not path:
             raise MapError("No path was given and the parameter 'map' is empty; give a path.")
         return Path(os.path.expanduser(path))
 
     def _load_at_start(self) -> None:
-        path = self._config[""].map
+        path = self._config[MapConfig].map
         if not path:
             return
         if not os.path.exists(os.path.expanduser(path)):
-            self.get_logger().info(f"Map {path} does not exist yet; save_map will write it")
+            self.get_logger().info(f"Map {path} does not exist yet; save_map will create it")
             return
         try:
             count = self._database.load(Path(path))
             self.get_logger().info(f"Loaded {count} keyframes from {path}")
         except MapError as error:
-            self._complaints.add(error)
+            self._problems.add(error)
 
     # Diagnostics
 
     def _report(self) -> Report:
         database, p = self._database, self._latency.percentiles_ms()
-        level = WARN if self._complaints.count or self._foreign else OK
+        level = WARN if self._problems.count or self._foreign else OK
         counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
         return (
             level,
-            self._complaints.last
+            self._problems.last
             or self._foreign
             or f"{len(database)} keyframes, {self._closures} loop closures",
             {
@@ -282,8 +278,8 @@ class DatabaseNode(Node):
                 "bytes_per_keyframe": database.bytes_per_keyframe,
                 "evicted": database.evicted,
                 "memory_mb": memory_mb(),
-                "problems": self._complaints.count,
-                "last_problem": self._complaints.last,
+                "problems": self._problems.count,
+                "last_problem": self._problems.last,
             },
         )
 

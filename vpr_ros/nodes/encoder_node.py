@@ -1,23 +1,27 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Node `encoder`: camera images in, keyframes out."""
+"""Node `encoder`: camera images in, keyframes out; the battery or a person sets the sparsity."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from typing import ClassVar
 
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage, Image
 
 from vpr_msgs.msg import Keyframe
 from vpr_msgs.srv import EncodeImage
+from vpr_ros.core.battery import UNMEASURED, BatteryConfig, BatteryPolicy
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.frontend import Frame, Frontend
@@ -26,68 +30,91 @@ from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.core.pose import PoseBuffer
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.nodes import conversions
-from vpr_ros.nodes.diagnostics import ERROR, OK, WARN, Complaints, Diagnostics, Report, memory_mb
-from vpr_ros.nodes.image_decoder import ImageDecoder
-from vpr_ros.nodes.image_input import ImageInput
-from vpr_ros.nodes.newest import Newest
-from vpr_ros.nodes.parameters import Parameters
+from vpr_ros.nodes.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    Diagnostics,
+    Latency,
+    Problems,
+    Rate,
+    Report,
+    memory_mb,
+)
+from vpr_ros.nodes.image_input import ImageDecoder, ImageInput, LatestImage
+from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.run import run
-from vpr_ros.nodes.statistics import Latency, Rate
+
+SILENT_S = 3.0  # without an image for this long, the diagnostics warn
 
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig(ModelConfig):
-    """The model, and where its images come from."""
+    """The model, who sets its sparsity, and where its images come from."""
 
+    sparsity_mode: str = param(
+        "auto",
+        "auto: the battery, if there is one, sets sparsity; manual: sparsity stays as it is. "
+        "Setting sparsity while the node runs also sets this to manual",
+        choices=("auto", "manual"),
+    )
     image_transport: str = param(
         "auto",
-        "raw listens to image, compressed to image/compressed, auto to what is published",
+        "raw subscribes to image, compressed to image/compressed, auto to whichever is published",
         choices=("auto", "raw", "compressed"),
         read_only=True,
     )
 
 
 class EncoderNode(Node):
-    """Receives in the executor's thread, encodes in its own: the newest frame wins."""
+    """Receives in the executor's thread and encodes in one of its own, always the latest image."""
 
-    PARAMETERS: ClassVar[dict[str, type[Config]]] = {
-        "": EncoderConfig,
-        "gate": GateConfig,
-        "features": FeatureConfig,
-    }
+    PARAMETERS: ClassVar[tuple[type[Config], ...]] = (
+        EncoderConfig,
+        GateConfig,
+        FeatureConfig,
+        BatteryConfig,
+    )
 
     def __init__(self) -> None:
-        """Declare, load the model, listen. A model that fails to load leaves the node waiting."""
+        """Load the model and subscribe; without a usable model the node waits for one."""
         super().__init__("encoder")
-        self._complaints = Complaints(self)
+        self._problems = Problems(self)
+        self._battery = BatteryPolicy(BatteryConfig())
+        self._battery_is_setting = False
         self._loaded: Encoder | None = None
         self._frontend: Frontend | None = None
+        self._sparsity, self._sparsity_mode = 0.0, ""  # in force
+        self._encoding = threading.Lock()  # held for a whole frame, so that nothing changes in it
+        # Unique and rising across restarts, so that maps of several runs can be merged.
+        self._first_id = int(time.time()) * 1_000_000
         self._config = Parameters(
             self,
             self.PARAMETERS,
+            extend=self._switch_to_manual,
             check=self._check,
             apply=self._apply,
         )
-        # Unique over restarts and rising with time, so that maps of several runs can be joined.
-        self._first_id = int(time.time()) * 1_000_000
-        self._apply(self._config.groups)
+        self._apply(self._config.configs)
 
         self._decoder = ImageDecoder()
         self.get_logger().info(f"Raw images are decoded by {self._decoder.status}")
         self._poses = PoseBuffer()
         self._pose_frame = ""
-        self._camera_matrix = None
-        self._frames: Newest[Image | CompressedImage] = Newest()
+        self._camera_matrix: conversions.Array | None = None
+        self._images = LatestImage()
         self._rate, self._keyframe_rate, self._latency = Rate(), Rate(), Latency()
 
         overridable = QoSOverridingOptions.with_default_policies()
         self._publisher = self.create_publisher(
             Keyframe, "keyframes", 50, qos_overriding_options=overridable
         )
-        self._input = ImageInput(self, self._config[""].image_transport, self._frames.put)
+        transport = self._config[EncoderConfig].image_transport
+        self._input = ImageInput(self, transport, self._images.put)
         for kind, topic, callback in (
             (Odometry, "odom", self._on_odometry),
             (CameraInfo, "camera_info", self._on_camera_info),
+            (BatteryState, "battery_state", self._on_battery),
         ):
             self.create_subscription(
                 kind, topic, callback, qos_profile_sensor_data, qos_overriding_options=overridable
@@ -98,18 +125,19 @@ class EncoderNode(Node):
         self._worker.start()
 
     def destroy_node(self) -> None:
-        """Stop encoding, then stop."""
-        self._frames.close()
+        """Finish the current frame, then stop."""
+        self._images.close()
         self._worker.join(timeout=5.0)
         super().destroy_node()
 
     # Parameters
 
-    def _check(self, groups: dict[str, Config]) -> None:
-        """Refuse a model that does not load and a sparsity that the model does not have."""
-        config = groups[""]
-        assert isinstance(config, EncoderConfig)
-        self._load(config).check_sparsity(config.sparsity)
+    def _check(self, configs: Configs) -> None:
+        """Refuse a model that does not load and a sparsity at which it cannot run."""
+        config = configs[EncoderConfig]
+        encoder = self._load(config)
+        if not self._battery_decides(config):
+            encoder.check_sparsity(config.sparsity)
 
     def _load(self, config: EncoderConfig) -> Encoder:
         """The encoder of a config; the last one stays loaded."""
@@ -119,45 +147,93 @@ class EncoderNode(Node):
             self.get_logger().info(f"Model {path.name} runs on {self._loaded.operators}")
         return self._loaded
 
-    def _apply(self, groups: dict[str, Config]) -> None:
-        """Run with the current parameters; without a usable model, wait for one."""
-        config, gate, features = groups[""], groups["gate"], groups["features"]
-        assert isinstance(config, EncoderConfig)
-        assert isinstance(gate, GateConfig) and isinstance(features, FeatureConfig)
+    def _apply(self, configs: Configs) -> None:
+        """Run with these parameters; without a usable model, wait for one."""
+        config, gate, features = (
+            configs[EncoderConfig],
+            configs[GateConfig],
+            configs[FeatureConfig],
+        )
+        self._battery.config = configs[BatteryConfig]
         try:
+            self._check(configs)
             encoder = self._load(config)
-            encoder.check_sparsity(config.sparsity)
         except VprError as error:
-            self._complaints.add(error)
-            self._frontend = None
+            self._problems.add(error)
+            with self._encoding:
+                self._frontend = None
             return
-        frontend = self._frontend
-        other_model = frontend is None or frontend.encoder is not encoder
-        if frontend is None:
-            self._frontend = Frontend(
-                encoder, KeyframeGate(gate), FeatureExtractor(features), self._first_id
-            )
-        else:
+        frontend = self._frontend or Frontend(
+            encoder, KeyframeGate(gate), FeatureExtractor(features), self._first_id
+        )
+        new_model = self._frontend is None or frontend.encoder is not encoder
+        with self._encoding:
             frontend.gate.config = gate
             if frontend.extractor.config != features:
                 frontend.extractor = FeatureExtractor(features)
-            if other_model:
+            if new_model:
                 frontend.encoder = encoder
                 frontend.gate.reset()
-        if other_model:
-            self._narrow_sparsity(encoder)
+            self._sparsity = min(config.sparsity, encoder.contract.sparsity_max)
+            self._frontend = frontend
+        if new_model:
+            self._describe_model(encoder.contract, encoder.threads)
+        if config.sparsity_mode != self._sparsity_mode:
+            self._sparsity_mode = config.sparsity_mode
+            self.get_logger().info(
+                "Sparsity follows the battery, if there is one"
+                if config.sparsity_mode == "auto"
+                else f"Sparsity stays at {config.sparsity:g} until sparsity_mode is set to auto"
+            )
+        self._follow_battery()
 
-    def _narrow_sparsity(self, encoder: Encoder) -> None:
-        """Show the model's own range and levels in the parameter's description."""
-        contract = encoder.contract
+    def _describe_model(self, contract: Contract, threads: int) -> None:
+        """Take over the model's battery levels and the range of its sparsity."""
+        self._battery.levels = contract.levels or UNMEASURED
         descriptor = self.describe_parameter("sparsity")
         descriptor.floating_point_range[0].to_value = contract.sparsity_max
-        descriptor.additional_constraints = conversions.levels_text(contract.levels)
-        self.set_descriptor("sparsity", descriptor)
+        allowed = Parameter("sparsity", value=self._sparsity).to_parameter_msg().value
+        self.set_descriptor("sparsity", descriptor, allowed)
         self.get_logger().info(
             f"Model '{contract.name}' version {contract.version}: {contract.descriptor_size} "
-            f"values, sparsity 0 to {contract.sparsity_max:g}, {encoder.threads} thread(s)"
+            f"values, sparsity 0 to {contract.sparsity_max:g}, {threads} thread(s)"
         )
+
+    # Sparsity: the battery sets it until a person does
+
+    def _switch_to_manual(self, changes: list[Parameter]) -> list[Parameter]:
+        """What changes along: a sparsity that does not come from the battery is to stay."""
+        names = {change.name for change in changes}
+        if "sparsity" not in names or "sparsity_mode" in names or self._battery_is_setting:
+            return []
+        return [Parameter("sparsity_mode", value="manual")]
+
+    def _battery_decides(self, config: EncoderConfig) -> bool:
+        return config.sparsity_mode == "auto" and self._battery.decision.sparsity is not None
+
+    def _on_battery(self, message: BatteryState) -> None:
+        now_s = self.get_clock().now().nanoseconds * 1e-9
+        self._battery.update(conversions.to_reading(message, now_s))
+        self._follow_battery()
+
+    def _follow_battery(self) -> None:
+        """Set the parameter `sparsity` to what the battery asks for, if the battery decides."""
+        config, decision = self._config[EncoderConfig], self._battery.decision
+        if self._frontend is None or config.sparsity_mode == "manual" or decision.sparsity is None:
+            return
+        wanted = min(decision.sparsity, self._frontend.encoder.contract.sparsity_max)
+        if wanted == config.sparsity:
+            return
+        # Parameters are only set in the executor's thread, so the flag covers this call alone.
+        self._battery_is_setting = True
+        try:
+            (result,) = self.set_parameters([Parameter("sparsity", value=wanted)])
+        finally:
+            self._battery_is_setting = False
+        if result.successful:
+            self.get_logger().info(f"Sparsity is now {wanted:g}: {decision.reason}")
+        else:
+            self._problems.add(f"The battery could not set the sparsity: {result.reason}")
 
     # Inputs
 
@@ -172,34 +248,35 @@ class EncoderNode(Node):
     # Work
 
     def _work(self) -> None:
-        while (message := self._frames.take()) is not None:
+        while (image := self._images.take()) is not None:
             self._rate.tick()
-            if self._frontend is None:
-                continue
             try:
-                self._process(message, self._frontend)
-            except Exception as error:  # no frame may end the thread that encodes the next
-                self._complaints.add(error)
+                with self._encoding:
+                    self._process(image)
+            except Exception as error:  # no image may end the thread that encodes the next one
+                self._problems.add(error)
 
-    def _process(self, message: Image | CompressedImage, frontend: Frontend) -> None:
-        frame = self._to_frame(message)
-        keyframe = frontend.process(frame, self._config[""].sparsity)
+    def _process(self, image: Image | CompressedImage) -> None:
+        if self._frontend is None:
+            return
+        frame = self._to_frame(image)
+        keyframe = self._frontend.process(frame, self._sparsity)
         if keyframe is not None:
             self._publisher.publish(conversions.from_keyframe(keyframe))
             self._keyframe_rate.tick()
             self._latency.add(self.get_clock().now().nanoseconds - frame.stamp_ns)
 
-    def _to_frame(self, message: Image | CompressedImage) -> Frame:
-        stamp = conversions.stamp_ns(message.header.stamp)
+    def _to_frame(self, image: Image | CompressedImage) -> Frame:
+        stamp = conversions.stamp_ns(image.header.stamp)
         if stamp == 0:
             raise ImageError(
-                "Image has no stamp, so neither its pose nor its place in time is known. "
-                "Let the camera driver set header.stamp."
+                "The image has no stamp, so the pose and time it belongs to are unknown. "
+                "Have the camera driver set header.stamp."
             )
         return Frame(
             stamp_ns=stamp,
-            decode=lambda: self._decoder.decode(message),
-            frame=message.header.frame_id,
+            decode=lambda: self._decoder.decode(image),
+            frame=image.header.frame_id,
             pose=self._poses.at(stamp),
             pose_frame=self._pose_frame,
             camera_matrix=self._camera_matrix,
@@ -208,33 +285,39 @@ class EncoderNode(Node):
     def _encode_image(
         self, request: EncodeImage.Request, response: EncodeImage.Response
     ) -> EncodeImage.Response:
-        """Encode an image that is no frame of the camera."""
-        frontend, sparsity = self._frontend, self._config[""].sparsity
+        """Encode an image that is not one of the camera's frames."""
         try:
-            if frontend is None:
-                raise VprError(f"The encoder has no model: {self._complaints.last}")
+            if self._frontend is None:
+                raise VprError(f"The encoder has no model: {self._problems.last}")
+            encoder = self._frontend.encoder
             compressed = len(request.compressed_image.data) > 0
             image = self._decoder.decode(request.compressed_image if compressed else request.image)
-            values = frontend.encoder.encode(image, sparsity)
+            response.descriptor = encoder.encode(image, self._sparsity)
         except VprError as error:
             response.message = str(error)
             return response
-        response.success, response.model = True, frontend.encoder.contract.name
-        response.sparsity, response.descriptor = sparsity, values
+        response.success, response.model = True, encoder.contract.name
+        response.sparsity = self._sparsity
         return response
 
     # Diagnostics
 
     def _report(self) -> Report:
-        frontend = self._frontend
-        level, summary = OK, f"encoding images from {self._input.topic}"
+        frontend, config = self._frontend, self._config[EncoderConfig]
+        decision = self._battery.decision
         if frontend is None:
-            level, summary = ERROR, self._complaints.last
-        elif not self._input.transport or self._input.silent_s > 3.0:
+            level, summary = ERROR, self._problems.last
+        elif not self._input.transport or self._input.silent_s > SILENT_S:
             level, summary = (
                 WARN,
                 f"no image for {self._input.silent_s:.0f} s; {self._input.topic}",
             )
+        elif decision.faulty and config.sparsity_mode == "auto":
+            level, summary = WARN, decision.reason
+        else:
+            set_by = decision.reason if config.sparsity_mode == "auto" else "set by hand"
+            level = OK
+            summary = f"encoding {self._input.topic} at sparsity {config.sparsity:g} ({set_by})"
         p50, p95 = self._latency.percentiles_ms()
         return (
             level,
@@ -242,21 +325,24 @@ class EncoderNode(Node):
             {
                 "model": frontend.encoder.contract.name if frontend else "none",
                 "operators": frontend.encoder.operators if frontend else "none",
-                "sparsity": self._config[""].sparsity,
+                "sparsity": config.sparsity,
+                "sparsity_mode": config.sparsity_mode,
+                "battery": decision.reason,
+                "charge": math.nan if decision.charge is None else decision.charge,
                 "images": self._input.received,
                 "image_rate_hz": self._rate.per_second(),
                 "keyframe_rate_hz": self._keyframe_rate.per_second(),
                 "keyframes": self._keyframe_rate.total,
                 "encoded": frontend.encoded if frontend else 0,
-                "encode_ms": frontend.encode_s * 1e3 if frontend else float("nan"),
+                "encode_ms": frontend.encode_s * 1e3 if frontend else math.nan,
                 "latency_p50_ms": p50,
                 "latency_p95_ms": p95,
-                "dropped_images": self._frames.dropped,
+                "dropped_images": self._images.dropped,
                 "odometry": "yes" if self._pose_frame else "no",
                 "memory_mb": memory_mb(),
                 "cpu_s": time.process_time(),
-                "problems": self._complaints.count,
-                "last_problem": self._complaints.last,
+                "problems": self._problems.count,
+                "last_problem": self._problems.last,
             },
         )
 

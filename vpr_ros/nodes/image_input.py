@@ -1,11 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The camera: raw or compressed, as asked for or as found."""
+"""Images from the camera: subscribe to what is published, keep the latest, decode it."""
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -13,18 +17,32 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from vpr_ros.core import images
+
 TOPICS = {"raw": ("image", Image), "compressed": ("image/compressed", CompressedImage)}
-# A publisher that stays silent this long loses to the other transport, if that has one.
+# After this long without images, switch to the other transport if that has a publisher.
 PATIENCE_S = 3.0
+# 8-bit encodings that every cv_bridge converts to bgr8, with their bytes per pixel. PyPI's port
+# lacks bayer_grbg8 because of a typo, and none knows nv12; the core decodes those.
+BRIDGED = {
+    "bgr8": 3,
+    "rgb8": 3,
+    "bgra8": 4,
+    "rgba8": 4,
+    "mono8": 1,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+}
 
 
 class ImageInput:
-    """Subscribes to `image` or `image/compressed`, best effort, which matches every publisher."""
+    """Subscribes to `image` or `image/compressed`; best effort, which matches every publisher."""
 
     def __init__(
         self, node: Node, transport: str, callback: Callable[[Image | CompressedImage], None]
     ) -> None:
-        """`transport` is raw, compressed, or auto: whatever is published, raw first."""
+        """`transport` is raw, compressed, or auto: whichever is published, preferably raw."""
         self._node = node
         self._callback = callback
         self._subscription: Subscription | None = None
@@ -40,10 +58,10 @@ class ImageInput:
 
     @property
     def topic(self) -> str:
-        """What is listened to, in words."""
+        """The topic subscribed to, or why there is none."""
         if not self.transport:
             name = self._node.resolve_topic_name("image")
-            return f"nothing: neither {name} nor {name}/compressed has a publisher"
+            return f"no topic yet: neither {name} nor {name}/compressed has a publisher"
         return str(self._node.resolve_topic_name(TOPICS[self.transport][0]))
 
     @property
@@ -75,9 +93,93 @@ class ImageInput:
         )
         self.transport = transport
         self._silent_since = self._clock.now()
-        self._node.get_logger().info(f"Listening to {self.topic}")
+        self._node.get_logger().info(f"Subscribed to {self.topic}")
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self._silent_since = self._clock.now()
         self.received += 1
         self._callback(message)
+
+
+class LatestImage:
+    """A slot for one image instead of a queue, so that no backlog can form."""
+
+    def __init__(self) -> None:
+        self.dropped = 0  # replaced before they were taken
+        self._image: Image | CompressedImage | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, image: Image | CompressedImage) -> None:
+        """Replace the image that is still waiting, if any."""
+        with self._changed:
+            self.dropped += self._image is not None
+            self._image = image
+            self._changed.notify()
+
+    def take(self) -> Image | CompressedImage | None:
+        """Wait for an image and remove it; None once the slot is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._image is not None or self._closed)
+            image, self._image = self._image, None
+            return None if self._closed else image
+
+    def close(self) -> None:
+        """Wake up whoever waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class ImageDecoder:
+    """Decodes raw and compressed images to BGR (H, W, 3) uint8."""
+
+    def __init__(self) -> None:
+        """Use cv_bridge if a working one is installed; `status` says what decodes raw images."""
+        self._bridge, self.status = _load_bridge()
+
+    def decode(self, message: Image | CompressedImage) -> images.Image:
+        """Pixels of a message; raises ImageError if it cannot be decoded."""
+        if isinstance(message, CompressedImage):
+            return images.decode_compressed(message.data, message.format)
+        if self._bridge is not None and _is_plain(message):
+            pixels = self._bridge.imgmsg_to_cv2(message, "bgr8")
+            return np.asarray(pixels, np.uint8)
+        return images.decode_raw(
+            message.data,
+            height=message.height,
+            width=message.width,
+            encoding=message.encoding,
+            step=message.step,
+            is_bigendian=bool(message.is_bigendian),
+        )
+
+
+def _is_plain(message: Image) -> bool:
+    """Whether cv_bridge decodes this correctly: a known encoding, no padding, the right length.
+
+    PyPI's port ignores padding, and its error for a message that is too short does not say so.
+    """
+    row = message.width * BRIDGED.get(message.encoding, 0)
+    return bool(
+        row
+        and message.height
+        and message.step == row
+        and len(message.data) == row * message.height
+    )
+
+
+def _load_bridge() -> tuple[Any, str]:
+    try:
+        module = importlib.import_module("cv_bridge")
+        if int(np.__version__.split(".")[0]) >= 2 and _is_compiled():
+            # Built against NumPy 1, it crashes: ros-perception/vision_opencv#535.
+            return None, "cv_bridge from apt does not work with NumPy 2; using OpenCV directly"
+        return module.CvBridge(), "cv_bridge"
+    except Exception as error:  # a broken cv_bridge fails in many ways
+        return None, f"cv_bridge is not usable ({error}); using OpenCV directly"
+
+
+def _is_compiled() -> bool:
+    path = importlib.import_module("cv_bridge.boost.cv_bridge_boost").__file__
+    return bool(path) and not str(path).endswith(".py")

@@ -1,12 +1,12 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Config dataclasses as ROS parameters: declared with text and range, checked, kept current."""
+"""Config dataclasses as ROS parameters: declared with description and range, and checked."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -20,109 +20,122 @@ from rclpy.parameter import Parameter
 from vpr_ros.core.config import Config, Doc
 from vpr_ros.core.errors import VprError
 
+C = TypeVar("C", bound=Config)
 _INT_MAX = 2**31 - 1
 
 
-class Parameters:
-    """The parameter groups of one node, e.g. {"gate": GateConfig} as gate.distance_m and so on.
+class Configs:
+    """One config of each kind, e.g. configs[GateConfig]."""
 
-    The group named "" has no prefix. `check` sees the new groups before a change and may raise a
-    VprError to refuse it; `apply` is called after it.
-    """
+    def __init__(self, configs: Iterable[Config]) -> None:
+        self._by_kind = {type(config): config for config in configs}
+
+    def __getitem__(self, kind: type[C]) -> C:
+        config = self._by_kind[kind]
+        assert isinstance(config, kind)
+        return config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configs) and self._by_kind == other._by_kind
+
+    def replaced(self, values: Mapping[str, Any]) -> Configs:
+        """The configs after a change of parameters, given by full name.
+
+        Raises ConfigError if a value is not allowed.
+        """
+        return Configs(
+            dataclasses.replace(
+                config,
+                **{
+                    field: values[config.full_name(field)]
+                    for field, _, _ in config.fields()
+                    if config.full_name(field) in values
+                },
+            )
+            for config in self._by_kind.values()
+        )
+
+
+class Parameters:
+    """The parameters of one node; the current values are in `configs`."""
 
     def __init__(
         self,
         node: Node,
-        groups: Mapping[str, type[Config]],
-        check: Callable[[dict[str, Config]], None] | None = None,
-        apply: Callable[[dict[str, Config]], None] | None = None,
+        kinds: Iterable[type[Config]],
+        *,
+        extend: Callable[[list[Parameter]], list[Parameter]] | None = None,
+        check: Callable[[Configs], None] | None = None,
+        apply: Callable[[Configs], None] | None = None,
     ) -> None:
-        """Declare all; raises ConfigError if a start-up value is out of range."""
+        """Declare all parameters; raises ConfigError if a start-up value is not allowed.
+
+        `extend` returns what else is to change along with a change. `check` is given the configs
+        as they would be and may raise a VprError to refuse them. `apply` is called after a change.
+        """
         self._node = node
+        self._extend = extend
         self._check = check
         self._apply = apply
-        self._double: set[str] = set()
-        values: dict[str, dict[str, Any]] = {}
-        for group, config in groups.items():
-            values[group] = {
-                field: self._declare(full_name(group, field), default, doc)
-                for field, default, doc in config.fields()
-            }
-        self.groups: dict[str, Config] = {
-            group: config(**values[group]) for group, config in groups.items()
-        }
+        self._doubles: set[str] = set()
+        self.configs = Configs(
+            kind(
+                **{
+                    field: self._declare(kind.full_name(field), default, doc)
+                    for field, default, doc in kind.fields()
+                }
+            )
+            for kind in kinds
+        )
         self._warn_of_unknown()
-        node.add_pre_set_parameters_callback(self._as_declared)
+        node.add_pre_set_parameters_callback(self._complete)
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._changed)
 
-    def __getitem__(self, group: str) -> Any:
-        """The current config of a group."""
-        return self.groups[group]
+    def __getitem__(self, kind: type[C]) -> C:
+        """The current config of a kind."""
+        return self.configs[kind]
 
     def _declare(self, name: str, default: Any, doc: Doc) -> Any:
         if isinstance(default, float):
-            self._double.add(name)
-            self._accept_integer(name)
+            self._doubles.add(name)
+            # Let a params file say `1` for `1.0`, as people do; rclpy would refuse to start.
+            overrides = self._node._parameter_overrides
+            if name in overrides:
+                overrides[name] = self._as_declared(overrides[name])
         return self._node.declare_parameter(name, default, _descriptor(default, doc)).value
 
-    def _accept_integer(self, name: str) -> None:
-        """Let a params file say `1` for `1.0`, as people do; rclpy would end the node."""
-        given = self._node._parameter_overrides.get(name)
-        if given is not None and given.type_ == Parameter.Type.INTEGER:
-            self._node._parameter_overrides[name] = _to_double(given)
+    def _as_declared(self, parameter: Parameter) -> Parameter:
+        if parameter.name in self._doubles and parameter.type_ == Parameter.Type.INTEGER:
+            return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
+        return parameter
 
-    def _as_declared(self, changes: list[Parameter]) -> list[Parameter]:
-        return [
-            _to_double(p) if p.name in self._double and p.type_ == Parameter.Type.INTEGER else p
-            for p in changes
-        ]
+    def _complete(self, changes: list[Parameter]) -> list[Parameter]:
+        changes = [self._as_declared(change) for change in changes]
+        return changes + (self._extend(changes) if self._extend is not None else [])
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            groups = self._with(changes)
-            if self._check is not None and groups != self.groups:
-                self._check(groups)
+            configs = self.configs.replaced({c.name: c.value for c in changes})
+            if self._check is not None and configs != self.configs:
+                self._check(configs)
         except VprError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _changed(self, changes: list[Parameter]) -> None:
-        groups = self._with(changes)
-        if groups != self.groups:
-            self.groups = groups
+        configs = self.configs.replaced({c.name: c.value for c in changes})
+        if configs != self.configs:
+            self.configs = configs
             if self._apply is not None:
-                self._apply(groups)
-
-    def _with(self, changes: list[Parameter]) -> dict[str, Config]:
-        """The groups as they will be."""
-        groups = dict(self.groups)
-        for group, config in self.groups.items():
-            new = {
-                field: change.value
-                for field, _, _ in config.fields()
-                for change in changes
-                if change.name == full_name(group, field)
-            }
-            if new:
-                groups[group] = dataclasses.replace(config, **new)
-        return groups
+                self._apply(configs)
 
     def _warn_of_unknown(self) -> None:
         for name in sorted(self._node._parameter_overrides):
             if not self._node.has_parameter(name) and not name.startswith("qos_overrides."):
                 self._node.get_logger().warning(
-                    f"Parameter '{name}' was given but does not exist; look for a misspelling."
+                    f"Parameter '{name}' does not exist and is ignored; check its spelling."
                 )
-
-
-def full_name(group: str, field: str) -> str:
-    """The ROS name of a field, e.g. gate.distance_m."""
-    return f"{group}.{field}" if group else field
-
-
-def _to_double(parameter: Parameter) -> Parameter:
-    return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
 
 
 def _descriptor(default: Any, doc: Doc) -> ParameterDescriptor:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start a node, spin it, stop it; one line for what a user can mend."""
+"""Start a node, spin it, stop it; errors that a user can fix take one line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rclpy.node import Node
 
 from vpr_ros.core.errors import VprError
 
-TEARDOWN_S = 8.0  # longer than the encoder takes to finish its frame
+SHUTDOWN_S = 8.0  # longer than the encoder node waits for its last frame
 
 
 def run(create: Callable[[], Node]) -> None:
-    """Run the node that `create` makes until it is told to stop, be it half made."""
+    """Run the node that `create` returns until told to stop, which may be during construction."""
     rclpy.init()
     node, code = None, 0
     try:
@@ -35,21 +35,18 @@ def run(create: Callable[[], Node]) -> None:
         if rclpy.ok():
             code = 1
             sys.exit(f"vpr_ros: {error}")
-    except RuntimeError:  # rclpy's own: Ctrl-C took away the context that was being used
+    except RuntimeError:  # from rclpy: Ctrl-C has shut down the context it was using
         if rclpy.ok():
             code = 1
             raise
     finally:
-        _leave(node, code)
+        _shut_down(node, code)
 
 
-def _leave(node: Node | None, code: int) -> None:
-    """Tear down, but never wait for middleware that does not let go: the robot wants to stop.
-
-    If it does not, the process ends with `code`, so that a node that failed is not taken for done.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt half-way
-    limit = threading.Timer(TEARDOWN_S, os._exit, (code,))
+def _shut_down(node: Node | None, code: int) -> None:
+    """Shut down; if the middleware hangs, end the process with exit status `code`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt this
+    limit = threading.Timer(SHUTDOWN_S, os._exit, (code,))
     limit.daemon = True
     limit.start()
     if node is not None:
