@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of several rooms share."""
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for network_costs.py, beside this file
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from network_costs import layer_costs
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.export.checkpoint import export_checkpoint
 from vpr_ros.export.cost import cost_of, kept_channels
 from vpr_ros.networks import sparse_ternary_linear
-from vpr_ros.networks.accounting import layer_costs
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM

@@ -74,7 +74,7 @@ def test_image_must_fit_the_patch():
         Vit(TINY)(torch.randn(1, 3, 13, 12))
 
 
-def test_watched_attention_is_the_same_and_its_row_the_softmax():
+def test_class_attention_is_the_mean_softmax_and_changes_nothing_else():
     torch.manual_seed(0)
     attention = SelfAttention(12, 3)
     x = torch.randn(2, 5, 12)

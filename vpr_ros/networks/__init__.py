@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the network is: torch modules that become ONNX files; nothing on the robot needs them."""
+"""The networks in torch, which become ONNX files; nothing on the robot needs torch."""
 
 # Mean and standard deviation of ImageNet's pixels, RGB of [0, 1]: what every network here expects
 # an image to be normalised with.

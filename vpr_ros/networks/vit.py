@@ -73,8 +73,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 class HeadedProduct(nn.Module):
     """softmax(q k^T / sqrt(d)) v per head (Vaswani et al., NeurIPS 2017, equation 1).
 
-    It has no parameters, and is a module so that the exporter can replace it and its cost can be
-    counted.
+    A module although it has no parameters, so that the exporter can replace it.
     """
 
     def __init__(self, heads: int) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Heads turn tokens into one descriptor; one table names them all."""
+"""The heads, which turn tokens into one descriptor, by name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""BoQ: learned queries ask the feature map, block after block."""
+"""BoQ: bags of learned queries that attend to the feature map, block after block."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""SALAD: optimal transport of local features to clusters, with a bin for the useless ones."""
+"""SALAD: optimal transport of local features to clusters, with a bin for uninformative ones."""
 
 from __future__ import annotations
 

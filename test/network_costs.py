@@ -107,11 +107,6 @@ def published_gflop(costs: list[LayerCost], sparsity: float = 0.0) -> float:
     return 2.0 * left / 1e9
 
 
-def trainable_parameters(network: nn.Module) -> int:
-    """How many values training changes."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
 def published_mib(network: nn.Module) -> float:
     """Size in MiB as TAT-VPR publishes it.
 

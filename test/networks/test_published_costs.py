@@ -1,13 +1,13 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The published sizes and operation counts come out, and the honest ones beside them."""
+"""TAT-VPR's published sizes and operation counts come out, and the honest ones beside them."""
 
 import functools
 
 import pytest
 import torch
+from network_costs import gflop, layer_costs, published_gflop, published_mib
 
-from vpr_ros.networks.accounting import gflop, layer_costs, published_gflop, published_mib
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 from vpr_ros.networks.vit import Vit, VitConfig
