@@ -17,7 +17,7 @@ ROUNDING_GUARD = 1e-3  # float32 noise of (1 - s) K at K < 8192, so that s = 0.7
 
 
 class SparseTernaryLinear(nn.Linear):
-    """y = W_t (mask * x) + b, with the full-precision weights W that training changes behind it.
+    """y = W_t (mask * x) + b, where W_t is rounded from the full-precision weights that train.
 
     At sparsity s a layer multiplies ceil((1 - s) K) of its K input channels; at s = 0 it is
     dense. There are two rules for which channels these are:

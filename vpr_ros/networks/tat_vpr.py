@@ -98,9 +98,8 @@ class TatVPR(nn.Module):
 class TernaryVit(nn.Module):
     """TAT-VPR's backbone, from image to tokens at `sparsity` in [0, 1).
 
-    Every linear layer of the blocks is ternary and sparse, but for the last MLP. That this one
-    also lacks the second layer norm follows from the published sizes, which come out to the third
-    decimal only so.
+    Every linear layer of the blocks is ternary and sparse, except in the last MLP. That one also
+    lacks the second layer norm: only then do the published sizes come out to the third decimal.
 
     With layout `dinov2`, norms and biases stand where DINOv2 has them, so that a student trained
     for a few steps can start as its teacher; layer scales are part of the weights.
@@ -136,7 +135,7 @@ class TernaryVit(nn.Module):
 class PatchEmbed(nn.Module):
     """Unfolded patches, layer norm, linear, layer norm (TAT-VPR's reference).
 
-    Without `norms` the linear layer alone: the same as a convolution of the patch's stride.
+    Without `norms` it is the linear layer alone, a convolution with the patch as its stride.
     """
 
     def __init__(self, patch_size: int, dim: int, norms: bool = True) -> None:
