@@ -27,7 +27,9 @@ from demo.vizdoom_game import UNITS_PER_M, RenderError, View, VizdoomGame
 from tools.map_plan import MapPlan, Points
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.images import Image
-from vpr_ros.training.sources.vizdoom import COLUMNS, TABLE
+from vpr_ros.training.places_table import FILE, POSE
+
+COLUMNS = ("image", "place", "site", "group", *POSE)
 
 # Without freedoom2/MAP30, whose final boss sends monsters even where there are none.
 MAPS = (
@@ -175,7 +177,7 @@ def render_map(target: Path, level: str, count: int, seed: int) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    with (draft / TABLE).open("w", newline="") as file:
+    with (draft / FILE).open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for number, place in enumerate(places_of(level, count, seed)):
@@ -183,7 +185,7 @@ def render_map(target: Path, level: str, count: int, seed: int) -> None:
             for index, image in enumerate(place.views):
                 name = f"{number:04d}_{index}.jpg"
                 cv2.imwrite(str(draft / name), image, quality)
-                writer.writerow((name, level, number, *pose))
+                writer.writerow((name, number, level, level, *pose))
     draft.rename(target)
 
 
@@ -203,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = options.folder / level.replace("/", "_")
             if not target.is_dir():
                 render_map(target, level, options.places, options.seed)
-            with (target / TABLE).open(newline="") as file:
+            with (target / FILE).open(newline="") as file:
                 count = len({row["place"] for row in csv.DictReader(file)})
             print(f"{level}: {count} places", flush=True)
     except VprError as error:

@@ -68,7 +68,7 @@ def test_rendered_places_are_near_textured_and_repeatable(tmp_path):
         assert image.std() > 5.0
         other = tmp_path / "b" / "freedoom2_MAP05" / row["image"]
         assert other.read_bytes() == (folder / row["image"]).read_bytes()
-    assert len(load_places("vizdoom", tmp_path / "b")) == 6
+    assert len(load_places("places", tmp_path / "b")) == 6
 
 
 def test_an_unknown_map_is_one_line(tmp_path, capsys):

@@ -54,7 +54,7 @@ def start(tmp_path, picture):
     """start(recipe, folder, teacher): a run on eight made places, from a fixed seed."""
     import torch
 
-    from vpr_ros.training.build import build
+    from vpr_ros.training.initial_network import make_network
     from vpr_ros.training.loader import Share
     from vpr_ros.training.loop import Run
     from vpr_ros.training.places import PlaceSet
@@ -64,7 +64,7 @@ def start(tmp_path, picture):
 
     def make(recipe, folder="run", teacher=None):
         torch.manual_seed(3)
-        network = build(recipe, tmp_path, teacher)
+        network = make_network(recipe, tmp_path)
         nothing = Validation([], tmp_path, recipe.run.height, recipe.run.width)
         return Run(network, recipe, shares, nothing, tmp_path / folder, teacher=teacher)
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from vpr_ros.networks.vit import Vit, VitConfig
-from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig
-from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.recipe import LossConfig, Recipe, RunConfig, StagePlan
 
 SIDE = 32
 TINY = {"image_size": SIDE, "patch_size": 8, "dim": 64, "depth": 3, "heads": 1, "mlp_ratio": 2}
@@ -62,5 +61,5 @@ def changed(module, before):
 
 
 def column(run, name):
-    with run._log.path.open(newline="") as file:
+    with run.log.open(newline="") as file:
         return np.array([row[name] for row in csv.DictReader(file) if row["loss"]], float)

@@ -12,14 +12,12 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.checkpoint import load_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
-from vpr_ros.networks.heads.query_pool import PartialWhitening
-from vpr_ros.training.closed_form import StartConfig
+from vpr_ros.networks.heads.pooling import PartialWhitening
+from vpr_ros.training import fitted_head
+from vpr_ros.training.fitted_head import fit_whitening, with_fitted_head
 from vpr_ros.training.loader import view_batches
 from vpr_ros.training.loop import LAST
-from vpr_ros.training.query_pool_fit import fit_whitening
-from vpr_ros.training.stages import fitted_head
 from vpr_ros.training.stages.end_to_end import EndToEnd
-from vpr_ros.training.stages.fitted_head import with_fitted_head
 
 
 def test_a_head_fitted_to_the_teacher_is_the_students_and_its_goal(start):
@@ -48,7 +46,7 @@ def test_a_head_fitted_in_two_stages_is_one(start):
     heads = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        setting = with_fitted_head(run._setting, run._recipe.stages[0], StartConfig(), seed == 1)
+        setting = with_fitted_head(run._setting, run._recipe.stages[0], seed == 1)
         heads.append(setting.teacher.module.head)
     assert not changed(heads[0], weights(heads[1]))
 
@@ -81,7 +79,7 @@ def test_only_a_transformer_gets_a_fitted_head(start):
     stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
     efficient = EfficientVPR(EfficientVPRConfig(dim=64, depth=2, heads=1, prompts=2))
     run = start(recipe_of(stage, options=ALIKE), teacher=efficient)
-    with pytest.raises(ConfigError, match="head of a EfficientVPR is not fitted"):
+    with pytest.raises(ConfigError, match="EfficientVPR cannot be given a fitted head"):
         run.train()
 
 
@@ -141,7 +139,7 @@ def test_the_whitening_is_fitted_after_the_last_step_and_not_trained(start):
 
 def tmp_of(run):
     """Where a run writes."""
-    return run._log.path.parent
+    return run.log.parent
 
 
 def test_a_run_that_goes_on_has_the_same_whitening(start):
@@ -158,7 +156,7 @@ def test_the_whitening_is_fitted_to_views_of_places_at_both_ends_of_the_dial(sta
     run = start(recipe_of(WHITEN, options=WHITENED), teacher=teacher_of())
     with mock.patch.object(fitted_head, "fit_whitening") as fit:
         assert run.train()
-    _, descriptors, labels, _ = fit.call_args.args
+    _, descriptors, labels = fit.call_args.args
     assert descriptors.shape == (2 * 2 * 24, run.network.descriptor_size)  # batches, ends, views
     views = view_batches(run._setting.shares, 2, SIDE, SIDE)
     wanted = [own for _, own in views for _ in (0.0, 0.6)]

@@ -10,14 +10,11 @@ from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.training.fused_rounding import fuse_rounding
 
 
-@pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("sparsity", [0.0, 0.37, 0.6])
-def test_fused_is_bit_for_bit_the_same(nested, sparsity):
-    layer, fused = (SparseTernaryLinear(96, 8, nested=nested) for _ in range(2))
-    if nested:
-        order = torch.randperm(96)
-        layer.rank.copy_(order)
-        fused.rank.copy_(order)
+def test_fused_is_bit_for_bit_the_same(sparsity):
+    layer, fused = (SparseTernaryLinear(96, 8, nested=True) for _ in range(2))
+    layer.rank.copy_(torch.randperm(96))
+    fused.rank.copy_(layer.rank)
     fuse_rounding(fused)
     for images in (3, 5):
         x = torch.randn(images, 43, 96) * torch.rand(images, 43, 1).exp()

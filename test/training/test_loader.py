@@ -11,8 +11,7 @@ import torch
 
 from vpr_ros.core.errors import ImageError
 from vpr_ros.training.augment import AugmentConfig
-from vpr_ros.training.image_cache import ImageCache
-from vpr_ros.training.loader import Share, make_loader, normalise
+from vpr_ros.training.loader import ImageCache, Share, make_loader
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.sampler import SamplerConfig
 
@@ -61,15 +60,6 @@ def test_views_are_augmented_each_in_its_own_way(picture):
     pixels, labels = next(iter(make_loader([Share(single)], CONFIG, 32, 48)[0]))
     assert labels[0] == labels[1]
     assert not torch.equal(pixels[0], pixels[1])
-
-
-def test_mirrored_places_are_flipped(picture):
-    single = PlaceSet("single", [[picture(i)] for i in range(4)])
-    config = SamplerConfig(places=4, views=2, mirror_share=1.0)
-    loader, sampler = make_loader([Share(single, 1.0, PLAIN)], config, 96, 128)
-    pixels, _ = next(iter(loader))
-    flipped = picture(sampler.batch(0)[0].place)[:, ::-1]
-    assert np.abs(pixels[0].numpy() - normalise(flipped)).max() < 1e-6
 
 
 def test_the_cache_shrinks_keeps_and_has_a_limit(tmp_path, picture):

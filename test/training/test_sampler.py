@@ -90,22 +90,15 @@ def test_hard_batches_hold_places_that_look_alike(walk):
 
 
 def test_any_step_can_be_resumed(walk, photographs):
-    whole = make(walk, photographs, batches=5, mirror_share=0.5)
+    whole = make(walk, photographs, batches=5)
     epochs = [list(whole), list(whole)]
     assert whole.step == 10
-    resumed = make(walk, photographs, batches=5, mirror_share=0.5)
+    resumed = make(walk, photographs, batches=5)
     resumed.step = 3
     assert list(resumed) == epochs[0][3:]
     assert list(resumed) == epochs[1]
     assert epochs[0] != epochs[1]
     assert list(make(walk, photographs, batches=5, seed=2)) != epochs[0]
-
-
-def test_mirrored_places_are_mirrored_in_all_views(walk):
-    mirrored = [item.mirrored for batch in make(walk, mirror_share=0.5) for item in batch]
-    by_place = np.array(mirrored).reshape(-1, 4)
-    assert (by_place.all(axis=1) | ~by_place.any(axis=1)).all()
-    assert 0.3 < by_place[:, 0].mean() < 0.7
 
 
 def test_others_stand_in_for_a_set_that_has_too_few(walk):

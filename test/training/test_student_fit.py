@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ternary student's start in closed form: weights, blocks, head, and a whole recipe."""
+"""The ternary student's start in closed form: weights, order of channels, blocks, head."""
 
 import pytest
 import torch
@@ -8,13 +8,18 @@ from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig, TernaryAttention
 from vpr_ros.networks.vit import Vit, VitConfig
-from vpr_ros.training.closed_form import StartConfig
-from vpr_ros.training.query_pool_fit import fit_query_pool
-from vpr_ros.training.slim_fit import fit_slim
-from vpr_ros.training.student_fit import fit_student
-from vpr_ros.training.ternary_fit import Moments, fit_layer, fit_ternary, latent, round_best
+from vpr_ros.training.fitted_head import fit_query_pool
+from vpr_ros.training.student_fit import centred, fit_student, mix
+from vpr_ros.training.ternary_fit import (
+    Moments,
+    channel_rank,
+    fit_layer,
+    fit_ternary,
+    latent,
+    round_best,
+)
 
 TINY = {"image_size": 32, "patch_size": 4, "dim": 48, "depth": 2, "heads": 2, "mlp_ratio": 2}
 TINY |= {"layout": "dinov2", "scales": "output", "head": "queries"}
@@ -126,7 +131,7 @@ def test_a_fitted_student_is_near_its_teacher_at_every_sparsity(selection):
     assert fresh[0] > 0.9 and fresh[2] > 0.7
     assert fresh[0] > fresh[2]  # at 0.3 hardly anything is lost
     dense = TatVPR(TatVPRConfig.from_dict(TINY | {"selection": selection})).eval()
-    fit_student(dense.backbone, vit, images[:192], say=lambda text: None)
+    fit_student(dense.backbone, vit, images[:192], (0.0,), lambda text: None)
     assert nearness(dense, vit, images[192:], 0.6) < fresh[2]
 
 
@@ -151,10 +156,10 @@ def test_a_fitted_head_tells_places_apart_across_sparsities():
     torch.manual_seed(9)
     network = TatVPR(TatVPRConfig.from_dict(TINY)).eval()
     fit_student(network.backbone, teacher(), made_images(64), (0.0, 0.6), lambda text: None)
-    places = made_images(97)[:96]
-    light = made_images(97)[96:]  # falls on every view with another strength
+    images = made_images(97)
+    scenes, light = images[:96], images[96:]  # falls on every view with another strength
     strength = 1 * torch.randn(288, 1, 1, 1, generator=torch.Generator().manual_seed(3))
-    views = places.repeat_interleave(3, dim=0) + strength * light
+    views = scenes.repeat_interleave(3, dim=0) + strength * light
     labels = torch.arange(96).repeat_interleave(3)
 
     def separation():
@@ -165,38 +170,69 @@ def test_a_fitted_head_tells_places_apart_across_sparsities():
         return float((scores.diagonal().mean() - wrong.mean()) / wrong.std())
 
     before = separation()
-    fit_query_pool(network.head, network.backbone, [(views, labels)], (0.0, 0.6), StartConfig())
+    fit_query_pool(network.head, network.backbone, [(views, labels)], (0.0, 0.6))
     assert separation() > 1.2 * before
 
 
 def test_other_heads_have_no_closed_form():
     network = TatVPR(TatVPRConfig.from_dict({**TINY, "head": "gem"}))
     with pytest.raises(ConfigError, match="GeMHead has no closed form"):
-        fit_query_pool(network.head, network.backbone, [], (0.0,), StartConfig())
+        fit_query_pool(network.head, network.backbone, [], (0.0,))
 
 
-SLIM = TINY | {"dim": 24, "heads": 1, "depth": 4}
+def test_the_next_to_go_is_the_one_that_changes_the_outputs_least():
+    torch.manual_seed(0)
+    x = torch.randn(500, 4) @ torch.randn(4, 9) + 0.3 * torch.randn(500, 9)
+    weight = torch.randn(5, 9)
+    moments = Moments(9, 5)
+    moments.add(x, x @ weight.T)
+    rank = channel_rank(moments, weight)
+    assert sorted(rank.tolist()) == list(range(9))
+
+    def change(dropped):
+        return float((x[:, dropped] @ weight[:, dropped].T).square().mean())
+
+    gone = []
+    for place in range(8, -1, -1):
+        left = [channel for channel in range(9) if channel not in gone]
+        gone.append(min(left, key=lambda channel: change([*gone, channel])))
+        assert int(rank[gone[-1]]) == place
 
 
-def test_a_slim_student_follows_its_teacher_in_principal_directions():
-    vit, images = teacher(), made_images(256)
-    student = TatVPR(TatVPRConfig.from_dict(SLIM)).eval()
-    basis = fit_slim(student.backbone, vit, images[:192], (0.0, 0.3, 0.6), lambda text: None)
-    assert torch.allclose(basis.sum(dim=0), torch.zeros(24), atol=1e-3)  # no mean over channels
-    assert torch.allclose(basis.sum(dim=1), torch.zeros(48), atol=1e-3)
+def test_a_channel_nobody_needs_goes_first_however_large_it_is():
+    torch.manual_seed(1)
+    x, weight = torch.randn(300, 6), torch.randn(4, 6)
+    x[:, 2] *= 100
+    weight[:, 2] = 0
+    moments = Moments(6, 4)
+    moments.add(x, x @ weight.T)
+    assert int(channel_rank(moments, weight)[2]) == 5
+
+
+def test_dropped_channels_take_no_mean_with_them():
+    torch.manual_seed(2)
+    norm = torch.nn.LayerNorm(12)
+    torch.nn.init.normal_(norm.bias)
+    inputs = [torch.randn(3, 7, 12) + torch.randn(12) for _ in range(2)]
     with torch.no_grad():
-        wanted = F.layer_norm(vit(images[192:]).patches @ basis, (24,))
-    mean = wanted.mean(dim=(0, 1))
-    near = []
-    for sparsity in (0.0, 0.6):
-        with torch.no_grad():
-            found = student.backbone(images[192:], sparsity).patches
-        near.append(float(F.cosine_similarity(found - mean, wanted - mean, dim=2).mean()))
-    assert near[0] > 0.8 and near[0] > near[1] > 0.5
+        reader = SparseTernaryLinear(12, 4, nested=True)
+        found = centred(norm, inputs, reader)
+        assert torch.allclose(torch.cat(found).mean(dim=(0, 1)), torch.zeros(12), atol=1e-6)
+        for x, y in zip(inputs, found, strict=True):
+            assert torch.allclose(norm(x), y, atol=1e-6)
 
+        bias = norm.bias.clone()  # tokens that choose for themselves are left alone
+        centred(norm, inputs, SparseTernaryLinear(12, 4))
+        assert torch.equal(norm.bias, bias)
 
-@pytest.mark.parametrize("changes", [{"dim": 12}, {"heads": 2}, {"depth": 2}])
-def test_a_student_that_is_no_slim_one_is_refused(changes):
-    student = TatVPR(TatVPRConfig.from_dict({**SLIM, **changes}))
-    with pytest.raises(ConfigError, match=r"no slim one.*halve dim"):
-        fit_slim(student.backbone, teacher(), made_images(32))
+        config = TatVPRConfig(dim=12, heads=2, layout="dinov2", selection="nested")
+        attention = TernaryAttention(config)
+        qkv = [torch.randn(3, 7, 36) + torch.randn(36) for _ in range(2)]
+        bias = attention.qkv.bias.clone()
+        mixed = mix(attention, qkv)
+        assert torch.allclose(torch.cat(mixed).mean(dim=(0, 1)), torch.zeros(12), atol=1e-6)
+        moved = attention.qkv.bias - bias
+        assert torch.equal(moved[:24], torch.zeros(24))
+        for x, y in zip(qkv, mixed, strict=True):
+            again = attention.product(*(x + moved).chunk(3, dim=-1))
+            assert torch.allclose(again, y, atol=1e-5)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A second visit made from one picture: another viewpoint, light, weather, focus and camera.
 
-The steps follow the light: where the camera stands, what stands in its way, the weather, the
-light, the lens, the sensor, the file. Everything is OpenCV and numpy on uint8 BGR.
+The steps follow the light: camera pose, occlusion, weather, illumination, lens, sensor, file.
+Everything is OpenCV and numpy on uint8 BGR.
 """
 
 from __future__ import annotations
@@ -18,13 +18,24 @@ import numpy.typing as npt
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
-from vpr_ros.training.light import day_table, fog, night_table, vignette
-from vpr_ros.training.spoil import Noise, blur, jpeg
-from vpr_ros.training.viewpoint import Movement, homography
-
-Random = np.random.Generator
+from vpr_ros.training.image_effects import (
+    Random,
+    as_image,
+    blur,
+    day_table,
+    fog,
+    grain,
+    jpeg,
+    night_table,
+    occlude,
+    rain,
+    vignette,
+)
 
 LEAST_CONTRAST = 8.0  # grey levels, standard deviation
+FIELD_OF_VIEW_DEG = 70.0  # across; phones and robot cameras have 60 to 90
+
+Matrix = npt.NDArray[np.float64]
 
 
 def _share(default: float, of: str) -> float:
@@ -34,39 +45,47 @@ def _share(default: float, of: str) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(Config):
-    """How often a step happens, and how strong it gets; every draw is uniform up to its limit."""
+    """Probability and limit of every step; strengths are drawn uniformly up to the limit."""
 
     viewpoint: float = _share(0.9, "another viewpoint")
     shift_m: float = param(
-        0.6, "The camera's shift along each axis, either way.", unit="m", minimum=0.0, maximum=3.0
+        0.6,
+        "Largest shift of the camera along each axis, either way.",
+        unit="m",
+        minimum=0.0,
+        maximum=3.0,
     )
-    near_m: float = param(2.5, "Least distance of the scene.", unit="m", minimum=0.1)
-    far_m: float = param(12.0, "Greatest distance of the scene.", unit="m", minimum=0.5)
-    yaw_deg: float = param(15.0, "Turn to the side.", unit="degrees", minimum=0.0, maximum=45.0)
-    pitch_deg: float = param(4.0, "Tilt.", unit="degrees", minimum=0.0, maximum=30.0)
-    roll_deg: float = param(15.0, "Roll.", unit="degrees", minimum=0.0, maximum=45.0)
-    zoom: float = param(1.3, "Greatest enlargement, which crops.", minimum=1.0, maximum=4.0)
+    near_m: float = param(2.5, "Smallest distance of the scene.", unit="m", minimum=0.1)
+    far_m: float = param(12.0, "Largest distance of the scene.", unit="m", minimum=0.5)
+    yaw_deg: float = param(
+        15.0, "Largest turn to the side.", unit="degrees", minimum=0.0, maximum=45.0
+    )
+    pitch_deg: float = param(4.0, "Largest tilt.", unit="degrees", minimum=0.0, maximum=30.0)
+    roll_deg: float = param(15.0, "Largest roll.", unit="degrees", minimum=0.0, maximum=45.0)
+    zoom: float = param(1.3, "Largest magnification, which crops.", minimum=1.0, maximum=4.0)
     occlusion: float = _share(0.3, "up to three rectangles in front")
     occlusion_area: float = param(
-        0.12, "Greatest area of one rectangle, of the picture.", minimum=0.0, maximum=0.5
+        0.12, "Largest share of the picture that one rectangle covers.", minimum=0.0, maximum=0.5
     )
     weather: float = _share(0.12, "fog or rain")
-    light: float = _share(0.8, "another light")
+    light: float = _share(0.8, "different light")
     gain_low: float = param(0.4, "Darkest exposure.", minimum=0.05, maximum=1.0)
     gain_high: float = param(2.2, "Brightest exposure.", minimum=1.0, maximum=5.0)
-    gamma: float = param(1.5, "Greatest gamma; the least is 1 / gamma.", minimum=1.0, maximum=4.0)
-    temperature: float = param(
-        0.2, "Greatest gain of red against blue, either way.", minimum=0.0, maximum=0.8
+    gamma: float = param(
+        1.5, "Largest gamma; the smallest is 1 / gamma.", minimum=1.0, maximum=4.0
     )
-    vignette: float = param(0.5, "Greatest loss of light in the corners.", minimum=0.0, maximum=1)
-    night: float = _share(0.1, "night in place of another light: dark, blue and noisy")
+    temperature: float = param(
+        0.2, "Largest gain of red against blue, either way.", minimum=0.0, maximum=0.8
+    )
+    vignette: float = param(0.5, "Largest loss of light in the corners.", minimum=0.0, maximum=1)
+    night: float = _share(0.1, "night instead of different light: dark, blue or yellow, noisy")
     blur: float = _share(0.3, "motion blur, softness or lost focus")
     blur_size: float = param(
-        0.04, "Greatest length of a motion blur, of the width.", minimum=0.0, maximum=0.2
+        0.04, "Largest length of motion blur, as a share of the width.", minimum=0.0, maximum=0.2
     )
-    noise: float = param(8.0, "Greatest noise by day, standard deviation.", minimum=0.0)
+    noise: float = param(8.0, "Largest noise by day, standard deviation.", minimum=0.0)
     jpeg: float = _share(0.3, "JPEG artefacts")
-    jpeg_quality: int = param(25, "Least JPEG quality.", minimum=1, maximum=95)
+    jpeg_quality: int = param(25, "Lowest JPEG quality.", minimum=1, maximum=95)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,49 +100,48 @@ class Augmenter:
 
     def __init__(self, config: AugmentConfig) -> None:
         self._config = config
-        self._noise = Noise()
 
     def __call__(self, image: Image, random: Random, size: tuple[int, int] | None = None) -> Image:
         """(height, width, 3) uint8 BGR of `image` (H, W, 3); `size` is (height, width)."""
         config, height_width = self._config, size or image.shape[:2]
         seen = self._viewpoint(image, random, height_width)
         if random.random() < config.occlusion:
-            seen = _occlude(seen, random, config.occlusion_area)
+            seen = occlude(seen, random, config.occlusion_area)
         if random.random() < config.weather:
-            seen = fog(seen, random) if random.random() < 0.5 else self._noise.rain(seen, random)
+            seen = fog(seen, random) if random.random() < 0.5 else rain(seen, random)
         night = random.random() < config.night
         if night:
-            seen = _u8(cv2.LUT(seen, night_table(random)))
+            seen = as_image(cv2.LUT(seen, night_table(random)))
         elif random.random() < config.light:
             gain = (config.gain_low, config.gain_high)
             lit = cv2.LUT(seen, day_table(random, gain, config.gamma, config.temperature))
-            if lit[::8, ::8].std() >= LEAST_CONTRAST:  # a white picture is no place
-                seen = _u8(lit)
+            if lit[::8, ::8].std() >= LEAST_CONTRAST:  # an all-white picture shows nothing
+                seen = as_image(lit)
             seen = vignette(seen, random.uniform(0.0, config.vignette))
         if random.random() < config.blur:
             seen = blur(seen, random, config.blur_size)
         deviation = random.uniform(0.0, 2.0 if night else 1.0) * config.noise
         if night or random.random() < 0.5:
-            seen = self._noise.grain(seen, random, deviation)
+            seen = grain(seen, random, deviation)
         if random.random() < config.jpeg:
             seen = jpeg(seen, int(random.integers(config.jpeg_quality, 96)))
         return np.ascontiguousarray(seen, dtype=np.uint8)
 
     def _viewpoint(self, image: Image, random: Random, size: tuple[int, int]) -> Image:
-        """Moved and resized in one step, over a first step that takes out what would alias."""
+        """Warp and resize in one step, after a coarse reduction that prevents aliasing."""
         height, width = size
         grown = (max(1, round(1.25 * height)), max(1, round(1.25 * width)))
-        if random.random() >= self._config.viewpoint:  # as the robot's preprocess does
+        if random.random() >= self._config.viewpoint:  # like the robot's preprocessing
             shrink = image.shape[0] >= height and image.shape[1] >= width
             kind = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-            return _u8(cv2.resize(image, (width, height), interpolation=kind))
+            return as_image(cv2.resize(image, (width, height), interpolation=kind))
         matrix = homography(image.shape[:2], size, _movement(random, self._config))
         if image.shape[0] > grown[0] and image.shape[1] > grown[1]:
             small = cv2.resize(image, (grown[1], grown[0]), interpolation=cv2.INTER_AREA)
             scale = np.diag([image.shape[1] / grown[1], image.shape[0] / grown[0], 1.0])
-            image, matrix = _u8(small), matrix @ scale
+            image, matrix = as_image(small), matrix @ scale
         border = cv2.BORDER_REFLECT_101 if random.random() < 0.5 else cv2.BORDER_REPLICATE
-        return _u8(
+        return as_image(
             cv2.warpPerspective(
                 image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border
             )
@@ -131,12 +149,12 @@ class Augmenter:
 
 
 def _movement(random: Random, config: AugmentConfig) -> Movement:
-    """Somewhere within the limits, before a scene somewhere between near and far."""
+    """A random movement within the limits, in front of a scene between near and far."""
 
     def either_way(limit: float) -> float:
         return random.uniform(-limit, limit)
 
-    # As many scenes between 2 and 4 m as between 4 and 8: near ones are the rule indoors.
+    # Log-uniform: as many scenes at 2 to 4 m as at 4 to 8 m, since indoors most are near.
     distance_m = math.exp(random.uniform(math.log(config.near_m), math.log(config.far_m)))
     return Movement(
         (either_way(config.shift_m), either_way(config.shift_m) / 4, either_way(config.shift_m)),
@@ -149,18 +167,44 @@ def _movement(random: Random, config: AugmentConfig) -> Movement:
     )
 
 
-def _occlude(image: Image, random: Random, area: float) -> Image:
-    """Up to three rectangles of one colour each."""
-    seen = image.copy()
-    height, width = seen.shape[:2]
-    for _ in range(random.integers(1, 4)):
-        part, aspect = random.uniform(0.01, max(area, 0.01)), math.exp(random.uniform(-1, 1))
-        h = min(height, round(math.sqrt(part * aspect) * height))
-        w = min(width, round(math.sqrt(part / aspect) * width))
-        y, x = random.integers(0, height - h + 1), random.integers(0, width - w + 1)
-        seen[y : y + h, x : x + w] = random.integers(0, 256, 3)
-    return seen
+@dataclasses.dataclass(frozen=True)
+class Movement:
+    """From one camera to the other; x right, y down, z forward. The scene is one plane."""
+
+    shift_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    distance_m: float = 5.0  # of the plane
+    slant_deg: float = 0.0  # of the plane, about the vertical axis; few walls are faced squarely
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    zoom: float = 1.0
 
 
-def _u8(image: npt.NDArray[np.generic]) -> Image:
-    return np.asarray(image, dtype=np.uint8)
+def homography(source: tuple[int, int], target: tuple[int, int], move: Movement) -> Matrix:
+    """Matrix (3, 3) from pixels of a `source` (height, width) picture to those of the `target`.
+
+    H = K' (R - t n^T / d) K^-1 (Hartley and Zisserman, Multiple View Geometry, eq. 13.2). The
+    target shows the same field of view over its whole size, divided by `zoom`.
+    """
+    height, width = source
+    focal = width / 2 / math.tan(math.radians(FIELD_OF_VIEW_DEG / 2))
+    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    turn = _about(2, move.roll_deg) @ _about(0, move.pitch_deg) @ _about(1, move.yaw_deg)
+    slant = math.radians(move.slant_deg)
+    normal = np.array([math.sin(slant), 0.0, math.cos(slant)])
+    shift = turn @ np.array(move.shift_m)
+    plane: Matrix = turn - np.outer(shift, normal) / move.distance_m
+    zoomed = camera @ np.diag([move.zoom, move.zoom, 1.0])
+    resize = np.diag([target[1] / width, target[0] / height, 1.0])
+    found: Matrix = resize @ zoomed @ plane @ np.linalg.inv(camera)
+    return found
+
+
+def _about(axis: int, degrees: float) -> Matrix:
+    """Rotation matrix (3, 3) about one axis."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = c
+    matrix[first, second], matrix[second, first] = -s, s
+    return matrix

@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ternary layers' codes and masks in compiled loops, bit for bit the same.
+"""Nested ternary layers' rounding and masking in compiled loops, bit for bit the same.
 
-Eager torch passes over a layer's activations a dozen times to round and mask them, which takes a
-CPU a third of a training step; fused loops take a third of that.
+To round and mask a layer's activations, eager torch passes over them a dozen times, which takes a
+third of a training step on a CPU; fused loops take a third of that time.
 """
 
 from __future__ import annotations
@@ -21,32 +21,29 @@ from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear, first_ch
 
 
 def fuse_rounding(network: nn.Module) -> None:
-    """Let the layers of a network round by compiled loops; ConfigError without a compiler."""
+    """Make nested layers round in compiled loops; ConfigError without a C++ compiler."""
     compilers = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
     if not any(shutil.which(name) for name in compilers if name):
         raise ConfigError(
-            "The recipe's run has 'fused', which needs a C++ compiler, and there is none. Install "
-            "g++, or give fused: false."
+            "The recipe's run has 'fused', which needs a C++ compiler, and none was found. "
+            "Install g++, or give fused: false."
         )
     for layer in network.modules():
-        if isinstance(layer, SparseTernaryLinear) and layer.int8:
-            fused = functools.partial(_rounded, layer.rounded, layer)
+        if isinstance(layer, SparseTernaryLinear) and layer.int8 and layer.rank is not None:
+            fused = functools.partial(_rounded, layer.rounded, layer.rank)
             layer.rounded = fused  # type: ignore[method-assign]
 
 
 def _rounded(
-    eager: Callable[..., Tensor],
-    layer: SparseTernaryLinear,
-    x: Tensor,
-    sparsity: float | Tensor,
+    eager: Callable[..., Tensor], rank: Tensor, x: Tensor, sparsity: float | Tensor
 ) -> Tensor:
-    """`SparseTernaryLinear.rounded`, which `eager` is, of `layer`."""
-    if isinstance(sparsity, Tensor) or layer.rank is None:
+    """`SparseTernaryLinear.rounded`, which is `eager`, of a layer whose channels have `rank`."""
+    if isinstance(sparsity, Tensor):
         return eager(x, sparsity)
     with torch.no_grad():
         if sparsity == 0:
             return _dense(x)
-        return _first(x, first_channels(layer.rank, sparsity))
+        return _first(x, first_channels(rank, sparsity))
 
 
 @torch.compile

@@ -1,9 +1,12 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training run that can be cut off at any time and goes on where it was."""
+"""A training run that can be stopped at any time and continues where it was."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +15,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch import nn
+from torch import Tensor, nn
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.training.fitted_head import fit_last_layer, last_layer, with_fitted_head
 from vpr_ros.training.fused_rounding import fuse_rounding
 from vpr_ros.training.loader import Share
-from vpr_ros.training.log import Log, draw_curves
-from vpr_ros.training.rates import rate_groups, set_rates
-from vpr_ros.training.recipe import Recipe
-from vpr_ros.training.run_state import RunState, next_epoch
-from vpr_ros.training.stage_config import StagePlan
+from vpr_ros.training.optimiser import rate_groups, set_rates
+from vpr_ros.training.recipe import Recipe, StagePlan
 from vpr_ros.training.stages import make_stage
-from vpr_ros.training.stages.fitted_head import fit_last_layer, last_layer, with_fitted_head
 from vpr_ros.training.stages.stage import Setting, Stage
 from vpr_ros.training.teacher import Teacher
 from vpr_ros.training.validation import Validation, budgets_of
@@ -32,17 +32,49 @@ from vpr_ros.training.validation import Validation, budgets_of
 STATE = "state.pt"
 BEST, LAST = "best.pt", "last.pt"
 SAVE_MINUTES = 3.0
+COLUMNS = (
+    "minutes", "stage", "step", "loss", "mined", "rate", "measure", "value", "sparsity", "cosine",
+)  # fmt: skip
 
-Say = Callable[[str], None]
+
+@dataclasses.dataclass
+class RunState:
+    """Everything that is needed to continue."""
+
+    stage: int = 0  # number of the stage
+    step: int = 0  # batches of that stage, dealt to all processes
+    minutes: float = 0.0  # trained so far
+    best: float = float("-inf")  # highest mean of the validation's measures
+    network: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    optimiser: dict[str, Any] | None = None  # None at a stage's start
+    extra: dict[str, Tensor] | None = None  # of the stage; None at its start
+
+    def save(self, path: Path) -> None:
+        """Write all; the file appears whole or not at all."""
+        temporary = path.with_name(path.name + ".part")
+        torch.save(vars(self), temporary)
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: Path) -> RunState:
+        """What `save` wrote; a fresh state if there is no file."""
+        if not path.is_file():
+            return cls()
+        try:
+            return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # torch.load raises many types for a broken file
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"{path} is not the state of a run ({reason}). Remove it to start over."
+            ) from None
 
 
 class Run:
     """One run of a recipe in one folder: checkpoints, log, curves.
 
-    `state.pt` holds all that is needed to go on; `best.pt`, a checkpoint that `vpr export`
-    reads, the network with the highest mean of the validation's measures so far; `last.pt`
-    likewise, the network at the last validation, or where one would be if there is nothing to
-    validate on.
+    `state.pt` holds what is needed to continue. `best.pt`, a checkpoint that `vpr export` reads,
+    is the network with the highest mean of the validation's measures so far; `last.pt` is the one
+    at the last validation, or where one would have been if there is nothing to validate on.
     """
 
     def __init__(
@@ -52,7 +84,7 @@ class Run:
         shares: list[Share],
         validation: Validation,
         folder: Path,
-        say: Say = print,
+        say: Callable[[str], None] = print,
         teacher: nn.Module | None = None,
     ) -> None:
         if recipe.run.threads:
@@ -72,25 +104,26 @@ class Run:
         self._recipe, self._folder, self._validation = recipe, folder, validation
         self._say = say if self._main else lambda text: None
         self._setting = Setting(
-            self.network, Teacher(teacher, device) if teacher is not None else None,
-            recipe.teacher.projection, shares, recipe.run, recipe.loss, folder,
-            self.accelerator, self._say,
+            self.network, Teacher(teacher, device) if teacher is not None else None, shares,
+            recipe.run, recipe.loss, folder, self.accelerator, self._say,
         )  # fmt: skip
-        self._log = Log(folder / "log.csv")
+        self.log = folder / "log.csv"
+        if self._main and not self.log.is_file():
+            self.log.write_text(",".join(COLUMNS) + "\n")
         self._state = RunState.load(folder / STATE)
         if self._state.network:
             self.network.load_state_dict(self._state.network)
             at = f"stage {self._state.stage + 1}, step {self._state.step}"
-            self._say(f"Going on at {at} ({folder / STATE}).")
+            self._say(f"Continuing at {at} ({folder / STATE}).")
 
     def train(self, stop_after_minutes: float = float("inf")) -> bool:
-        """Go on until the recipe is done (True) or the time is up (False)."""
+        """Train until the recipe is done (True) or the time is up (False)."""
         end = time.monotonic() + 60 * stop_after_minutes
         state = self._state
         while state.stage < len(self._recipe.stages):
             if not self._train_stage(self._recipe.stages[state.stage], end):
                 return False
-            state.stage, state.step, state.rates, state.extra = state.stage + 1, 0, None, None
+            state.stage, state.step, state.optimiser, state.extra = state.stage + 1, 0, None, None
             self._save(None, None)
         return True
 
@@ -100,7 +133,7 @@ class Run:
         state = self._state
         earlier = self._recipe.stages[: state.stage]
         fresh = state.step == 0 and not any(other.config.fit for other in earlier)
-        setting = with_fitted_head(self._setting, plan, self._recipe.start, fresh)
+        setting = with_fitted_head(self._setting, plan, fresh)
         stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)
@@ -109,21 +142,23 @@ class Run:
         optimiser = torch.optim.AdamW(
             rate_groups(self.network, extra, plan), weight_decay=plan.config.weight_decay
         )
-        if state.rates is not None:
-            optimiser.load_state_dict(state.rates)
-        module, optimiser, loader = self.accelerator.prepare(stage.module, optimiser, stage.loader)
+        if state.optimiser is not None:
+            optimiser.load_state_dict(state.optimiser)
+        stage.module, optimiser, loader = self.accelerator.prepare(
+            stage.module, optimiser, stage.loader
+        )
         clock = saved = validated = time.monotonic()
         while state.step < plan.batches:
             stage.sampler.step = state.step
             for inputs, labels in loader:
-                self._learn(stage, plan, module, optimiser, inputs, labels)
+                self._learn(stage, plan, optimiser, inputs, labels)
                 now = time.monotonic()
                 state.minutes += (now - clock) / 60
                 clock = now
-                over = self._together(now > end)
+                over = self._agreed(now > end)
                 done = state.step >= plan.batches
                 if done:
-                    fit_last_layer(setting, plan, self._recipe.start)
+                    fit_last_layer(setting, plan)
                 if over or done or now - validated > 60 * self._recipe.run.validate_minutes:
                     self._validate(stage, plan)
                     clock = validated = time.monotonic()
@@ -136,25 +171,24 @@ class Run:
         return True
 
     def _learn(
-        self, stage: Stage, plan: StagePlan, module: nn.Module, optimiser: Any, inputs: Any,
-        labels: Any,
-    ) -> None:  # fmt: skip
+        self, stage: Stage, plan: StagePlan, optimiser: Any, inputs: Tensor, labels: Tensor
+    ) -> None:
         """One step of the optimiser."""
         state = self._state
-        rate = set_rates(optimiser, plan, state.step)
-        # So that a run that goes on drops out what an uncut one would.
+        rate = set_rates(optimiser, plan.rate_factor(state.step))
+        # So that dropout in a run that was stopped is that of one that was not.
         torch.manual_seed(plan.batch.seed * 10**9 + state.step + self.accelerator.process_index)
-        lesson = stage.learn(module, inputs, labels, state.step)
+        lesson = stage.learn(inputs, labels, state.step)
         value = lesson.loss.item()
         if not torch.isfinite(lesson.loss):
             raise ModelError(
-                f"The loss of step {state.step} is {value}. Lower the rates; "
+                f"The loss of step {state.step} is {value}. Lower the learning rates; "
                 f"{self._folder / STATE} holds the last good state."
             )
         optimiser.zero_grad()
         self.accelerator.backward(lesson.loss)
         if plan.config.clip:
-            self.accelerator.clip_grad_norm_(module.parameters(), plan.config.clip)
+            self.accelerator.clip_grad_norm_(stage.module.parameters(), plan.config.clip)
         optimiser.step()
         state.step += self.accelerator.num_processes
         self._write(plan, loss=round(value, 5), rate=rate, **lesson.notes)
@@ -180,26 +214,68 @@ class Run:
             if stage.judged and mean > self._state.best:
                 self._state.best = mean
                 save_checkpoint(self._folder / BEST, self.network, notes)
-        draw_curves(self._log.path, self._folder / "curves.png")
+        draw_curves(self.log, self._folder / "curves.png")
 
     def _write(self, plan: StagePlan, **values: object) -> None:
-        if self._main:
-            minutes = round(self._state.minutes, 2)
-            self._log.add(minutes=minutes, stage=plan.config.name, step=self._state.step, **values)
+        """One row of the log; a step leaves `measure` empty, a validation fills it."""
+        if not self._main:
+            return
+        row = {"minutes": round(self._state.minutes, 2), "stage": plan.config.name}
+        with self.log.open("a", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writerow({**row, "step": self._state.step, **values})
 
     def _save(self, stage: Stage | None, optimiser: Any) -> None:
         if not self._main:
             return
         state = self._state
         state.network = self.network.state_dict()
-        state.rates = None if optimiser is None else optimiser.state_dict()
+        state.optimiser = None if optimiser is None else optimiser.state_dict()
         extra = None if stage is None else stage.extra
         state.extra = None if extra is None else extra.state_dict()
         state.save(self._folder / STATE)
 
-    def _together(self, yes: bool) -> bool:
+    def _agreed(self, yes: bool) -> bool:
         """The main process's answer, for all: if one stopped alone, the others would wait."""
         if self.accelerator.num_processes == 1:
             return yes
         found = torch.tensor([int(yes)], device=self.accelerator.device)
         return bool(broadcast(found).item())
+
+
+def next_epoch(step: int, batches: int) -> int:
+    """The first batch of the epoch after that of `step`; at an epoch's start `step` itself.
+
+    All processes are dealt the same number of batches; what is left of an epoch is dropped.
+    """
+    return -(-step // batches) * batches
+
+
+def draw_curves(log: Path, picture: Path) -> None:
+    """Draw loss and recalls over minutes of training as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = [(float(r["minutes"]), float(r["loss"])) for r in rows if r["loss"]]
+    measures = sorted({r["measure"] for r in rows if r["measure"]})
+    figure, axes = pyplot.subplots(
+        2 if measures else 1, 1, sharex=True, squeeze=False, figsize=(8, 6), layout="constrained"
+    )
+    above, last = axes[0, 0], axes[-1, 0]
+    above.plot(*zip(*steps, strict=True), linewidth=0.8)
+    above.set_ylabel("loss")
+    above.grid(alpha=0.3)
+    last.set_xlabel("training, min")
+    for name in measures:
+        points = [(float(r["minutes"]), float(r["value"])) for r in rows if r["measure"] == name]
+        dashed = "--" if name.endswith("R@100P") else "-"
+        last.plot(*zip(*points, strict=True), dashed, marker=".", label=name)
+    if measures:
+        last.set_ylabel("validation, %")
+        last.grid(alpha=0.3)
+        last.legend(fontsize="x-small", ncols=2)
+    figure.savefig(picture, dpi=120)
+    pyplot.close(figure)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What training knows of the world: places, their views, and which places may be one another."""
+"""Places to train on: their views, which of them may be the same, and which look alike."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NO_GROUP = -1
 class PlaceSet:
     """Places of one source; two views of one place are positives of one another.
 
-    Views of two places are negatives, unless the two overlap: then nobody knows, and they must
-    never stand in one batch. Overlaps do not reach into other sets.
+    Views of two places are negatives, unless the two overlap: then it is unknown whether they show
+    the same, and they never meet in one batch. Overlaps do not reach into other sets.
     """
 
     name: str
-    views: Sequence[Sequence[View]]  # P places, each at least one view
-    overlaps: Sequence[Indices] = ()  # per place the others that may show the same; (): none do
-    # Places of one group look alike although they differ, and make hard negatives.
+    views: Sequence[Sequence[View]]  # P places, at least one view each
+    overlaps: Sequence[Indices] = ()  # per place the others that may show the same; (): none
+    # Places of one group look alike although they differ: hard negatives.
     groups: Indices | None = None  # (P,), NO_GROUP where none
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class PlaceSet:
         return len(self.views)
 
     def only(self, chosen: Sequence[int]) -> PlaceSet:
-        """The set of these places alone, in this order."""
+        """The set of only these places, in this order."""
         number = {place: i for i, place in enumerate(chosen)}
         return PlaceSet(
             self.name,
@@ -86,7 +86,7 @@ class PlaceSet:
 def overlaps_where(
     count: int, may_overlap: Callable[[int], npt.NDArray[np.bool_]]
 ) -> tuple[Indices, ...]:
-    """Overlaps of `count` places; `may_overlap(i)` (count,) tells which others place i meets."""
+    """Overlaps of `count` places; `may_overlap(i)` (count,) says which others place i meets."""
     found = []
     for place in range(count):
         row = may_overlap(place).copy()
@@ -96,6 +96,6 @@ def overlaps_where(
 
 
 def group_numbers(names: Sequence[str]) -> Indices:
-    """Equal names to equal numbers (P,); NO_GROUP for ""."""
+    """Equal names to equal numbers (P,); "" to NO_GROUP."""
     known = {name: number for number, name in enumerate(sorted(set(names) - {""}))}
     return np.array([known.get(name, NO_GROUP) for name in names], np.int64)

