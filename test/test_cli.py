@@ -69,7 +69,7 @@ def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
     assert "cosine to torch" in text
     code, text = vpr("model-info", output)
     assert "activations, sparsity 0 to 0.6" in text
-    assert "2x2" in text
+    assert "token" in text
     assert "not calibrated" in text
 
 
