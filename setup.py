@@ -58,7 +58,7 @@ setup(
     ext_modules=[Extension(f"{NAME}.kernels.operators", sources=[], optional=True)],
     cmdclass={"build_ext": BuildOperators, **wheel_commands()},
     package_data={
-        f"{NAME}.evaluation": ["*.html", "splits/*.csv"],
+        f"{NAME}.evaluation": ["*.html"],
         f"{NAME}.training": ["recipes/*.yaml"],
         # Where no compiler was, `python -m vpr_ros.kernels.build` makes the library later.
         f"{NAME}.kernels": ["*.cpp", "*.hpp", "*.map"],
@@ -74,7 +74,7 @@ setup(
         "setuptools",
     ],
     extras_require={
-        "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib"],
+        "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib", "scipy"],
         "train": [
             "torch",
             "onnx",

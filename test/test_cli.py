@@ -35,13 +35,37 @@ def test_help_needs_no_heavy_import():
         "from vpr_ros import cli\n"
         "try: cli.main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'faiss', 'rich'}\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'cv2', 'faiss', 'rich', 'scipy'}\n"
         "print('heavy:', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "heavy: []" in done.stdout, done.stderr
     assert "model-info" in done.stdout
     assert "export" in done.stdout
+
+
+def test_each_verb_names_the_other(vpr, tmp_path):
+    """`vpr evaluate DATASET` was one command with `vpr benchmark`; a bag has its own."""
+    (tmp_path / "set" / "ref").mkdir(parents=True)
+    (tmp_path / "pairs.csv").write_text("query,match\n")
+    for path in (tmp_path / "set", tmp_path / "pairs.csv"):
+        for verb in ("evaluate", "calibrate"):
+            message, _ = vpr(verb, path)
+            assert message == (
+                f"vpr: {path} is not a bag. For a data set run: vpr benchmark {path}"
+            )
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "metadata.yaml").touch()
+    for verb in ("benchmark", "sweep"):
+        message, _ = vpr(verb, tmp_path / "bag")
+        assert message.endswith(f"not a data set. Run: vpr evaluate {tmp_path / 'bag'}")
+
+
+def test_a_recording_that_lost_its_metadata_is_still_a_bag(vpr, tmp_path):
+    pytest.importorskip("rosbags")
+    (tmp_path / "drive_0.mcap").touch()
+    message, _ = vpr("evaluate", tmp_path)
+    assert "`ros2 bag reindex` writes one" in message
 
 
 def test_model_info_prints_contract_and_cost(vpr):

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `vpr`: what people do by hand, one short function a verb.
+"""The command `vpr`: what people do by hand, one function per verb.
 
 Heavy imports stand inside the verbs, so that `vpr --help` answers at once.
 """
@@ -11,15 +11,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 try:
     import typer
 except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
-from vpr_ros.core.errors import VprError
-from vpr_ros.evaluation.commands import calibrate, evaluate
+from vpr_ros.core.errors import ConfigError, VprError
+
+if TYPE_CHECKING:
+    from vpr_ros.core.calibration import Calibration
+    from vpr_ros.evaluation.bag_run import Request
 
 app = typer.Typer(
     help="Loop closure on the robot by visual place recognition: tools around the models.",
@@ -29,11 +32,59 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PACKAGES = (  # of single verbs
-    "onnx", "torch", "rosbags", "matplotlib", "rich", "accelerate", "pytorch_metric_learning",
+PACKAGES = (  # that only some verbs need
+    "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",
+    "pytorch_metric_learning",
 )  # fmt: skip
+DEFAULT_MODEL = "mobilenetv2-gem"
 
-# typer reads these types at run time, and on Python 3.10 cannot read `int | None`.
+# typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
+# Of bags
+BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap, .db3 or .bag file")]
+Params = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
+]
+Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
+ImageTopic = Annotated[
+    str, typer.Option("--image", help="image topic; default: the one with most images")
+]
+OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic of the keyframe gate")]
+TruthOf = Annotated[
+    str,
+    typer.Option(
+        "--truth",
+        help="odometry, pose or tf topic; TUM or KITTI file; CSV of image numbers (query,match). "
+        "Default: a topic whose name says truth, else odometry, pose, tf",
+    ),
+]
+TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]
+LoopMetres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
+LoopDegrees = Annotated[float, typer.Option(min=0, help="and headings at most this far apart")]
+LoopFrames = Annotated[
+    int, typer.Option(min=0, help="right, with a CSV of pairs: at most this many images off")
+]
+# Of data sets
+Dataset = Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")]
+Models = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--model", help=f"shipped model or .onnx file; repeatable; default: {DEFAULT_MODEL}"
+    ),
+]
+Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]  # noqa: UP045
+Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
+Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
+Frames = Annotated[
+    int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
+]
+DatabaseFolder = Annotated[str, typer.Option(help="name of the map's folder")]
+QueryFolder = Annotated[str, typer.Option(help="name of the queries' folder")]
+Part = Annotated[str, typer.Option(help="MSLS: cities, separated by commas")]
+# Of both
+Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
+Output = Annotated[Path, typer.Option(help="folder of all results")]
+# Of models
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]  # noqa: UP045
 
 
@@ -51,15 +102,176 @@ def main() -> None:
 
 
 @app.command()
+def evaluate(
+    bag: BagPath,
+    params: Params = None,
+    model: Model = "",
+    sparsity: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="0: full compute; default: as in --params"),
+    ] = None,
+    image: ImageTopic = "",
+    odom: OdomTopic = "",
+    truth: TruthOf = "",
+    truth_frame: TruthFrame = "",
+    metres: LoopMetres = 3.0,
+    degrees: LoopDegrees = 45.0,
+    frames: LoopFrames = 2,
+    sequence: Annotated[
+        int, typer.Option(min=0, help="also match sequences of this many keyframes; 0: do not")
+    ] = 10,
+    baselines: Baselines = True,
+    output: Output = Path("results"),
+) -> None:
+    """How well are loops closed on a bag of your robot?
+
+    The bag is replayed through the objects of the nodes, without ROS. Leaves
+    results/<time>/report.html. For data sets there is `vpr benchmark`.
+
+    Example: vpr evaluate drive/ --truth /odom --metres 3
+    """
+    _refuse_dataset(bag)
+    from vpr_ros.evaluation.bag_evaluation import run_evaluate
+
+    request = _request(
+        bag, params, model, sparsity, image, odom, truth, truth_frame, metres, degrees, frames
+    )
+    run_evaluate(request, output, baselines=baselines, sequence=sequence)
+
+
+@app.command()
+def calibrate(
+    bag: BagPath,
+    precision: Annotated[
+        float, typer.Option(help="share of the closures that must be right")
+    ] = 0.99,
+    params: Params = None,
+    model: Model = "",
+    sparsity: Annotated[
+        Optional[list[float]],  # noqa: UP045
+        typer.Option(help="repeatable; default: 0, the levels of the battery policy, and 0.6"),
+    ] = None,
+    image: ImageTopic = "",
+    odom: OdomTopic = "",
+    truth: TruthOf = "",
+    truth_frame: TruthFrame = "",
+    metres: LoopMetres = 3.0,
+    degrees: LoopDegrees = 45.0,
+    frames: LoopFrames = 2,
+    model_output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="also write a copy of the model with thresholds per sparsity"),
+    ] = None,
+    output: Output = Path("results"),
+) -> None:
+    """Find thresholds for your robot: as low as the wanted precision allows on your own bag.
+
+    Writes results/<time>/vpr.yaml for the launch file's params_file. The bag must visit places
+    twice and needs ground truth.
+
+    Example: vpr calibrate drive/ --precision 0.99 --model-output office.onnx
+    """
+    _refuse_dataset(bag)
+    from vpr_ros.evaluation.calibrate_command import run_calibrate
+
+    request = _request(
+        bag, params, model, None, image, odom, truth, truth_frame, metres, degrees, frames
+    )
+    write = _model_writer() if model_output else None
+    run_calibrate(request, sparsity or [], precision, output, model_output, write)
+
+
+@app.command()
+def benchmark(
+    dataset: Dataset,
+    model: Models = None,
+    sparsity: Sparsities = None,
+    threads: Threads = 1,
+    metres: Metres = 25.0,
+    frames: Frames = 1,
+    database: DatabaseFolder = "",
+    queries: QueryFolder = "",
+    part: Part = "",
+    sequence: Annotated[
+        int, typer.Option(min=0, help="also match sequences of this many images; 0: do not")
+    ] = 0,
+    robustness: Annotated[
+        bool, typer.Option(help="add recalls of darker, brighter, blurred and turned queries")
+    ] = False,
+    baselines: Baselines = True,
+    output: Output = Path("results"),
+) -> None:
+    """How well is the right image found in a data set? Recall at 1, 5, 10 and 20.
+
+    Layouts: pairs.csv (columns query and match); folders database/ and queries/, with file names
+    @utm_east@utm_north@... or aligned; MSLS. Sparsities: 0, 0.4 and 0.6 by default.
+
+    Example: vpr benchmark datasets/st_lucia --model mobilenetv2-gem --model mine.onnx
+    """
+    from vpr_ros.evaluation.benchmark import SPARSITIES, run_benchmark
+    from vpr_ros.evaluation.image_set import DatasetOptions
+
+    _refuse_bag(dataset)
+    run_benchmark(
+        dataset,
+        model or [DEFAULT_MODEL],
+        sparsity or SPARSITIES,
+        baselines=baselines,
+        sequence=sequence,
+        robustness=robustness,
+        options=DatasetOptions(metres, frames, database, queries, part),
+        threads=threads,
+        results=output,
+    )
+
+
+@app.command()
+def sweep(
+    dataset: Dataset,
+    model: Models = None,
+    sparsity: Sparsities = None,
+    threads: Threads = 1,
+    metres: Metres = 25.0,
+    frames: Frames = 1,
+    database: DatabaseFolder = "",
+    queries: QueryFolder = "",
+    part: Part = "",
+    baselines: Baselines = True,
+    output: Output = Path("results"),
+) -> None:
+    """What does sparsity buy on a data set? Recall against MACs, milliseconds and MB.
+
+    Leaves a table and a figure in results/<time>/. Sparsities: 0, 0.2, 0.4 and 0.6 by default.
+    Counting MACs needs onnx.
+
+    Example: vpr sweep datasets/st_lucia --model mobilenetv2-gem --model mine.onnx
+    """
+    from vpr_ros.evaluation.image_set import DatasetOptions
+    from vpr_ros.evaluation.sweep import STEPS, run_sweep
+
+    _refuse_bag(dataset)
+    run_sweep(
+        dataset,
+        model or [DEFAULT_MODEL],
+        sparsity or STEPS,
+        baselines=baselines,
+        options=DatasetOptions(metres, frames, database, queries, part),
+        threads=threads,
+        results=output,
+        count_macs=_macs_counter(),
+    )
+
+
+@app.command()
 def train(
     network: Annotated[str, typer.Argument(help="efficientvpr or tat-vpr")],
     config: Annotated[str, typer.Option(help="recipe: one of this package's, or a YAML file")],
-    data: Annotated[Path, typer.Option(help="folder that the recipe's paths start from")],
+    data: Annotated[Path, typer.Option(help="folder that the recipe's paths are relative to")],
     output: Annotated[
-        Path, typer.Option(help="folder of checkpoints, log and curves; a run there goes on")
+        Path, typer.Option(help="folder of checkpoints, log and curves; a run there is resumed")
     ] = Path("checkpoints"),
     minutes: Annotated[
-        float, typer.Option(min=0, help="stop after so long; the same command goes on then")
+        float, typer.Option(min=0, help="stop after this time; the same command resumes")
     ] = float("inf"),
     teacher: Annotated[
         Optional[Path],  # noqa: UP045
@@ -91,7 +303,7 @@ def export(
         str,
         typer.Option(
             help="int8: smallest and fastest; fp16: float products, weights stored in half "
-            "precision; fp32: the dense yardstick, without the dial"
+            "precision; fp32: the dense reference, without sparsity"
         ),
     ] = "int8",
     height: Side = None,
@@ -138,43 +350,41 @@ def model_info(
     console.print(cost_table(cost))
 
 
-@app.command()
-def sweep(
-    dataset: Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")],
-    model: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(help="shipped model or .onnx file; repeatable"),
-    ] = None,
-    sparsity: Annotated[
-        Optional[list[float]],  # noqa: UP045
-        typer.Option(help="repeatable; default: 0, 0.2, 0.4, 0.6"),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="compute threads of the network")] = 1,
-    baselines: Annotated[bool, typer.Option(help="measure the baselines too")] = True,
-    metres: Annotated[float, typer.Option(min=0, help="right: at most this far apart")] = 25.0,
-    frames: Annotated[int, typer.Option(min=0, help="right: aligned images so many off")] = 1,
-    output: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
-) -> None:
-    """What the dial buys on a data set: recall against MACs, milliseconds and MB.
+def _request(
+    bag: Path,
+    params: Path | None,
+    model: str,
+    sparsity: float | None,
+    image: str,
+    odom: str,
+    truth: str,
+    truth_frame: str,
+    metres: float,
+    degrees: float,
+    frames: int,
+) -> Request:
+    from vpr_ros.evaluation.bag_run import Request
+    from vpr_ros.evaluation.params import settings_from
+    from vpr_ros.evaluation.truth import LoopRule
 
-    Leaves a table and a figure in results/<time>/. Counting MACs needs onnx.
+    settings = settings_from(params, model, sparsity)
+    rule = LoopRule(metres=metres, degrees=degrees, frames=frames)
+    return Request(bag, settings, rule, image, odom, truth, truth_frame)
 
-    Example: vpr sweep datasets/st_lucia --model mobilenetv2-gem --model models/mine.onnx
-    """
-    from vpr_ros.core.model_files import DEFAULT_MODEL
-    from vpr_ros.evaluation.datasets.options import DatasetOptions
-    from vpr_ros.evaluation.sweep import STEPS, run_sweep
 
-    run_sweep(
-        dataset,
-        model or [DEFAULT_MODEL],
-        sparsity or STEPS,
-        baselines=baselines,
-        options=DatasetOptions(radius_m=metres, frames=frames),
-        threads=threads,
-        results=output,
-        count_macs=_macs_counter(),
+def _refuse_dataset(path: Path) -> None:
+    """ConfigError for what `vpr benchmark` takes; a bag without its metadata.yaml is a bag."""
+    recorded = path.is_dir() and any(
+        file.suffix in (".mcap", ".db3", ".yaml", ".zstd") for file in path.iterdir()
     )
+    if (path.is_dir() and not recorded) or path.suffix.lower() == ".csv":
+        raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
+
+
+def _refuse_bag(path: Path) -> None:
+    """ConfigError for what `vpr evaluate` takes."""
+    if (path / "metadata.yaml").is_file() or path.suffix in (".bag", ".mcap", ".db3"):
+        raise ConfigError(f"{path} is a bag, not a data set. Run: vpr evaluate {path}")
 
 
 def _macs_counter() -> Callable[[Path], dict[float, int]] | None:
@@ -188,8 +398,21 @@ def _macs_counter() -> Callable[[Path], dict[float, int]] | None:
     return lambda path: cost_of(path).macs
 
 
-app.command()(evaluate)
-app.command()(calibrate)
+def _model_writer() -> Callable[[Path, Path, list[Calibration]], None]:
+    """Writes a copy of a model with calibrations; asked for early, since it needs onnx."""
+    import dataclasses
+
+    import onnx
+
+    from vpr_ros.core.encoder import Encoder
+    from vpr_ros.export.write import write_onnx
+
+    def write(source: Path, output: Path, points: list[Calibration]) -> None:
+        contract = dataclasses.replace(Encoder(source).contract, calibration=tuple(points))
+        write_onnx(onnx.load(str(source)), contract, output)
+
+    return write
+
 
 if __name__ == "__main__":
     main()

@@ -7,8 +7,7 @@ import pytest
 
 pytest.importorskip("rosbags")
 
-from vpr_ros.evaluation.bag import Bag, BagError
-from vpr_ros.evaluation.images import Topics, choose_topics, pictures, shots
+from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images, choose_topics, pictures
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -19,8 +18,8 @@ def test_every_kind_gives_the_same_frames(lap_bag, picture, kind, compressed):
         assert topics.odometry == "/odom"
         assert topics.image == "/camera/image_raw" + ("/compressed" if compressed else "")
         assert bag.duration_s == pytest.approx(46.001, abs=0.001)
-        found = list(shots(bag, topics))
-    assert [shot.number for shot in found] == list(range(24))
+        found = list(bag_images(bag, topics))
+    assert [image.number for image in found] == list(range(24))
     assert found[13].frame.stamp_ns == 1_780_000_000_000_000_000 + 26_001_000_000
     assert found[13].frame.frame == "camera"
     assert found[13].frame.pose.x == 2.0
@@ -35,7 +34,7 @@ def test_a_file_without_its_folder(lap_bag):
 
 def test_pictures_are_found_again(lap_bag, picture):
     with Bag(lap_bag()) as bag:
-        found = list(shots(bag, choose_topics(bag)))
+        found = list(bag_images(bag, choose_topics(bag)))
         times = {found[3].recorded_ns, found[17].recorded_ns}
         again = pictures(bag, "/camera/image_raw", times)
     assert (again[found[17].recorded_ns] == picture(5)).all()
@@ -62,7 +61,7 @@ def test_frames_know_only_what_had_arrived(tmp_path, bag_writer, picture):
         bag.image(0.1, picture(1))
         bag.image(9.0, picture(2))
     with Bag(tmp_path / "b") as bag:
-        poses = [shot.frame.pose for shot in shots(bag, choose_topics(bag))]
+        poses = [image.frame.pose for image in bag_images(bag, choose_topics(bag))]
     assert (poses[0], poses[1].x, poses[2]) == (None, 7.0, None)
 
 
@@ -110,5 +109,5 @@ def test_damage_in_the_middle_is_told_too(tmp_path, lap_bag):
     data[third : 2 * third] = b"\xff" * third
     file.write_bytes(data)
     with pytest.raises(BagError, match="cannot be read"), Bag(file) as bag:
-        for shot in shots(bag, choose_topics(bag)):
-            shot.frame.decode()
+        for image in bag_images(bag, choose_topics(bag)):
+            image.frame.decode()

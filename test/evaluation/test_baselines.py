@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError, ModelError
-from vpr_ros.evaluation.baselines import bag_of_words, sequence
-from vpr_ros.evaluation.baselines.bag_of_words import OrbBagOfWords, majority_means
-from vpr_ros.evaluation.baselines.sequence import SequenceRanking, best_lines, local_contrast
-from vpr_ros.evaluation.baselines.thumbnail import Thumbnail
-from vpr_ros.evaluation.methods import open_method
-from vpr_ros.evaluation.ranking import NOBODY
+from vpr_ros.evaluation import baselines, seqslam
+from vpr_ros.evaluation.baselines import OrbBagOfWords, Thumbnail, majority_means
+from vpr_ros.evaluation.methods import open_methods
+from vpr_ros.evaluation.search import NOBODY
+from vpr_ros.evaluation.seqslam import SequenceRanking, best_lines, local_contrast
 
 
 def scene(seed):
@@ -67,14 +66,14 @@ def test_bag_of_words_without_features():
 
 
 def test_words_in_every_image_weigh_nothing(monkeypatch):
-    monkeypatch.setattr(bag_of_words, "WORDS", 1)
+    monkeypatch.setattr(baselines, "WORDS", 1)
     method = OrbBagOfWords()
     method.learn([scene(0)])
     assert not method.describe(scene(0)).any()  # log(1 image / 1 image) = 0
 
 
 def test_local_contrast_by_hand(monkeypatch):
-    monkeypatch.setattr(sequence, "WINDOW", 1)
+    monkeypatch.setattr(seqslam, "WINDOW", 1)
     difference = np.array([[0.0, 3.0, 0.0, 9.0]], dtype=np.float32)
     searched = np.array([[True, True, True, False]])
     contrast = local_contrast(difference, searched)
@@ -83,7 +82,7 @@ def test_local_contrast_by_hand(monkeypatch):
 
 
 def test_best_lines_by_hand(monkeypatch):
-    monkeypatch.setattr(sequence, "VELOCITIES", np.array([1.0, 2.0]))
+    monkeypatch.setattr(seqslam, "VELOCITIES", np.array([1.0, 2.0]))
     contrast = np.array([[-1, 0, 0], [0, -2, 0], [0, 0, 4]], dtype=np.float32)
     lines = best_lines(contrast, 2)
     # [1, 1] ends the line (-1, -2); at velocity 2 its past lies before the map and counts as 0.
@@ -129,6 +128,11 @@ def test_sequences_that_cannot_be():
 
 
 def test_methods_by_name():
-    assert open_method("thumbnail").name == "thumbnail"
-    with pytest.raises(ModelError, match=r"'orb' is neither.*Baselines are: thumbnail, orb-bow"):
-        open_method("orb")
+    models, simple = open_methods(["tat-vpr-ti"])
+    assert [model.name for model in models] == ["tat-vpr-ti", "mobilenetv2-gem"]
+    assert [method.name for method in simple] == ["thumbnail", "orb-bow"]
+    assert open_methods(["mobilenetv2-gem"], baselines=False)[1] == []
+    with pytest.raises(ConfigError, match="thumbnail is a baseline, not a model"):
+        open_methods(["thumbnail"])
+    with pytest.raises(ModelError, match="'orb' is neither a file nor a shipped model"):
+        open_methods(["orb"])

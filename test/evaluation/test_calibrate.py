@@ -11,12 +11,13 @@ pytest.importorskip("rosbags")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
+from vpr_ros.cli import _model_writer
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.evaluation.bag_calibration import CalibrationError
 from vpr_ros.evaluation.bag_run import Request
-from vpr_ros.evaluation.calibrate import CalibrationError
 from vpr_ros.evaluation.calibrate_command import run_calibrate
-from vpr_ros.evaluation.judge import Outcome
+from vpr_ros.evaluation.evaluated_drive import Outcome
 from vpr_ros.evaluation.params import read_params, settings_from
 from vpr_ros.evaluation.truth import LoopRule
 
@@ -25,7 +26,10 @@ def calibrate(tmp_path, bag, sparsities, precision=0.99, **fields):
     """(what was found, the folder of the results)."""
     model_output = fields.pop("model_output", None)
     request = Request(bag, **fields)
-    found = run_calibrate(request, sparsities, precision, tmp_path / "results", model_output)
+    write = _model_writer() if model_output else None
+    found = run_calibrate(
+        request, sparsities, precision, tmp_path / "results", model_output, write
+    )
     return found, tmp_path / "results" / "latest"
 
 
@@ -70,7 +74,7 @@ def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_by_default_at_the_levels_of_the_governor_too(tmp_path, lap_bag):
+def test_by_default_at_the_levels_of_the_battery_too(tmp_path, lap_bag):
     found, _ = calibrate(tmp_path, lap_bag(), [], precision=0.7)
     assert [one.calibration.sparsity for one in found] == [0.0, 0.2, 0.4, 0.6]
 
@@ -101,12 +105,12 @@ def test_the_model_s_own_range_of_sparsity_is_kept(tmp_path, lap_bag):
 
 def test_the_thresholds_close_on_the_bag_what_they_promised(tmp_path, lap_bag):
     """The written file, read back by an evaluation, gives the closures that were counted."""
-    from vpr_ros.evaluation.bag_command import run_evaluate
+    from vpr_ros.evaluation.bag_evaluation import run_evaluate
 
     (found, *_), folder = calibrate(tmp_path, lap_bag(), [0.6])
     settings = read_params(folder / "vpr.yaml")
     model = dataclasses.replace(settings.model, sparsity=0.6)
     settings = dataclasses.replace(settings, model=model)
     run = run_evaluate(Request(lap_bag("db3"), settings), tmp_path / "evaluated", baselines=False)
-    assert run.judgement.count(Outcome.RIGHT) == found.right
+    assert run.drive.count(Outcome.RIGHT) == found.right
     assert run.score_threshold == found.calibration.score_threshold

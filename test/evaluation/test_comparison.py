@@ -4,6 +4,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +14,12 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
+
 from vpr_ros.evaluation import comparison
-from vpr_ros.evaluation.bag_command import run_evaluate
+from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.bag_run import Request
-from vpr_ros.evaluation.neighbours import find_neighbours
-from vpr_ros.evaluation.standing import standing, standings_table
-from vpr_ros.evaluation.trajectory import Trajectory
-from vpr_ros.evaluation.truth import LoopRule, PoseTruth
+from vpr_ros.evaluation.comparison import Comparison, measure_method
+from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, nearest_true
 
 
 def line(*positions_m):
@@ -35,35 +35,41 @@ def unit(*degrees):
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-def test_standing_by_hand():
+def measured(truth, limits, descriptors, encode_ms=(1.0,)):
+    """A method's result on keyframes of which only the truth is known."""
+    limits = np.array(limits)
+    nearest = nearest_true(truth, limits, 512, 4096)
+    drive = SimpleNamespace(truth=truth, nearest=nearest, first_recent=limits)
+    return measure_method("m", descriptors, encode_ms, drive)
+
+
+def cells(one, *notes):
+    return Comparison((one,), notes).table().rows[0]
+
+
+def test_a_method_by_hand():
     """Three places, each visited again: right at 0 degrees, wrong at 10, right at 20."""
     truth = line(0, 10, 20, 0, 10, 20)
     descriptors = unit(0, 50, 100, 0, 90, 120)
-    limits = np.array([0, 0, 0, 3, 3, 3])
-    found = find_neighbours(descriptors, limits, truth)
-    one = standing("m", found, truth, [1.0, 3.0, 2.0], descriptors)
+    one = measured(truth, [0, 0, 0, 3, 3, 3], descriptors, [1.0, 3.0, 2.0])
     assert one.recall == {1: pytest.approx(2 / 3), 5: 1.0, 10: 1.0}
     assert one.recall_at_full_precision == pytest.approx(1 / 3)
     assert one.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert one.max_f1 == pytest.approx(2 / 3)  # all accepted: precision and recall 2/3
     assert (one.encode_p50_ms, one.descriptor_bytes) == (2.0, 8)
-    cells = standings_table([one], ["remark"]).rows[0]
-    assert cells == ("m", "1", "66.6", "100.0", "100.0", "33.3", "55.5", "66.6", "2.0", "8")
+    assert cells(one) == ("m", "1", "66.6", "100.0", "100.0", "33.3", "55.5", "66.6", "2.0", "8")
 
 
-def test_standing_without_a_revisit_is_not_defined():
+def test_without_a_revisit_is_not_defined():
     truth, descriptors = line(0, 10, 20), unit(0, 50, 100)
-    found = find_neighbours(descriptors, np.array([0, 1, 2]), truth)
-    one = standing("m", found, truth, [1.0], descriptors)
+    one = measured(truth, [0, 1, 2], descriptors)
     assert all(math.isnan(v) for v in (*one.recall.values(), one.max_f1))
-    assert standings_table([one], []).rows[0][2:8] == ("-",) * 6
+    assert cells(one)[2:8] == ("-",) * 6
 
 
 def test_a_match_that_the_truth_does_not_know_is_left_out():
     truth, descriptors = line(0, math.nan, 0), unit(0, 50, 50)
-    found = find_neighbours(descriptors, np.array([0, 0, 2]), truth)
-    assert found.best[2] == 1  # whose pose is unknown
-    one = standing("m", found, truth, [1.0], descriptors)
+    one = measured(truth, [0, 0, 2], descriptors)  # the best match of 2 is 1, without a pose
     assert (one.recall[1], one.recall[5]) == (0.0, 1.0)
     assert one.average_precision == 0.0  # nothing could be judged, the revisit was possible
 
@@ -81,7 +87,7 @@ def test_the_baselines_stand_beside_the_model(tmp_path, lap_bag, capsys):
         (name, length) for name in ("mobilenetv2-gem", "thumbnail", "orb-bow") for length in (0, 3)
     ]
     # The model's line is what the replay through the detector found.
-    curve = run.judgement.curve
+    curve = run.drive.curve
     assert lines[0]["average_precision"] == pytest.approx(curve.average_precision)
     assert lines[0]["recall_at_full_precision"] == curve.recall_at_full_precision
     assert lines[0]["recall"]["1"] == metrics["recall_at_1"]

@@ -21,11 +21,11 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
+
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.bag import BagError
-from vpr_ros.evaluation.bag_command import run_evaluate
+from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.bag_run import Request
-from vpr_ros.evaluation.commands import evaluate
 from vpr_ros.evaluation.params import Settings, read_params, settings_from
 from vpr_ros.evaluation.truth import LoopRule
 
@@ -75,7 +75,7 @@ def test_other_kinds_of_bag_give_the_same_answers(tmp_path, lap_bag, kind):
     expected, _ = run(tmp_path, lap_bag("mcap"))
     got, _ = run(tmp_path, lap_bag(kind))
     answers = [
-        [(a.reason, a.best, a.score, a.match) for a in done.answers] for done in (expected, got)
+        [(a.reason, a.best, a.score, a.match) for a in done.drive.answers] for done in (expected, got)
     ]
     assert answers[0] == answers[1]
 
@@ -85,8 +85,8 @@ def test_pairs_without_poses(tmp_path, lap_bag):
     rows = [f"{k},{k - 12}\n" for k in range(12, 24)]
     file.write_text("query,match\n" + "".join(rows))
     done, folder = run(tmp_path, lap_bag(odometry=False), truth=str(file), rule=LoopRule(frames=0))
-    assert (len(done.answers), done.judgement.revisits) == (24, 12)
-    assert done.judgement.precision == 1.0
+    assert (len(done.drive.answers), done.drive.revisits) == (24, 12)
+    assert done.drive.precision == 1.0
     assert "within 0 images" in (folder / "report.html").read_text()
 
 
@@ -98,7 +98,7 @@ def test_one_image(tmp_path, bag_writer, picture):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["keyframes"], metrics["revisits"]) == (1, 0)
     assert metrics["precision"] is metrics["recall"] is metrics["average_precision"] is None
-    assert done.judgement.curve.threshold.size == 0
+    assert done.drive.curve.threshold.size == 0
 
 
 def test_bad_images_are_counted_and_told(tmp_path, bag_writer, picture):
@@ -107,7 +107,7 @@ def test_bad_images_are_counted_and_told(tmp_path, bag_writer, picture):
             bag.odometry(k, 2 * k, 0)
             bag.image(k + 0.01, picture(k)[: 0 if k == 2 else None])
     done, folder = run(tmp_path, tmp_path / "b")
-    assert (done.images, done.problems, len(done.answers)) == (4, 1, 3)
+    assert (done.images, done.problems, len(done.drive.answers)) == (4, 1, 3)
     assert "Image is empty" in (folder / "report.html").read_text()
     with bag_writer(tmp_path / "c", "mcap") as bag:
         bag.odometry(0, 0, 0)
@@ -131,14 +131,6 @@ def test_errors_leave_nothing(tmp_path, lap_bag, bag_writer):
             run_evaluate(request, tmp_path / "results")
         assert "\n" not in str(error.value)
     assert list((tmp_path / "results").iterdir()) == []
-
-
-def test_what_is_for_data_sets_is_refused(tmp_path, lap_bag):
-    bag = lap_bag()
-    for wrong in ({"robustness": True}, {"model": ["a.onnx", "b.onnx"]}):
-        with pytest.raises(VprError, match="is a bag; --robustness and several models"):
-            evaluate(bag, output=tmp_path / "results", **wrong)
-    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -203,10 +195,10 @@ def test_office_corridor_with_its_pairs(tmp_path, shared_data, bag_writer):
         for k in range(84):
             bag.image(2.0 * k, cv2.imread(str(folder / f"{k + 1}.jpg")))
     done, _ = run(tmp_path, tmp_path / "b", truth=str(file))
-    assert len(done.answers) > 75  # the gate drops views that did not change
-    assert done.judgement.revisits > 30
-    assert done.judgement.precision > 0.9
-    assert done.judgement.neighbours.recall_at(1) > 0.9
+    assert len(done.drive.answers) > 75  # the gate drops views that did not change
+    assert done.drive.revisits > 30
+    assert done.drive.precision > 0.9
+    assert done.drive.recall_at(1) > 0.9
 
 
 def test_campus_with_its_poses(tmp_path, shared_data, bag_writer):
@@ -226,5 +218,5 @@ def test_campus_with_its_poses(tmp_path, shared_data, bag_writer):
         tmp_path, tmp_path / "b", truth=str(tmp_path / "tum.txt"), rule=LoopRule(metres=10.0)
     )
     assert (done.images, done.problems) == (72, 0)
-    assert done.truth.known.all()
+    assert done.drive.truth.known.all()
     assert "from above" in (folder / "report.html").read_text()

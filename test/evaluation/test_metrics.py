@@ -5,7 +5,7 @@
 import json
 import math
 
-from vpr_ros.evaluation.metrics import cleaned, percent
+from vpr_ros.evaluation.metrics import percent, without_nan
 
 
 def test_shares_are_rounded_down():
@@ -17,4 +17,4 @@ def test_shares_are_rounded_down():
 
 def test_what_is_not_a_number_becomes_null_at_any_depth():
     numbers = {"a": math.nan, "b": [1.5, {"c": math.nan}], "d": "text"}
-    assert json.dumps(cleaned(numbers)) == '{"a": null, "b": [1.5, {"c": null}], "d": "text"}'
+    assert json.dumps(without_nan(numbers)) == '{"a": null, "b": [1.5, {"c": null}], "d": "text"}'

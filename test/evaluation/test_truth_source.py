@@ -10,8 +10,7 @@ import pytest
 pytest.importorskip("rosbags")
 
 from vpr_ros.evaluation.bag import Bag, BagError
-from vpr_ros.evaluation.trajectory import Trajectory, TruthError
-from vpr_ros.evaluation.truth import LoopRule
+from vpr_ros.evaluation.truth import LoopRule, Trajectory, TruthError
 from vpr_ros.evaluation.truth_source import find_truth
 
 S = 10**9
@@ -139,7 +138,7 @@ def test_pairs_file(empty_bag, tmp_path):
     truth = find_truth(empty_bag, str(file), LoopRule(frames=0)).of(
         stamps(*range(4)), np.array([1, 3, 5, 6])
     )
-    assert truth.tile(slice(2, 3), slice(0, 4))[0].tolist() == [0, 0, math.inf, math.inf]
+    assert truth.distances(slice(2, 3), slice(0, 4))[0].tolist() == [0, 0, math.inf, math.inf]
     assert truth.known.tolist() == [True, True, True, False]
     file.write_text("query,match\nfive,1\n")
     with pytest.raises(TruthError, match="has the line five,1"):

@@ -1,24 +1,29 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of ROS 1 and ROS 2, read without ROS; what cannot be read is told in one line."""
+"""Bags of ROS 1 and ROS 2, read without ROS, and the images in them as the encoder gets them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from vpr_ros.core.errors import VprError
+from vpr_ros.core.frontend import Frame
+from vpr_ros.core.images import Image, decode_compressed, decode_raw
+from vpr_ros.core.pose import Pose, PoseBuffer
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ODOMETRY = "nav_msgs/msg/Odometry"
-TF = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")  # of ROS 1's first tf
+TF = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")  # the latter of ROS 1's first tf
 SUFFIXES = (".bag", ".mcap", ".db3")
 
 
@@ -27,24 +32,24 @@ class BagError(VprError):
 
 
 class Bag:
-    """An open bag; use it in a with statement."""
+    """A bag to read; use it in a with statement."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is a rosbag2 folder, or a .mcap, .db3 or .bag file; BagError if it is none."""
+        """`path`: a rosbag2 folder, or a .mcap, .db3 or .bag file; BagError if it is neither."""
         self.path = path
         if not path.exists():
             raise BagError(f"Bag {path} does not exist.")
         if not is_bag(path):
             raise BagError(
-                f"{path} is no bag. Give a rosbag2 folder (with metadata.yaml; `ros2 bag reindex` "
-                "writes one), or a .mcap, .db3 or .bag file."
+                f"{path} is not a bag. Give a rosbag2 folder (with metadata.yaml; `ros2 bag "
+                "reindex` writes one), or a .mcap, .db3 or .bag file."
             )
         # Bags written before Iron hold no definitions of their own.
-        with self._told():
+        with self._one_line():
             self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
 
     def __enter__(self) -> Bag:
-        with self._told():
+        with self._one_line():
             self._reader.open()
         self.types: dict[str, str] = {}
         self.counts: dict[str, int] = {}
@@ -81,21 +86,18 @@ class Bag:
     ) -> Iterator[tuple[str, int, Any]]:
         """(topic, time of recording [ns], message) in order of recording; BagError where broken.
 
-        Given times, only messages from `start_ns` to before `stop_ns`.
+        With times, only messages from `start_ns` to before `stop_ns`.
         """
         chosen = [c for c in self._reader.connections if c.topic in topics]
         if not chosen:
             return
-        with self._told():
+        with self._one_line():
             for connection, when_ns, raw in self._reader.messages(chosen, start_ns, stop_ns):
-                yield (
-                    connection.topic,
-                    when_ns,
-                    self._reader.deserialize(raw, connection.msgtype),
-                )
+                message = self._reader.deserialize(raw, connection.msgtype)
+                yield connection.topic, when_ns, message
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _one_line(self) -> Iterator[None]:
         """Whatever a damaged file makes the reader raise, the user gets one line."""
         try:
             yield
@@ -109,11 +111,106 @@ class Bag:
             ) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Topics:
+    """What is read from a bag; "" for none."""
+
+    image: str
+    odometry: str = ""
+    camera_info: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class BagImage:
+    """One image message: what the encoder gets, and where to find it again."""
+
+    number: int  # of the image in its topic, from 0
+    recorded_ns: int  # when the bag got it
+    frame: Frame
+
+
 def is_bag(path: Path) -> bool:
     """Does this path look like a bag?"""
     return (path / "metadata.yaml").is_file() if path.is_dir() else path.suffix in SUFFIXES
 
 
+def choose_topics(bag: Bag, image: str = "", odometry: str = "") -> Topics:
+    """The topics asked for, else the image topic with most messages, an odometry, its camera_info.
+
+    Depth images are skipped. BagError if there is no image, or not what was asked for.
+    """
+    if image:
+        bag.require(image, IMAGE, COMPRESSED)
+    else:
+        found = [t for t in bag.of_type(COMPRESSED, IMAGE) if "depth" not in t.lower()]
+        if not found:
+            held = ", ".join(f"{topic} ({kind})" for topic, kind in bag.types.items())
+            raise BagError(f"Bag {bag.path} holds no images. Its topics: {held or 'none'}.")
+        image = max(found, key=lambda topic: bag.counts[topic])
+    if odometry:
+        bag.require(odometry, ODOMETRY)
+    else:
+        odometry = next(iter(bag.of_type(ODOMETRY)), "")
+    namespace = image.removesuffix("/compressed").rsplit("/", 1)[0]
+    infos = bag.of_type(CAMERA_INFO)
+    return Topics(image, odometry, next((t for t in infos if t == f"{namespace}/camera_info"), ""))
+
+
+def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:
+    """Every image in order of recording, with what had arrived before it, as on the robot."""
+    poses, pose_frame, matrix = PoseBuffer(), "", None
+    number = -1
+    wanted = [t for t in dataclasses.astuple(topics) if t]
+    for topic, recorded_ns, message in bag.messages(wanted):
+        if topic == topics.odometry:
+            poses.add(stamp_ns(message), to_pose(message.pose.pose))
+            pose_frame = message.header.frame_id
+        elif topic == topics.camera_info:
+            values = np.array(getattr(message, "k", getattr(message, "K", 0)), np.float64)
+            matrix = values.reshape(3, 3) if values.size == 9 and values[0] > 0 else None
+        else:
+            number += 1
+            stamp = stamp_ns(message)
+            frame = Frame(
+                stamp_ns=stamp,
+                decode=lambda message=message: decode(message),  # type: ignore[misc]
+                frame=message.header.frame_id,
+                pose=poses.at(stamp),
+                pose_frame=pose_frame,
+                camera_matrix=matrix,
+            )
+            yield BagImage(number, recorded_ns, frame)
+
+
+def pictures(bag: Bag, topic: str, recorded_ns: set[int]) -> dict[int, Image]:
+    """The images that the bag got at these times [ns], by time."""
+    found = {}
+    for when_ns in sorted(recorded_ns):
+        for _, _, message in bag.messages([topic], when_ns, when_ns + 1):
+            found[when_ns] = decode(message)
+    return found
+
+
+def decode(message: Any) -> Image:
+    """Pixels of an image message, raw or compressed; ImageError with the reason if none."""
+    if hasattr(message, "format"):
+        return decode_compressed(message.data, message.format)
+    return decode_raw(
+        message.data,
+        height=message.height,
+        width=message.width,
+        encoding=message.encoding,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+    )
+
+
 def stamp_ns(message: Any) -> int:
     """The stamp of a message's header [ns]."""
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def to_pose(message: Any) -> Pose:
+    """The Pose of a geometry_msgs/Pose."""
+    p, q = message.position, message.orientation
+    return Pose(p.x, p.y, p.z, q.x, q.y, q.z, q.w)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command behind `vpr calibrate`: a table, a parameter file, a model that knows it all."""
+"""The command `vpr calibrate`: a table, a parameter file, a copy of the model."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from vpr_ros.core.battery import UNMEASURED
-from vpr_ros.core.calibration import calibration_text
+from vpr_ros.core.calibration import Calibration, calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag
+from vpr_ros.evaluation.bag_calibration import CalibrationError, CalibrationResult, calibrate_bag
 from vpr_ros.evaluation.bag_run import Request
-from vpr_ros.evaluation.calibrate import Calibrated, CalibrationError, calibrate_bag
-from vpr_ros.evaluation.calibrated_model import write_calibrated_model
 from vpr_ros.evaluation.confidence import Interval
-from vpr_ros.evaluation.console import ended_by_signals, say
-from vpr_ros.evaluation.metrics import percent
+from vpr_ros.evaluation.console import Progress, TextTable, ended_by_signals, say
+from vpr_ros.evaluation.metrics import percent, without_nan
 from vpr_ros.evaluation.params import Settings, write_params
-from vpr_ros.evaluation.progress import Progress
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder
 
-ENDS = (0.0, 0.6)  # calibrated besides the levels at which the governor sets the encoder
+ENDS = (0.0, 0.6)  # calibrated besides the sparsities that the battery sets
+
+# Writes a copy of the model file (first path) with these calibrations to the second path. It
+# needs the onnx package, which evaluation does without: the command passes it in.
+WriteModel = Callable[[Path, Path, list[Calibration]], None]
 
 
 def run_calibrate(
@@ -37,16 +38,19 @@ def run_calibrate(
     precision: float,
     output: Path,
     model_output: Path | None = None,
+    write_model: WriteModel | None = None,
     console: Console | None = None,
-) -> list[Calibrated]:
+) -> list[CalibrationResult]:
     """Calibrate, write `output`/<time>/{vpr.yaml,calibration.json}, print.
 
-    Raises a VprError, with nothing left on the disk, if no threshold reaches the precision.
+    With `model_output` and `write_model` the thresholds go into a copy of the model. Raises a
+    VprError, with nothing left on the disk, if no threshold reaches the precision.
     """
     console, command = console or Console(), own_command()
     if not 0.5 <= precision <= 1.0:
         raise CalibrationError(f"Precision {precision:g} is out of range; give one in [0.5, 1].")
-    encoder = Encoder(find_model(request.settings.model.model))
+    settings = request.settings
+    encoder = Encoder(find_model(settings.model.model), settings.model.threads)
     contract = encoder.contract
     usual = {min(s, contract.sparsity_max) for s in (*ENDS, *(contract.levels or UNMEASURED))}
     chosen = sorted(set(sparsities) or usual)
@@ -56,90 +60,68 @@ def run_calibrate(
         Bag(request.bag) as bag,
         Progress(console) as progress,
     ):
-        found = calibrate_bag(bag, request, chosen, precision, progress)
+        found = calibrate_bag(bag, encoder, request, chosen, precision, progress)
         reached = [one for one in found if one.reached]
         if not reached:
             raise CalibrationError(
                 f"No threshold can be given. {' '.join(one.remark for one in found)}"
             )
-        settings = with_thresholds(request.settings, reached, contract.name, model_output)
-        comment = heading(request, reached, model_output is not None, command)
-        write_params(folder / "vpr.yaml", settings, comment)
-        numbers = {"command": command, "calibrations": [to_json(one) for one in found]}
+        points = [one.calibration for one in reached]
+        table = "" if model_output else calibration_text(points, contract.name)
+        heading = _heading(request, reached, bool(table), command)
+        write_params(folder / "vpr.yaml", with_thresholds(settings, table, model_output), heading)
+        numbers = {"command": command, "calibrations": [_numbers(one) for one in found]}
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
-        if model_output is not None:
-            points = [one.calibration for one in reached]
-            write_calibrated_model(encoder.path, model_output, contract, points)
-    console.print(table(found))
-    for one in found:
-        if one.remark:
-            say(console, one.remark)
-    _say_where(console, latest(output), model_output)
+        if model_output and write_model:
+            write_model(encoder.path, model_output, points)
+    results_table(found).print(console)
+    if model_output:
+        say(console, f"Model with thresholds per sparsity and confidence: {model_output}")
+    say(console, f"Parameters for the launch file: {latest(output) / 'vpr.yaml'}")
     return found
 
 
-def with_thresholds(
-    settings: Settings, reached: list[Calibrated], model: str, model_output: Path | None
-) -> Settings:
-    """The parameters to launch with: thresholds and confidence of each sparsity.
-
-    They stand in the parameters, or in the model file where there is one.
-    """
-    loop = dataclasses.replace(settings.loop, score_threshold=-1.0, margin_threshold=-1.0)
-    if model_output is None:
-        text = calibration_text((one.calibration for one in reached), model)
-        return dataclasses.replace(settings, loop=dataclasses.replace(loop, calibration=text))
-    name = str(model_output.expanduser().absolute())
-    return dataclasses.replace(
-        settings,
-        loop=dataclasses.replace(loop, calibration=""),
-        model=dataclasses.replace(settings.model, model=name),
+def with_thresholds(settings: Settings, table: str, model_output: Path | None) -> Settings:
+    """The parameters to launch with: the table of thresholds, or the model that carries them."""
+    loop = dataclasses.replace(
+        settings.loop, score_threshold=-1.0, margin_threshold=-1.0, calibration=table
     )
+    model = settings.model
+    if model_output:
+        model = dataclasses.replace(model, model=str(model_output.expanduser().absolute()))
+    return dataclasses.replace(settings, loop=loop, model=model)
 
 
-def heading(request: Request, reached: list[Calibrated], in_model: bool, command: str) -> str:
+def _heading(
+    request: Request, reached: list[CalibrationResult], in_table: bool, command: str
+) -> str:
     """What a reader of the parameter file must know."""
     lines = [
         f"Calibrated on {request.bag}, model {request.settings.model.model}, by: {command}",
         "ros2 launch vpr_ros vpr.launch.py params_file:=<this file>",
     ]
-    if not in_model:
+    if in_table:
         lines.append(
             "loop.calibration: model, then sparsity, score, margin, confidence slope and offset"
         )
     return "\n".join([*lines, *(one.remark for one in reached if one.remark)])
 
 
-def table(found: list[Calibrated]) -> Table:
-    """One line a quantity, one column a sparsity."""
-    wanted = found[0].wanted
-    shown = Table(
-        title=f"Thresholds for {wanted:.1%} precision, all gates on", title_justify="left"
-    )
-    shown.add_column("sparsity")
-    for one in found:
-        shown.add_column(f"{one.calibration.sparsity:g}", justify="right")
-    for name, cell in ROWS:
-        shown.add_row(name, *map(cell, found))
-    return shown
-
-
-def to_json(one: Calibrated) -> dict[str, object]:
-    """All of it, for machines; NaN becomes null."""
+def _numbers(one: CalibrationResult) -> object:
     values = dataclasses.asdict(one) | {"promised": one.promised, "remark": one.remark}
-    cleaned = json.loads(json.dumps(values), parse_constant=lambda _: None)
-    assert isinstance(cleaned, dict)
-    return cleaned
+    return without_nan(values)
 
 
-def _say_where(console: Console, folder: Path, model_output: Path | None) -> None:
-    if model_output is not None:
-        say(console, f"Model with thresholds per sparsity and confidence: {model_output}")
-    say(console, f"Parameters for the launch file: {folder / 'vpr.yaml'}")
+def results_table(found: list[CalibrationResult]) -> TextTable:
+    """One line per quantity, one column per sparsity; what the user must know below it."""
+    title = f"Thresholds for {found[0].wanted:.1%} precision, all gates on"
+    headings = ("sparsity", *(f"{one.calibration.sparsity:g}" for one in found))
+    rows = tuple((name, *map(cell, found)) for name, cell in ROWS)
+    return TextTable(title, headings, rows, tuple(one.remark for one in found if one.remark))
 
 
-def _range(interval: Interval, words: Callable[[float], str]) -> str:
-    return f"{words(interval.low)} to {words(interval.high)}"
+def _range(interval: Interval, text: Callable[[float], str]) -> str:
+    return f"{text(interval.low)} to {text(interval.high)}"
 
 
 def _number(value: float) -> str:
@@ -150,7 +132,7 @@ def _share(part: int, total: int) -> str:
     return f"{percent(part / total)} ({part}/{total})" if total else "none"
 
 
-ROWS: tuple[tuple[str, Callable[[Calibrated], str]], ...] = (
+ROWS: tuple[tuple[str, Callable[[CalibrationResult], str]], ...] = (
     ("score >= [cosine]", lambda c: _number(c.calibration.score_threshold)),
     ("  bootstrap, 95 %", lambda c: _range(c.threshold_interval, _number)),
     ("margin >= [cosine]", lambda c: _number(c.calibration.margin_threshold)),

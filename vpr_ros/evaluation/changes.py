@@ -29,7 +29,7 @@ class Change:
 
 def scale(image: Image, factor: float) -> Image:
     """All values times a factor; what exceeds 255 is lost, as in an overexposed image."""
-    return np.clip(np.rint(image * np.float32(factor)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image * np.float32(factor)), 0, 255), np.uint8)
 
 
 def blur(image: Image) -> Image:

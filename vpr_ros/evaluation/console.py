@@ -1,19 +1,76 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a command says on a terminal, and how it is stopped."""
+"""What a command shows: tables, lines, a progress bar; and how it is stopped."""
 
 from __future__ import annotations
 
+import dataclasses
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 
+from rich import box
+from rich import progress as bars
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 
-def show(console: Console, rows: list[tuple[str, str]], title: str = "") -> None:
-    """Print (what, value with unit) rows as the one table."""
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+    """One table, the same on the console, in Markdown and in HTML: cells as they are shown."""
+
+    title: str
+    headings: tuple[str, ...]  # "name\nunit"
+    rows: tuple[tuple[str, ...], ...]  # the first column holds words, the others numbers
+    notes: tuple[str, ...] = ()
+
+    def print(self, console: Console) -> None:
+        """Print it whole: a console too narrow wraps lines rather than losing digits."""
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            caption="\n".join(self.notes),
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        for column, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if column else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        needed = Measurement.get(console, console.options.update(width=10_000), table).maximum
+        # A console of its own: rich never prints wider than the console is.
+        Console(file=console.file, width=max(console.width, needed)).print(table)
+
+    def markdown(self) -> str:
+        """For files."""
+        rulers = [":---", *["---:"] * (len(self.headings) - 1)]
+        headings = [heading.replace("\n", ", ") for heading in self.headings]
+        lines = [f"{self.title}\n", _line(headings), f"|{'|'.join(rulers)}|"]
+        lines += [_line(row) for row in self.rows]
+        lines += [f"\n{note}" for note in self.notes]
+        return "\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """For pages; without the title."""
+        lines = ""
+        for tag, cells in (("th", self.headings), *(("td", row) for row in self.rows)):
+            shown = [escape(cell).replace("\n", "<br>") for cell in cells]
+            numbers = "".join(f"<{tag} class=n>{cell}</{tag}>" for cell in shown[1:])
+            lines += f"<tr><{tag}>{shown[0]}</{tag}>{numbers}</tr>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<div class='wide'><table>{lines}</table></div>{notes}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def show(console: Console, rows: Sequence[tuple[str, str]], title: str = "") -> None:
+    """Print (what, value with unit) rows as a table."""
     table = Table(show_header=False, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)
@@ -25,9 +82,40 @@ def say(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
+class Progress:
+    """A progress bar on a terminal, nothing elsewhere; use it in a with statement."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._bar = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=console is None or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("Reading", total=None)
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def start(self, text: str, total: int | None = None) -> None:
+        """Begin a stretch of `total` steps; None: of unknown length."""
+        self._bar.reset(self._task, description=text, total=total)
+
+    def step(self) -> None:
+        """One step done."""
+        self._bar.advance(self._task)
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let a termination end the run as Ctrl-C does, leaving nothing half-written."""
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, leaving nothing half-written."""
     before = {
         number: signal.signal(number, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP)

@@ -12,18 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.errors import ModelError
+from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.core.images import Image
 from vpr_ros.core.model_files import find_model
-from vpr_ros.evaluation.baselines.bag_of_words import OrbBagOfWords
-from vpr_ros.evaluation.baselines.thumbnail import Thumbnail
+from vpr_ros.evaluation.baselines import OrbBagOfWords, Thumbnail
 
 
 class Method(Protocol):
     """A way to describe an image by one vector."""
 
     name: str
-    sparsity_max: float  # 0: no dial
+    sparsity_max: float  # 0: full compute only
 
     def learn(self, images: Sequence[Image]) -> None:
         """Prepare for a database of BGR images, which may be read anew at every access."""
@@ -36,12 +35,13 @@ class Model:
     """A model file, run by the robot's own Encoder."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
+        """`name` of a shipped model, or the path of a file; ModelError if there is none."""
         self.encoder = Encoder(find_model(name), threads)
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
 
     def learn(self, images: Sequence[Image]) -> None:
-        """Nothing: a model comes trained."""
+        """Nothing: a model is already trained."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """The Encoder's descriptor."""
@@ -56,29 +56,33 @@ BASELINES: dict[str, Callable[[], Method]] = {
 }
 
 
-def open_method(name: str, threads: int = 1) -> Method:
-    """A baseline by name, or a model by name or path; ModelError if it is neither."""
-    if name in BASELINES:
-        return BASELINES[name]()
-    try:
-        return Model(name, threads)
-    except ModelError as error:
-        raise ModelError(f"{error} Baselines are: {', '.join(BASELINES)}.") from None
+def open_methods(
+    models: Sequence[str], threads: int = 1, baselines: bool = True
+) -> tuple[list[Model], list[Method]]:
+    """The models and, if wanted, the baseline network among them and the simple methods.
+
+    Models of one name, as checkpoints of one network have, are named by their files. ConfigError
+    for a baseline among `models`, ModelError for one that is neither.
+    """
+    if chosen := set(models) & set(BASELINES):
+        raise ConfigError(
+            f"{', '.join(sorted(chosen))} is a baseline, not a model; leave it out: baselines are "
+            "measured by default."
+        )
+    names = dict.fromkeys([*models, *(baseline_models(models) if baselines else ())])
+    opened = [Model(name, threads) for name in names]
+    counts = Counter(model.name for model in opened)
+    for model in opened:
+        if counts[model.name] > 1:
+            model.name = str(model.encoder.path)
+    return opened, [make() for make in BASELINES.values()] if baselines else []
 
 
 def baseline_models(models: Sequence[str]) -> tuple[str, ...]:
     """The model that `models` must beat, unless it is one of them or not installed."""
     try:
-        baseline = find_model(BASELINE_MODEL)
-        found = {find_model(name).resolve() for name in models if name not in BASELINES}
-    except ModelError:  # said when the models themselves are opened
+        baseline = find_model(BASELINE_MODEL).resolve()
+        found = {find_model(name).resolve() for name in models}
+    except ModelError:  # reported when the models themselves are opened
         return ()
-    return () if baseline.resolve() in found else (BASELINE_MODEL,)
-
-
-def tell_apart(models: Sequence[Model]) -> None:
-    """Name models by their files where several call themselves alike, as checkpoints of one do."""
-    counts = Counter(model.name for model in models)
-    for model in models:
-        if counts[model.name] > 1:
-            model.name = str(model.encoder.path)
+    return () if baseline in found else (BASELINE_MODEL,)

@@ -81,7 +81,7 @@ def write_params(path: Path, settings: Settings, heading: str) -> None:
     path.write_text(comment + yaml.dump(settings.to_params(), Dumper=_Dumper, sort_keys=False))
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Shows a text of several lines as such."""
 
 

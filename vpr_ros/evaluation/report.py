@@ -1,136 +1,242 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a bag's evaluation: one self-contained HTML page."""
+"""The report: one self-contained HTML page, put together from sections."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.bag_run import BagRun
-from vpr_ros.evaluation.figures.curve import draw_curve
-from vpr_ros.evaluation.figures.gallery import Group, Pair, choose_groups, data_uri
-from vpr_ros.evaluation.figures.look import STYLE, svg
-from vpr_ros.evaluation.figures.route import draw_matches, draw_route
-from vpr_ros.evaluation.figures.scores import draw_scores
-from vpr_ros.evaluation.figures.similarity import draw_similarity
-from vpr_ros.evaluation.metrics import Metrics, ms, percent, table
-from vpr_ros.evaluation.page import reasons_html, rows_html, style_html, tiles_html
-from vpr_ros.evaluation.tables import TextTable
-
-ROUTE = (
-    "Every line joins a keyframe with the older one it was matched with. Amber dots are revisits "
-    "without a closure."
+from vpr_ros.evaluation.bag_run import BagRun, run_rows
+from vpr_ros.evaluation.console import TextTable
+from vpr_ros.evaluation.evaluated_drive import Drive
+from vpr_ros.evaluation.figure_style import STYLE, svg
+from vpr_ros.evaluation.figures import (
+    draw_curve,
+    draw_matches,
+    draw_route,
+    draw_scores,
+    draw_similarity,
 )
-MATCHES = (
-    "Every dot is a keyframe and the older one it was matched with, or (amber) should have been. "
-    "The diagonal is now: the farther below it, the older the match."
-)
-METHODS = "<h2>Against the baselines</h2>"
+from vpr_ros.evaluation.gallery import gallery
+from vpr_ros.evaluation.metrics import Metrics, milliseconds, percent, reason_text
+
+REASONS = {
+    "ACCEPTED": "a loop closure",
+    "NO_OLDER_PLACES": "nothing in the database is old enough to be a loop",
+    "LOW_SCORE": "the best match is below the score threshold",
+    "AMBIGUOUS": "another place matches nearly as well",
+    "INCONSISTENT": "the last keyframes did not match the same place",
+    "GEOMETRY": "too few correspondences agree on one camera motion",
+}
+TERMS = {
+    "Precision": "right closures among the judged ones.",
+    "Recall": "of the keyframes that have a true older place, the share with a right closure.",
+    "Recall at 100 % precision": "for the bare score of every best match, the recall at the "
+    "lowest threshold that lets nothing wrong through; equal scores are accepted together.",
+    "Average precision": "the sum over the thresholds of the recall gained times the precision "
+    "there.",
+    "R@k": "of the revisits, the share with a right place among the k most similar older "
+    "keyframes, by an exhaustive search over all keyframes, before any gate.",
+    "Encode": "preprocessing and network, per keyframe.",
+    "Search and gates": "from the descriptor to the answer, the update of the database included.",
+}
 
 
-def write_report(
-    path: Path, run: BagRun, bag: Bag, metrics: Metrics, methods: TextTable | None, command: str
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page: heading and text in words, the rest in HTML."""
+
+    heading: str
+    text: str
+    html: str
+    half: bool = False  # half the width, beside the next one of this kind
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    intro: str,
+    tiles: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    terms: dict[str, str],
+    command: str,
+    machine: str,
+    closing: str = "",
 ) -> None:
-    """Write the page; `bag` is open, for its pictures, `methods` the table with the baselines."""
+    """Write a page to `path`; everything but the sections' `html` is plain text.
+
+    `tiles`: (number, what it is), shown large; `terms`: what the words mean.
+    """
     page = Template(files("vpr_ros.evaluation").joinpath("page.html").read_text())
-    request = run.request
-    with matplotlib.rc_context(STYLE):
-        text = page.substitute(
-            style=style_html(),
-            name=escape(request.bag.name),
-            headline=_headline(metrics),
-            route=_route(run),
-            route_text=ROUTE if run.truth.trajectory is not None else MATCHES,
-            similarity=_similarity(run),
-            curve=_curve(run),
-            scores=_scores(run),
-            gallery="".join(_group(run, group) for group in choose_groups(run, bag)),
-            rows=rows_html(table(metrics)),
-            methods="" if methods is None else METHODS + methods.html(),
-            reasons=reasons_html(metrics),
-            revisits=metrics["revisits"],
-            rule=escape(_rule(run)),
-            exclusion=f"{run.settings.database.exclude_recent_s:g}",
-            exclusion_keyframes=run.settings.database.exclude_recent_keyframes,
-            images=escape(run.topics.image),
-            odometry=escape(run.topics.odometry or "none"),
-            truth=escape(run.truth_text),
-            model=escape(metrics["model"]),
-            sparsity=f"{metrics['sparsity']:g}",
-            machine=escape(metrics["machine"]),
-            command=escape(command),
-        )
+    text = page.substitute(
+        title=escape(title),
+        intro=escape(intro),
+        tiles="".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in tiles),
+        sections=_sections_html(sections),
+        terms="\n".join(f"<li><b>{escape(a)}:</b> {escape(b)}</li>" for a, b in terms.items()),
+        command=escape(command),
+        closing=escape(closing),
+        machine=escape(machine),
+    )
     path.write_text(text)
 
 
-def _headline(m: Metrics) -> str:
-    tiles = (
-        (percent(m["precision"]), "precision of the closures"),
-        (percent(m["recall"]), "recall of the revisits"),
-        (str(m["closures"]), "loop closures"),
-        (percent(m["recall_at_1"]), "R@1, search alone"),
-        (ms(m["encode_p50_ms"]), "to encode, p50"),
+def _sections_html(sections: Sequence[Section]) -> str:
+    parts, beside = [], False
+    for section in sections:
+        if section.half != beside:
+            parts.append("<div class='two'>" if section.half else "</div>")
+            beside = section.half
+        text = f"<p>{escape(section.text)}</p>" if section.text else ""
+        body = f"<h2>{escape(section.heading)}</h2>\n{text}\n{section.html}\n"
+        parts.append(f"<div>\n{body}</div>" if section.half else body)
+    return "\n".join([*parts, "</div>" if beside else ""])
+
+
+def numbers_section(rows: Sequence[tuple[str, str]]) -> Section:
+    """(what, value with unit) rows."""
+    lines = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
+    return Section("All numbers", "", f"<table>{lines}</table>")
+
+
+def reasons_section(m: Metrics) -> Section:
+    """How often each reason was given, and what it means."""
+    lines = "".join(
+        f"<tr><th>{reason_text(reason)}</th><td class='n'>{count}</td>"
+        f"<td>{REASONS[reason]}</td></tr>"
+        for reason, count in m["reasons"].items()
     )
-    return tiles_html(tiles)
+    return Section("Every answer has a reason", "", f"<table>{lines}</table>")
+
+
+def route_section(drive: Drive) -> Section:
+    """The route with all closures, or without poses which keyframe was matched with which."""
+    title = "Route with right, wrong and missed closures"
+    trajectory = drive.truth.trajectory
+    if trajectory is None:
+        text = (
+            "Every dot is a keyframe and the older one it was matched with, or (amber) should "
+            "have been. The diagonal is now: the farther below it, the older the match."
+        )
+        html = _figure(title, (11, 4.2), lambda axes: draw_matches(axes[0], drive))
+    else:
+        text = (
+            "Every line joins a keyframe with the older one it was matched with. Amber dots are "
+            "revisits without a closure."
+        )
+        positions = trajectory.positions
+        html = _figure(title, (11, 4.8), lambda axes: draw_route(axes, drive, positions), 2)
+    return Section("Route", text, html)
+
+
+def pairs_section(drive: Drive, bag: Bag, topic: str) -> Section:
+    """Pairs of images from the topic of an open bag."""
+    text = "Left the query, right what it was matched with, or should have been."
+    return Section("Pairs", text, gallery(drive, bag, topic))
+
+
+def similarity_section(drive: Drive) -> Section:
+    """The similarity matrix beside the truth."""
+    text = (
+        "Left the cosine of all pairs of keyframes, right where the robot truly was in the same "
+        "place. Bright lines without a counterpart in the truth are places that look alike."
+    )
+    title = "Similarity of all keyframes, and the truth"
+    html = _figure(title, (11, 5.2), lambda axes: draw_similarity(axes, drive), 2)
+    return Section("Similarity", text, html)
+
+
+def curve_section(drive: Drive) -> Section:
+    """Precision over recall."""
+    text = (
+        "Precision over recall when only the score of the best older match decides, while its "
+        "threshold falls. The dot is what all gates let through."
+    )
+    html = _figure("Precision over recall", (5.5, 3.9), lambda axes: draw_curve(axes[0], drive))
+    return Section("Score alone", text, html, half=True)
+
+
+def scores_section(drive: Drive, threshold: float) -> Section:
+    """Scores of right and wrong matches; `threshold` of the score gate, NaN for none."""
+    text = (
+        "The less the two overlap, the better a threshold alone can separate them. vpr calibrate "
+        "chooses one for this camera and these places."
+    )
+    title = "Scores of right and wrong best matches"
+    html = _figure(title, (5.5, 3.9), lambda axes: draw_scores(axes[0], drive, threshold))
+    return Section("Right and wrong scores", text, html, half=True)
+
+
+def _figure(
+    title: str,
+    size: tuple[float, float],
+    draw: Callable[[list[Axes]], None],
+    columns: int = 1,
+) -> str:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(list(figure.subplots(1, columns, squeeze=False)[0]))
+        return svg(figure, title)
+
+
+def write_report(
+    path: Path, run: BagRun, bag: Bag, metrics: Metrics, methods: TextTable | None
+) -> None:
+    """Write the page of `vpr evaluate`; `bag` is open, `methods` the table with the baselines."""
+    drive, settings = run.drive, run.request.settings
+    sections = [
+        numbers_section(run_rows(metrics)),
+        route_section(drive),
+        pairs_section(drive, bag, run.topics.image),
+        similarity_section(drive),
+        curve_section(drive),
+        scores_section(drive, run.score_threshold),
+        reasons_section(metrics),
+    ]
+    if methods is not None:
+        sections.insert(1, Section("Against the baselines", "", methods.html()))
+    write_page(
+        path,
+        title=run.request.bag.name,
+        intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
+        "gate, encoder, database and the four gates of the loop detector. Images: "
+        f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
+        f"{run.topics.odometry or 'none'}. Model: {run.model}, sparsity "
+        f"{settings.model.sparsity:g}.",
+        tiles=(
+            (percent(metrics["precision"]), "precision of the closures"),
+            (percent(metrics["recall"]), "recall of the revisits"),
+            (str(metrics["closures"]), "loop closures"),
+            (percent(metrics["recall_at_1"]), "R@1, search alone"),
+            (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
+        ),
+        sections=sections,
+        terms={"True loop": _rule(run), **TERMS},
+        command=metrics["command"],
+        machine=metrics["machine"],
+        closing="Beside this page are metrics.json with the numbers, keyframes.csv with every "
+        "answer, and config.yaml with the nodes' parameters, ready for the launch file.",
+    )
 
 
 def _rule(run: BagRun) -> str:
-    rule = run.request.rule
-    if run.truth.unit == "m":
-        return f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
-    return f"the match lies within {rule.frames} images of one listed for the query"
-
-
-def _route(run: BagRun) -> str:
-    if run.truth.trajectory is None:
-        figure = Figure(figsize=(11, 4.2), layout="constrained")
-        draw_matches(figure.add_subplot(), run)
-    else:
-        figure = Figure(figsize=(11, 4.8), layout="constrained")
-        draw_route(list(figure.subplots(1, 2)), run)
-    return svg(figure, "Route with right, wrong and missed closures")
-
-
-def _similarity(run: BagRun) -> str:
-    figure = Figure(figsize=(11, 5.2), layout="constrained")
-    draw_similarity(list(figure.subplots(1, 2)), run)
-    return svg(figure, "Similarity of all keyframes, and the truth")
-
-
-def _curve(run: BagRun) -> str:
-    figure = Figure(figsize=(5.5, 3.9), layout="constrained")
-    draw_curve(figure.add_subplot(), run.judgement)
-    return svg(figure, "Precision over recall")
-
-
-def _scores(run: BagRun) -> str:
-    figure = Figure(figsize=(5.5, 3.9), layout="constrained")
-    draw_scores(figure.add_subplot(), run.judgement, run.score_threshold)
-    return svg(figure, "Scores of right and wrong best matches")
-
-
-def _group(run: BagRun, group: Group) -> str:
-    shown = (
-        f"{len(group.pairs)} of {group.total}"
-        if group.total > len(group.pairs)
-        else f"all {group.total}"
+    rule, database = run.request.rule, run.request.settings.database
+    where = f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
+    if run.drive.truth.unit != "m":
+        where = f"the match lies within {rule.frames} images of one listed for the query"
+    return (
+        f"{where}, and the match is older than the database excludes: "
+        f"{database.exclude_recent_s:g} s and {database.exclude_recent_keyframes} keyframes. What "
+        "was seen just before counts neither as found nor as missed."
     )
-    cards = "".join(_card(run, pair) for pair in group.pairs)
-    return f"<h3>{group.title} <small>{shown}</small></h3><div class='pairs'>{cards}</div>"
-
-
-def _card(run: BagRun, pair: Pair) -> str:
-    images = "".join(
-        f"<div><img src='{data_uri(image)}' alt='keyframe {index}'>"
-        f"<span>keyframe {index}, {run.seconds(index):.1f} s</span></div>"
-        for image, index in zip(pair.images, (pair.query, pair.other), strict=True)
-    )
-    caption = f"<figcaption>{escape(pair.text)}</figcaption>"
-    return f"<figure class='{pair.kind}'>{images}{caption}</figure>"

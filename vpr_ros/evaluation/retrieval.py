@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recall of one method on one data set, at every pair of sparsities of map and query."""
+"""Recall of one method on one data set, for every pair of sparsities of map and query."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 
+from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.baselines.sequence import SequenceRanking
+from vpr_ros.core.images import Image, preprocess
 from vpr_ros.evaluation.changes import AS_TAKEN, Change
-from vpr_ros.evaluation.datasets.image_set import DatasetError, Files, ImageSet, read_image
+from vpr_ros.evaluation.console import Progress, ended_by_signals
+from vpr_ros.evaluation.image_set import DatasetError, Files, ImageSet, read_image
 from vpr_ros.evaluation.methods import Method
-from vpr_ros.evaluation.ranking import Array, Ranking, recall_at_full_precision, recalls
-from vpr_ros.evaluation.timing import search_seconds
+from vpr_ros.evaluation.metrics import p50_p95
+from vpr_ros.evaluation.search import (
+    RANKS,
+    Array,
+    Ranking,
+    best,
+    recall_at_full_precision,
+    recalls,
+)
+from vpr_ros.evaluation.seqslam import SequenceRanking
 
 CHUNK = 4096  # database descriptors held at once
-TIMED = 100  # queries whose search is timed one by one
-SPARSITIES = (0.0, 0.4, 0.6)  # unless a user asks for others
-
-Tick = Callable[[], None]  # called once per image
+TIMED_QUERIES = 100  # whose search is timed one by one
+TIMED_RUNS = 100  # of the network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Row:
     change: str  # of the query images
     recall: dict[int, float]  # N -> R@N, %
     recall_at_full_precision: float | None  # %; None if no query has a right answer
-    encode_p50_ms: float  # over the queries, decoding of the file left out
+    encode_p50_ms: float  # over the queries, without reading the file
     encode_p95_ms: float
     search_p50_ms: float  # one query in the whole map, exhaustive; of single images
     search_p95_ms: float
@@ -55,11 +64,11 @@ class _Queries:
     sparsity: float
     change: str
     descriptors: Array  # (Q, D)
-    encode_s: npt.NDArray[np.float64]  # (Q,)
+    encode_s: list[float]  # (Q)
 
 
 def sparsities_of(method: Method, asked: Sequence[float]) -> list[float]:
-    """Those of `asked` that a method can run at: 0 alone without a dial."""
+    """Those of `asked` that a method can run at, larger ones cut to its maximum."""
     for sparsity in asked:
         if not 0 <= sparsity < 1:
             raise ConfigError(f"Sparsity {sparsity:g} is out of range; give a value in [0, 1).")
@@ -70,60 +79,67 @@ def check_sequence(image_set: ImageSet, sequence: int) -> None:
     """Raise DatasetError if sequences are asked for where the images are not ordered."""
     if sequence and image_set.query_frames is None:
         raise DatasetError(
-            f"{image_set.name} is not made of drives, image after image: sequence matching means "
-            "nothing there. Leave it out."
+            f"{image_set.name} is not made of drives, image after image, so sequences make no "
+            "sense there. Leave --sequence out."
         )
 
 
-def images_to_encode(
+def measure_all(
     image_set: ImageSet,
-    method: Method,
+    methods: Sequence[Method],
     sparsities: Sequence[float],
+    console: Console,
+    sequence: int = 0,
     changes: Sequence[Change] = (),
-) -> int:
-    """How often `measure` will call its tick."""
-    runs = len(sparsities_of(method, sparsities))
-    return runs * (len(image_set.database) + (1 + len(changes)) * len(image_set.queries))
+) -> list[Row]:
+    """`measure` for every method, with a progress bar."""
+    rows = []
+    with ended_by_signals(), Progress(console) as progress:
+        for method in methods:
+            steps = len(sparsities_of(method, sparsities))
+            images = len(image_set.database) + (1 + len(changes)) * len(image_set.queries)
+            progress.start(f"{image_set.name}, {method.name}", steps * images)
+            rows += measure(image_set, method, sparsities, sequence, changes, progress.step)
+    return rows
 
 
 def measure(
     image_set: ImageSet,
     method: Method,
-    sparsities: Sequence[float] = SPARSITIES,
+    sparsities: Sequence[float],
     sequence: int = 0,
     changes: Sequence[Change] = (),
-    tick: Tick = lambda: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Recalls for every sparsity of the map and of the query; `sequence` > 0 adds SeqSLAM's.
 
-    For each of the `changes` the queries are changed, the map is not, and both are described at
-    one sparsity. Memory holds the queries' descriptors at all sparsities, those of the changes at
-    one, and `CHUNK` of the database's; a sequence also the whole difference matrix. Raises
-    DatasetError for a sequence where the images are not ordered.
+    With each of the `changes` the queries are changed and the map is not, both described at the
+    same sparsity. Memory holds the queries' descriptors at all sparsities, those of the changes
+    at one, and CHUNK of the database's; a sequence also the whole difference matrix. `tick` is
+    called once per image. Raises DatasetError for a sequence where the images are not ordered.
     """
     check_sequence(image_set, sequence)
     steps = sparsities_of(method, sparsities)
     method.learn(Files(image_set.database))
-    taken = [_asked(image_set, method, s, AS_TAKEN, tick) for s in steps]
+    taken = [_describe_queries(image_set, method, s, AS_TAKEN, tick) for s in steps]
     rows = []
     for map_sparsity in steps:
-        changed = [_asked(image_set, method, map_sparsity, c, tick) for c in changes]
+        changed = [_describe_queries(image_set, method, map_sparsity, c, tick) for c in changes]
         searches = [
             (queries, length, _ranking(image_set, queries.descriptors, length))
             for queries in (*taken, *changed)
             for length in ((0, sequence) if sequence and queries.change == AS_TAKEN.name else (0,))
         ]
-        sample = taken[0].descriptors[:TIMED]
+        sample = taken[0].descriptors[:TIMED_QUERIES]
         search_s, start = np.zeros(len(sample)), 0
-        for chunk, _ in _described(method, image_set.database, map_sparsity, AS_TAKEN, tick):
-            search_s += search_seconds(sample, chunk)
+        for chunk, _ in _describe(method, image_set.database, map_sparsity, AS_TAKEN, tick):
+            search_s += _search_seconds(sample, chunk)
             for _, _, ranking in searches:
                 ranking.add(chunk, start)
             start += len(chunk)
         for queries, length, ranking in searches:
             ranked = ranking.ranked()
-            encode_ms = 1e3 * np.percentile(queries.encode_s, (50, 95))
-            search_ms = 1e3 * np.percentile(search_s, (50, 95))
+            encode_ms, search_ms = p50_p95(queries.encode_s), p50_p95(search_s)
             rows.append(
                 Row(
                     method=method.name,
@@ -133,10 +149,10 @@ def measure(
                     change=queries.change,
                     recall=recalls(ranked.indices, image_set.positives),
                     recall_at_full_precision=recall_at_full_precision(ranked, image_set.positives),
-                    encode_p50_ms=float(encode_ms[0]),
-                    encode_p95_ms=float(encode_ms[1]),
-                    search_p50_ms=float(search_ms[0]),
-                    search_p95_ms=float(search_ms[1]),
+                    encode_p50_ms=encode_ms[0],
+                    encode_p95_ms=encode_ms[1],
+                    search_p50_ms=search_ms[0],
+                    search_p95_ms=search_ms[1],
                     descriptor_bytes=2 * queries.descriptors.shape[1],
                     database=len(image_set.database),
                     queries=len(image_set.queries),
@@ -146,11 +162,17 @@ def measure(
     return rows
 
 
-def _asked(
-    image_set: ImageSet, method: Method, sparsity: float, change: Change, tick: Tick
+def _describe_queries(
+    image_set: ImageSet,
+    method: Method,
+    sparsity: float,
+    change: Change,
+    tick: Callable[[], None],
 ) -> _Queries:
-    parts, times = zip(*_described(method, image_set.queries, sparsity, change, tick), strict=True)
-    return _Queries(sparsity, change.name, np.concatenate(parts), np.concatenate(times))
+    found = list(_describe(method, image_set.queries, sparsity, change, tick))
+    descriptors = np.concatenate([descriptors for descriptors, _ in found])
+    seconds = [value for _, part in found for value in part]
+    return _Queries(sparsity, change.name, descriptors, seconds)
 
 
 def _ranking(image_set: ImageSet, queries: Array, length: int) -> Ranking | SequenceRanking:
@@ -161,16 +183,45 @@ def _ranking(image_set: ImageSet, queries: Array, length: int) -> Ranking | Sequ
     )
 
 
-def _described(
-    method: Method, images: Sequence[Path], sparsity: float, change: Change, tick: Tick
+def _describe(
+    method: Method,
+    images: Sequence[Path],
+    sparsity: float,
+    change: Change,
+    tick: Callable[[], None],
 ) -> Iterator[tuple[Array, list[float]]]:
-    """Descriptors (C, D) of `CHUNK` images at a time, and the seconds that each took."""
+    """Descriptors (C, D) of CHUNK images at a time, and the seconds that each took."""
     for begin in range(0, len(images), CHUNK):
         descriptors, seconds = [], []
         for path in images[begin : begin + CHUNK]:
             image = change.apply(read_image(path))
-            start = time.perf_counter()
+            started = time.perf_counter()
             descriptors.append(method.describe(image, sparsity))
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - started)
             tick()
         yield np.stack(descriptors), seconds
+
+
+def _search_seconds(queries: Array, database: Array) -> npt.NDArray[np.float64]:
+    """Time (Q,) of an exhaustive search for each of the `queries` (Q, D), one at a time."""
+    times = np.empty(len(queries))
+    for i, query in enumerate(queries):
+        started = time.perf_counter()
+        best(query[np.newaxis] @ database.T, RANKS[-1])
+        times[i] = time.perf_counter() - started
+    return times
+
+
+def network_ms(encoder: Encoder, image: Image, sparsities: Sequence[float]) -> list[float]:
+    """Median time of one run of the network, without decoding and resizing, ms per sparsity.
+
+    The sparsities take turns, so that a busy spell of the machine affects them all.
+    """
+    pixels = preprocess(image, encoder.contract)
+    times = np.empty((TIMED_RUNS, len(sparsities)))
+    for turn in range(-1, TIMED_RUNS):  # the first turn warms up and is overwritten by the last
+        for column, sparsity in enumerate(sparsities):
+            started = time.perf_counter()
+            encoder.run(pixels, sparsity)
+            times[turn, column] = time.perf_counter() - started
+    return [1e3 * float(value) for value in np.median(times, axis=0)]

@@ -6,25 +6,33 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
-from vpr_ros.evaluation.bag import ODOMETRY, TF, Bag, stamp_ns
-from vpr_ros.evaluation.images import to_pose
-from vpr_ros.evaluation.trajectory import Trajectory, TruthError
-from vpr_ros.evaluation.transforms import Transforms
-from vpr_ros.evaluation.truth import LoopRule, PairTruth, PoseTruth, Truth
+from vpr_ros.evaluation.bag import ODOMETRY, TF, Bag, stamp_ns, to_pose
+from vpr_ros.evaluation.truth import (
+    Indices,
+    LoopRule,
+    PairTruth,
+    PoseTruth,
+    Trajectory,
+    Truth,
+    TruthError,
+)
 
 # How to reach the geometry_msgs/Pose in a message.
-POSES = {
+POSES: dict[str, Callable[[Any], Any]] = {
     ODOMETRY: lambda m: m.pose.pose,
     "geometry_msgs/msg/PoseStamped": lambda m: m.pose,
     "geometry_msgs/msg/PoseWithCovarianceStamped": lambda m: m.pose.pose,
 }
-NAMES = ("truth", "/gt", "vicon", "mocap", "optitrack")  # of topics that mean to be the truth
+NAMES = ("truth", "/gt", "vicon", "mocap", "optitrack")  # in topics that carry ground truth
 DRIFT = " (odometry: where it drifts, true loops count as wrong)"
 FRAMES = ["base_link", "base_footprint", "body"]
 
@@ -33,17 +41,18 @@ FRAMES = ["base_link", "base_footprint", "body"]
 class TruthSource:
     """Ground truth as it was found, and where."""
 
-    text: str  # what is taken, in words
+    text: str  # what is used, in words
     rule: LoopRule
     trajectory: Trajectory | None = None  # by stamp
     by_number: bool = False  # the trajectory's row is the image's number
     pairs: dict[int, list[int]] | None = None
 
-    def of(self, stamps_ns: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64]) -> Truth:
+    def of(self, stamps_ns: Indices, numbers: Indices) -> Truth:
         """The truth of keyframes with these stamps and image numbers, both (N,)."""
         poses = None
         if self.trajectory is not None:
-            poses = self._rows(numbers) if self.by_number else self.trajectory.at(stamps_ns)
+            by_number = self.by_number
+            poses = self.trajectory.rows(numbers) if by_number else self.trajectory.at(stamps_ns)
         if self.pairs is not None:
             return PairTruth(numbers, self.pairs, self.rule, poses)
         assert poses is not None
@@ -54,22 +63,14 @@ class TruthSource:
             )
         return PoseTruth(poses, self.rule)
 
-    def _rows(self, numbers: npt.NDArray[np.int64]) -> Trajectory:
-        assert self.trajectory is not None
-        known = numbers < len(self.trajectory.positions)
-        rows = np.where(known, numbers, 0)
-        positions = np.where(known[:, None], self.trajectory.positions[rows], np.nan)
-        rotations = np.where(known[:, None], self.trajectory.rotations[rows], np.nan)
-        return Trajectory(numbers, positions, rotations)
-
 
 def find_truth(
     bag: Bag, given: str, rule: LoopRule, odometry: str = "", frame: str = ""
 ) -> TruthSource:
-    """The truth that `given` names (a file or a topic), or the best the bag holds.
+    """The truth that `given` names (a file or a topic), or the best that the bag holds.
 
-    Of itself it takes a topic whose name says truth, then `odometry`, a pose topic, tf.
-    TruthError or BagError if there is none.
+    By itself it takes a topic whose name says truth, then `odometry`, a pose topic, tf; `frame`
+    is the moving frame of tf. TruthError or BagError if there is none.
     """
     if given and Path(given).expanduser().is_file():
         return _from_file(bag, Path(given).expanduser(), rule, odometry)
@@ -81,7 +82,7 @@ def find_truth(
         topic = bag.require(given, *POSES, *TF)
     else:
         found = bag.of_type(*POSES)
-        named = [t for t in found if _named(t)]
+        named = [t for t in found if _is_named_truth(t)]
         choice = [*named, *([odometry] if odometry else []), *found, *bag.of_type(*TF)]
         if not choice:
             raise TruthError(
@@ -90,13 +91,14 @@ def find_truth(
             )
         topic = choice[0]
     if bag.types[topic] in TF:
-        return _from_tf(bag, topic, rule, frame)
-    drifts = bag.types[topic] == ODOMETRY and not _named(topic)
+        trajectory, path = _from_tf(bag, topic, [frame] if frame else FRAMES)
+        return TruthSource(f"topic {topic} ({path})", rule, trajectory)
+    drifts = bag.types[topic] == ODOMETRY and not _is_named_truth(topic)
     text = f"topic {topic}{DRIFT if drifts else ''}"
     return TruthSource(text, rule, _from_topic(bag, topic))
 
 
-def _named(topic: str) -> bool:
+def _is_named_truth(topic: str) -> bool:
     return any(name in topic.lower() for name in NAMES)
 
 
@@ -108,19 +110,50 @@ def _from_topic(bag: Bag, topic: str) -> Trajectory:
     return Trajectory.of(stamps, np.array(rows), f"Topic {topic}")
 
 
-def _from_tf(bag: Bag, topic: str, rule: LoopRule, frame: str) -> TruthSource:
-    tree = Transforms()
+def _from_tf(bag: Bag, topic: str, frames: list[str]) -> tuple[Trajectory, str]:
+    """The path of the first of `frames` in the frame at the root of its tree, and their names.
+
+    Sampled at the stamps of the edge that was sent most often.
+    """
+    parent: dict[str, str] = {}
+    stamps: defaultdict[str, list[int]] = defaultdict(list)  # by child frame
+    rows: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
     static = [t for t in bag.of_type(*TF) if t.endswith("_static")]
     for _, _, message in bag.messages([topic, *static]):
         for edge in message.transforms:
-            tree.add(edge.header.frame_id, edge.child_frame_id, stamp_ns(edge), _row(edge))
-    trajectory, path = tree.trajectory([frame] if frame else FRAMES)
-    return TruthSource(f"topic {topic} ({path})", rule, trajectory)
-
-
-def _row(edge: Any) -> tuple[float, ...]:
-    t, q = edge.transform.translation, edge.transform.rotation
-    return (t.x, t.y, t.z, q.x, q.y, q.z, q.w)
+            child = edge.child_frame_id.strip("/")
+            parent[child] = edge.header.frame_id.strip("/")
+            stamps[child].append(stamp_ns(edge))
+            t, q = edge.transform.translation, edge.transform.rotation
+            rows[child].append((t.x, t.y, t.z, q.x, q.y, q.z, q.w))
+    frame = next((f for f in frames if f in parent), None)
+    if frame is None:
+        raise TruthError(
+            f"No frame of {', '.join(frames)} is in the bag's tf tree, which has "
+            f"{', '.join(sorted(parent)) or 'no frame'}. Choose one with --truth-frame."
+        )
+    chain = [frame]  # from the frame to the root
+    while (above := parent[chain[-1]]) in parent:
+        if above in chain:
+            raise TruthError(f"The bag's tf tree runs in a circle at '{above}'.")
+        chain.append(above)
+    edges = [Trajectory.of(stamps[c], np.array(rows[c]), f"tf '{c}'") for c in chain]
+    when = max((edge.stamps_ns for edge in edges), key=len)
+    if len(when) < 2:
+        raise TruthError(f"Frame '{frame}' never moves in the bag's tf tree.")
+    positions, rotations = np.zeros((len(when), 3)), Rotation.identity(len(when))
+    known = np.ones(len(when), bool)
+    for edge in edges:
+        # An edge that was sent once is static.
+        at = edge.at(when) if len(edge.stamps_ns) > 1 else edge.rows(np.zeros(len(when), np.int64))
+        known &= np.isfinite(at.positions).all(axis=1)
+        turn = Rotation.from_quat(np.where(known[:, np.newaxis], at.rotations, (0, 0, 0, 1)))
+        positions = at.positions + turn.apply(positions)
+        rotations = turn * rotations
+    positions[~known] = np.nan
+    path = f"{parent[chain[-1]]} -> {frame}"
+    poses = np.hstack([positions, rotations.as_quat()])
+    return Trajectory.of(when.tolist(), poses, f"tf {path}"), path
 
 
 def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSource:
@@ -138,13 +171,13 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
     if table.ndim == 2 and table.shape[1] == 8:
         # Seconds as text: a float would lose the nanoseconds.
         stamps = [_nanoseconds(x.replace(",", " ").split()[0]) for x in lines]
-        return TruthSource(
-            f"TUM file {path}", rule, Trajectory.of(stamps, table[:, 1:], f"TUM file {path}")
-        )
+        text = f"TUM file {path}"
+        return TruthSource(text, rule, Trajectory.of(stamps, table[:, 1:], text))
     if table.ndim == 2 and table.shape[1] == 12:
-        rows = _from_matrices(table.reshape(-1, 3, 4))
-        trajectory = Trajectory.of(list(range(len(rows))), rows, f"KITTI file {path}")
-        return TruthSource(f"KITTI file {path}", rule, trajectory, by_number=True)
+        text = f"KITTI file {path}"
+        poses = _from_matrices(table.reshape(-1, 3, 4), text)
+        numbers = list(range(len(poses)))
+        return TruthSource(text, rule, Trajectory.of(numbers, poses, text), by_number=True)
     raise TruthError(
         f"Ground truth {path} is neither TUM (stamp x y z qx qy qz qw), KITTI (12 numbers an "
         "image) nor a CSV of pairs with the header query,match."
@@ -173,23 +206,10 @@ def _nanoseconds(text: str) -> int:
     return int(whole) * 10**9 + int((part + "0" * 9)[:9])
 
 
-def _from_matrices(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _from_matrices(poses: npt.NDArray[np.float64], source: str) -> npt.NDArray[np.float64]:
     """Rows x y z qx qy qz qw (N, 7) of matrices [R | t] (N, 3, 4)."""
-    r = poses[:, :, :3]
-    # The four ways to a quaternion (Shepperd, 1978); per row the numerically largest.
-    xx, yy, zz = r[:, 0, 0], r[:, 1, 1], r[:, 2, 2]
-    sums = np.stack([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz], 1)
-    a, b, c = r[:, 1, 0] + r[:, 0, 1], r[:, 0, 2] + r[:, 2, 0], r[:, 2, 1] + r[:, 1, 2]
-    d, e, f = r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]
-    ways = np.stack(
-        [
-            np.stack([sums[:, 0], a, b, d], 1),
-            np.stack([a, sums[:, 1], c, e], 1),
-            np.stack([b, c, sums[:, 2], f], 1),
-            np.stack([d, e, f, sums[:, 3]], 1),
-        ],
-        1,
-    )
-    quaternions = ways[np.arange(len(r)), sums.argmax(axis=1)]
-    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
-    return np.hstack([poses[:, :, 3], quaternions])
+    try:
+        rotations = Rotation.from_matrix(poses[:, :, :3])
+    except ValueError as error:
+        raise TruthError(f"{source} holds a matrix that is not a rotation ({error}).") from None
+    return np.hstack([poses[:, :, 3], rotations.as_quat()])

@@ -52,7 +52,7 @@ def with_fitted_head(setting: Setting, plan: StagePlan, fresh: bool) -> Setting:
     device = setting.accelerator.device
     network.eval()
     torch.manual_seed(FIT_SEED)
-    views = view_batches(setting.shares, plan.config.fit, setting.run.height, setting.run.width)
+    views = view_batches(setting.shares, plan.config.fit, setting.recipe.run)
     batches = [(images.to(device), labels.to(device)) for images, labels in views]
     if taught:
         teacher = HeadedVit(setting.teacher_for(plan).module).to(device)
@@ -141,9 +141,7 @@ def fit_last_layer(setting: Setting, plan: StagePlan) -> None:
     device = setting.accelerator.device
     found, labels = [], []
     with torch.no_grad():
-        for images, own in view_batches(
-            setting.shares, plan.config.whiten, setting.run.height, setting.run.width
-        ):
+        for images, own in view_batches(setting.shares, plan.config.whiten, setting.recipe.run):
             for sparsity in dict.fromkeys((0.0, plan.sparsity.high)):
                 with half(images.to(device)):
                     found.append(network(images.to(device), sparsity).float())

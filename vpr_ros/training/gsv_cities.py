@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 
 from vpr_ros.core.config import Config, param
-from vpr_ros.evaluation.datasets.image_set import DatasetError, read_rows
+from vpr_ros.evaluation.image_set import DatasetError, read_rows
 from vpr_ros.training.places import PlaceSet, group_numbers
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")

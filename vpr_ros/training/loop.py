@@ -105,7 +105,7 @@ class Run:
         self._say = say if self._main else lambda text: None
         self._setting = Setting(
             self.network, Teacher(teacher, device) if teacher is not None else None, shares,
-            recipe.run, recipe.loss, folder, self.accelerator, self._say,
+            recipe, folder, self.accelerator, self._say,
         )  # fmt: skip
         self.log = folder / "log.csv"
         if self._main and not self.log.is_file():

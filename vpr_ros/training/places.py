@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.images import Image
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 
 Indices = npt.NDArray[np.int64]
 View = str | Image  # a file, or the pixels themselves

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.datasets.image_set import DatasetError, numbers, read_rows
+from vpr_ros.evaluation.image_set import DatasetError, numbers, read_rows
 from vpr_ros.training.places import PlaceSet, group_numbers, overlaps_where
 
 FILE = "places.csv"

@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 from vpr_ros.training.places import Indices, PlaceSet
 
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly over [0, 1)

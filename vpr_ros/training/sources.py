@@ -11,7 +11,7 @@ from typing import Any
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.datasets.image_set import DatasetError, images_in
+from vpr_ros.evaluation.image_set import DatasetError, images_in
 from vpr_ros.training.gsv_cities import GsvCitiesConfig, load_gsv_cities
 from vpr_ros.training.loader import Share
 from vpr_ros.training.places import PlaceSet

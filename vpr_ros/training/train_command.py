@@ -67,7 +67,7 @@ def start(
     network: nn.Module, teacher: nn.Module | None, recipe: Recipe, shares: list[Share], say: Say
 ) -> None:
     """Fit the network in closed form to the recipe's `start_batches`."""
-    batches = list(view_batches(shares, recipe.start_batches, recipe.run.height, recipe.run.width))
+    batches = list(view_batches(shares, recipe.start_batches, recipe.run))
     if isinstance(network, EfficientVPR):
         start_in_closed_form(network, batches, say)
         return

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from vpr_ros.core.images import normalised, resized
-from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
-from vpr_ros.evaluation.datasets.layouts import open_dataset
-from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.ranking import Ranking, recall_at_full_precision, recalls
+from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
+from vpr_ros.evaluation.layouts import open_dataset
+from vpr_ros.evaluation.search import Ranking, recall_at_full_precision, recalls
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.tat_vpr import TatVPR
 

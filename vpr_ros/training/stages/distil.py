@@ -84,7 +84,8 @@ class Distil(Stage):
             self.module = BlockTokens(network.backbone)
             self._teacher_blocks = BlockTokens(self._matching(network.backbone))
             return
-        probe = next(network.parameters()).new_zeros(1, 3, setting.run.height, setting.run.width)
+        run = setting.recipe.run
+        probe = next(network.parameters()).new_zeros(1, 3, run.height, run.width)
         student = ProjectedPatches(network.backbone, self._teacher.tokens(probe).patches.shape[2])
         self.module, self.extra = student, student.projection
 

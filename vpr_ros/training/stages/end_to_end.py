@@ -60,7 +60,7 @@ class EndToEnd(Stage):
                 f"{type(setting.network).__name__} has none. Leave 'sparsity' out."
             )
         self.loader, self.sampler = setting.images(plan)
-        self._places = PlaceLoss(setting.loss)
+        self._places = PlaceLoss(setting.recipe.loss)
 
     def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
         """Images (P K, 3, H, W)."""

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.efficientvpr import EfficientVPR
 from vpr_ros.networks.vit import Tokens
-from vpr_ros.training.loader import ImageCache, PlaceDataset, Share
+from vpr_ros.training.loader import PlaceDataset, Share
 from vpr_ros.training.recipe import StagePlan
 from vpr_ros.training.sampler import Item, PlaceSampler
 from vpr_ros.training.stages.end_to_end import PlaceLoss
@@ -55,7 +55,7 @@ class Pooled(Stage):
         )
         self.loader = DataLoader(pool, batch_sampler=self.sampler)
         self.module = AfterBackbone(network, pool.grid)
-        self._places = PlaceLoss(setting.loss)
+        self._places = PlaceLoss(setting.recipe.loss)
 
     def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
         """Tokens (P K, prompts + patches, C)."""
@@ -91,8 +91,7 @@ class TokenPool(Dataset[tuple[Tensor, int]]):
 
     def fill(self, setting: Setting, network: EfficientVPR, seed: int) -> None:
         """Compute all tokens, or those that an earlier call in the run's folder did not."""
-        run = setting.run
-        images = PlaceDataset(setting.shares, run.height, run.width, ImageCache(run.cache_mb))
+        images = PlaceDataset(setting.shares, setting.recipe.run)
         items = [
             (source, place, view % len(share.places.views[place]))
             for source, share in enumerate(setting.shares)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.training.loader import Share, make_loader
-from vpr_ros.training.recipe import LossConfig, RunConfig, StagePlan
+from vpr_ros.training.recipe import Recipe, StagePlan
 from vpr_ros.training.sampler import PlaceSampler
 from vpr_ros.training.teacher import Teacher
 
@@ -29,19 +29,14 @@ class Setting:
     network: nn.Module
     teacher: Teacher | None
     shares: list[Share]
-    run: RunConfig
-    loss: LossConfig
+    recipe: Recipe
     folder: Path
     accelerator: Accelerator
     say: Callable[[str], None]
 
     def images(self, plan: StagePlan) -> tuple[DataLoader[Any], PlaceSampler]:
         """Batches of augmented images, and their sampler."""
-        return make_loader(
-            self.shares, plan.batch, self.run.height, self.run.width,
-            workers=self.run.workers, cache_mb=self.run.cache_mb,
-            pinned=self.accelerator.device.type == "cuda",
-        )  # fmt: skip
+        return make_loader(self.shares, plan.batch, self.recipe.run)
 
     def teacher_for(self, plan: StagePlan) -> Teacher:
         """The teacher; ConfigError if there is none."""

@@ -1,0 +1,158 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every layout on a few files: what is right, and what the errors say."""
+
+import re
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.evaluation.image_set import DatasetError, DatasetOptions, within
+from vpr_ros.evaluation.layouts import open_dataset
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def answers(image_set):
+    """{name of the query: names of its right answers}."""
+    return {
+        query.name: [image_set.database[i].name for i in right]
+        for query, right in zip(image_set.queries, image_set.positives, strict=True)
+    }
+
+
+def test_within_counts_the_limit_itself_and_equals_all_distances():
+    database = np.array([[0.0, 0.0], [25.0, 0.0], [25.01, 0.0], [0.0, -25.0]])
+    (found,) = within(database, np.array([[0.0, 0.0]]), 25.0)
+    assert found.tolist() == [0, 1, 3]
+    random = np.random.default_rng(0)
+    database, queries = random.uniform(0, 100, (200, 2)), random.uniform(0, 100, (30, 2))
+    for query, found in zip(queries, within(database, queries, 25.0), strict=True):
+        expected = np.flatnonzero(np.linalg.norm(database - query, axis=1) <= 25.0)
+        assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("root", ["", "images/test"])
+def test_coordinates_in_the_file_names(tmp_path, root):
+    touch(
+        tmp_path / root / "database", "@100.0@200@a@.jpg", "x/@125@200.0@b@.jpg", "@126@200@.png"
+    )
+    touch(tmp_path / root / "queries", "@0100@0200@q@.jpg", "@900@900@nobody@.jpg")
+    image_set = open_dataset(tmp_path)
+    assert answers(image_set) == {
+        "@0100@0200@q@.jpg": ["@100.0@200@a@.jpg", "@125@200.0@b@.jpg"],
+        "@900@900@nobody@.jpg": [],
+    }
+    assert image_set.unanswerable == 1
+    assert image_set.query_frames is None
+    near = open_dataset(tmp_path, DatasetOptions(radius_m=24.9))
+    assert answers(near)["@0100@0200@q@.jpg"] == ["@100.0@200@a@.jpg"]
+
+
+def test_other_folder_names_and_a_bad_file_name(tmp_path):
+    touch(tmp_path, "day/@0@0@.jpg", "night/@0@0@.jpg")
+    options = DatasetOptions(database="day", queries="night")
+    assert answers(open_dataset(tmp_path, options)) == {"@0@0@.jpg": ["@0@0@.jpg"]}
+    touch(tmp_path, "night/@east@0@.jpg")
+    with pytest.raises(DatasetError, match=r"@east@0@.jpg is not named @utm_east"):
+        open_dataset(tmp_path, options)
+
+
+def test_aligned_folders(tmp_path):
+    touch(tmp_path / "ref", "0.jpg", "1.jpg", "2.jpg", "3.jpg")
+    touch(tmp_path / "query", "a.png", "b.png", "c.png", "d.png")
+    image_set = open_dataset(tmp_path)
+    assert answers(image_set)["a.png"] == ["0.jpg", "1.jpg"]
+    assert answers(image_set)["c.png"] == ["1.jpg", "2.jpg", "3.jpg"]
+    assert image_set.query_frames.tolist() == [0, 1, 2, 3]
+    exact = open_dataset(tmp_path, DatasetOptions(frames=0))
+    assert answers(exact)["d.png"] == ["3.jpg"]
+    (tmp_path / "query" / "d.png").unlink()
+    with pytest.raises(DatasetError, match=r"ref/ holds 4 images, query/ 3.*pairs.csv"):
+        open_dataset(tmp_path)
+
+
+def test_pairs(tmp_path):
+    touch(tmp_path, "database/extra.jpg")
+    table = tmp_path / "pairs.csv"
+    table.write_text("query,match\nq1.jpg,a.jpg\nq1.jpg,b.jpg\nq2.jpg,\n,c.jpg\n")
+    for path in (tmp_path, table):
+        image_set = open_dataset(path)
+        assert image_set.name == tmp_path.name
+        assert answers(image_set) == {"q1.jpg": ["a.jpg", "b.jpg"], "q2.jpg": []}
+        assert [p.name for p in image_set.database] == ["a.jpg", "b.jpg", "c.jpg", "extra.jpg"]
+    table.write_text("query,answer\n")
+    with pytest.raises(DatasetError, match="lacks the columns match"):
+        open_dataset(tmp_path)
+    table.write_text("query,match\nq1.jpg\n")
+    with pytest.raises(DatasetError, match="row 1: too few values"):
+        open_dataset(tmp_path)
+
+
+def msls_side(folder, rows):
+    folder.mkdir(parents=True)
+    keys = [row[0] for row in rows]
+    (folder / "postprocessed.csv").write_text(
+        ",key,easting,northing\n"
+        + "".join(f"{i},{k},{e},0\n" for i, (k, e, *_) in enumerate(rows))
+    )
+    (folder / "raw.csv").write_text(
+        ",key,pano\n" + "".join(f"{i},{k},{pano}\n" for i, (k, _, pano, _) in enumerate(rows))
+    )
+    (folder / "subtask_index.csv").write_text(
+        ",key,all\n" + "".join(f"{i},{k},{used}\n" for i, (k, _, _, used) in enumerate(rows))
+    )
+    return keys
+
+
+def test_msls(tmp_path):
+    database = [("a", 0, False, True), ("pano", 1, True, True), ("b", 20, False, True)]
+    queries = [("q", 5, False, True), ("unused", 5, False, False), ("far", 500, False, True)]
+    msls_side(tmp_path / "train_val" / "cph" / "database", database)
+    msls_side(tmp_path / "train_val" / "cph" / "query", queries)
+    # The other city's coordinates are the same: only cities keep them apart.
+    msls_side(tmp_path / "train_val" / "sf" / "database", [("c", 5, False, True)])
+    msls_side(tmp_path / "train_val" / "sf" / "query", [("r", 5, False, True)])
+    for path in (tmp_path, tmp_path / "train_val"):
+        image_set = open_dataset(path)
+        assert answers(image_set) == {"q.jpg": ["a.jpg", "b.jpg"], "r.jpg": ["c.jpg"]}
+    assert answers(open_dataset(tmp_path, DatasetOptions(part="sf"))) == {"r.jpg": ["c.jpg"]}
+    with pytest.raises(DatasetError, match="no city 'rome', but cph, sf"):
+        open_dataset(tmp_path, DatasetOptions(part="rome"))
+
+
+def test_pairs_of_drives(tmp_path):
+    """A drive searched for its own past: frame numbers, and how much of it is the past."""
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "# right: by hand\nquery,match,frame,searchable\n,1.jpg,,\n,2.jpg,,\n,3.jpg,,\n"
+        "3.jpg,1.jpg,3,2\n5.jpg,,5,3\n# a comment\n5.jpg,2.jpg,5,3\n"
+    )
+    image_set = open_dataset(table)
+    assert (image_set.name, image_set.rule) == ("mine", "by hand")
+    assert answers(image_set) == {"3.jpg": ["1.jpg"], "5.jpg": ["2.jpg"]}
+    assert image_set.query_frames.tolist() == [3, 5]
+    assert image_set.searchable.tolist() == [2, 3]
+    table.write_text("query,match,frame\n3.jpg,1.jpg,third\n")
+    with pytest.raises(DatasetError, match="third"):
+        open_dataset(table)
+
+
+def test_unknown_layouts_and_bad_options(tmp_path):
+    with pytest.raises(DatasetError, match=r"no known layout. Known are: .*pairs.csv.*MSLS"):
+        open_dataset(tmp_path)
+    with pytest.raises(DatasetError, match="nowhere does not exist"):
+        open_dataset(tmp_path / "nowhere")
+    touch(tmp_path, "database/readme.txt", "queries/1.jpg")
+    with pytest.raises(DatasetError, match=re.escape("database holds no JPEG or PNG")):
+        open_dataset(tmp_path)
+    with pytest.raises(ConfigError, match="radius is -1"):
+        DatasetOptions(radius_m=-1)
+    with pytest.raises(ConfigError, match="frames is -1"):
+        DatasetOptions(frames=-1)

@@ -1,0 +1,96 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `vpr evaluate`: one table, and a folder with all the rest."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from vpr_ros.evaluation.bag import Bag
+from vpr_ros.evaluation.bag_run import BagRun, Request, run_bag, run_metrics, run_rows
+from vpr_ros.evaluation.comparison import compare
+from vpr_ros.evaluation.console import Progress, ended_by_signals, say, show
+from vpr_ros.evaluation.evaluated_drive import Drive
+from vpr_ros.evaluation.metrics import without_nan
+from vpr_ros.evaluation.params import write_params
+from vpr_ros.evaluation.report import write_report
+from vpr_ros.evaluation.run_folder import latest, own_command, run_folder
+
+SEQUENCE = 10  # keyframes; 0: no sequence matching
+COLUMNS = (
+    "keyframe", "image", "stamp_ns", "outcome", "reason", "best", "score", "margin", "match",
+    "inliers", "nearest_true", "encode_ms", "search_ms",
+)  # fmt: skip
+
+
+def run_evaluate(
+    request: Request,
+    output: Path,
+    console: Console | None = None,
+    *,
+    baselines: bool = True,
+    sequence: int = SEQUENCE,
+) -> BagRun:
+    """Evaluate, write `output`/<time>/, print. Raises VprError, with nothing left on the disk.
+
+    With `baselines` they are measured on the same keyframes, each and the model also by sequences
+    of so many keyframes; 0: not.
+    """
+    console, command = console or Console(), own_command()
+    with (
+        ended_by_signals(),
+        run_folder(output) as folder,
+        Bag(request.bag) as bag,
+        Progress(console) as progress,
+    ):
+        run = run_bag(bag, request, progress)
+        metrics = run_metrics(run) | {"command": command}
+        methods = None
+        if baselines:
+            compared = compare(run, bag, sequence, progress)
+            methods = compared.table()
+            metrics["methods"] = without_nan([dataclasses.asdict(x) for x in compared.results])
+            metrics["methods_notes"] = list(compared.notes)
+        progress.start("Writing the report")
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        write_params(folder / "config.yaml", request.settings, _heading(run, command))
+        write_keyframes(folder / "keyframes.csv", run.drive)
+        write_report(folder / "report.html", run, bag, metrics, methods)
+    show(console, run_rows(metrics))
+    if methods is not None:
+        methods.print(console)
+    say(console, f"Images: {run.topics.image}. Ground truth: {run.truth_text}.")
+    say(console, f"Report: {latest(output) / 'report.html'}")
+    return run
+
+
+def _heading(run: BagRun, command: str) -> str:
+    """What a reader of config.yaml must know besides the nodes' parameters."""
+    rule = run.request.rule
+    return (
+        f"Evaluated by: {command}\n"
+        f"bag: {run.request.bag}\nimages: {run.topics.image}\n"
+        f"odometry of the gate: {run.topics.odometry or 'none'}\nground truth: {run.truth_text}\n"
+        f"true loop: {rule.metres:g} m, {rule.degrees:g} degrees; in a list of pairs: "
+        f"{rule.frames} images"
+    )
+
+
+def write_keyframes(path: Path, drive: Drive) -> None:
+    """Write one line per keyframe: the answer, and what would have been right."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for verdict in drive.verdicts:
+            a = verdict.answer
+            row = (
+                verdict.index, a.number, a.stamp_ns, verdict.outcome.name, a.reason.name, a.best,
+                f"{a.score:.5f}", f"{a.margin:.5f}", a.match, a.inliers, verdict.true,
+                f"{a.encode_ms:.2f}", f"{a.search_ms:.2f}",
+            )  # fmt: skip
+            table.writerow(["" if value in (None, "nan") else value for value in row])

@@ -1,0 +1,195 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of an evaluated drive: route, similarity, precision over recall, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
+from matplotlib.lines import Line2D
+
+from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
+from vpr_ros.evaluation.figure_style import (
+    AMBER,
+    BLUE,
+    COLOUR,
+    GREEN,
+    GREY,
+    INK,
+    PAPER,
+    RED,
+    grid,
+)
+from vpr_ros.evaluation.truth import Floats
+
+SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
+LIFT = 0.9  # height of the drive's end over the width of the ground
+MANY = 5000  # with more keyframes the route is drawn as pixels, to keep the page small
+SIDE = 500  # most keyframes in a similarity matrix, evenly chosen
+LINES = ((Outcome.MISSED, 0.0), (Outcome.RIGHT, 0.7), (Outcome.WRONG, 1.4))  # and their widths
+
+
+def draw_route(axes: Sequence[Axes], drive: Drive, positions: Floats) -> None:
+    """Draw the route on two axes, from above and lifted by time, closures as lines.
+
+    `positions` (N, 3) [m], NaN where not known.
+    """
+    flat, lifted = axes
+    ground = _ground(positions)
+    _draw_closures(flat, drive, ground)
+    flat.set_xlabel("[m]")
+    flat.set_ylabel("[m]")
+    flat.set_title("from above")
+    flat.legend(handles=_legend(drive), loc="best")
+    grid(flat)
+    width = float(np.nanmax(np.ptp(ground[np.isfinite(ground).all(axis=1)], axis=0)))
+    shadow = np.stack([ground[:, 0] + SHEAR * ground[:, 1], DEPTH * ground[:, 1]], 1)
+    lifted.plot(*shadow.T, color=INK, alpha=0.15)
+    height = np.linspace(0.0, LIFT * width, len(ground))
+    _draw_closures(lifted, drive, shadow + np.stack([0 * height, height], 1))
+    lifted.set_axis_off()
+    lifted.set_title("lifted by time: steep lines join a place with its earlier visit")
+    for part in axes:
+        part.set_aspect("equal", adjustable="datalim")
+
+
+def _ground(positions: Floats) -> Floats:
+    """(N, 2) [m] in the plane in which the route is widest: x-y on robots, x-z in KITTI."""
+    spread = np.nanmax(positions, axis=0) - np.nanmin(positions, axis=0)
+    wide = np.sort(np.argsort(-spread, kind="stable")[:2])
+    ground: Floats = positions[:, wide] - np.nanmin(positions[:, wide], axis=0)
+    return ground
+
+
+def _draw_closures(axes: Axes, drive: Drive, points: Floats) -> None:
+    coarse = len(points) > MANY
+    axes.plot(*points.T, color=BLUE, linewidth=1.3, zorder=2, rasterized=coarse)
+    for order, (outcome, width) in enumerate(LINES, start=3):
+        chosen, colour = drive.of(outcome), COLOUR[outcome]
+        pairs = [(points[v.index], points[v.answer.match]) for v in chosen if width]
+        lines = LineCollection(pairs, colors=colour, linewidths=width, alpha=0.8, zorder=order)
+        lines.set_rasterized(coarse)
+        axes.add_collection(lines)
+        spots = points[[v.index for v in chosen]]
+        x, y = spots.T
+        axes.scatter(x, y, s=12, color=colour, zorder=order + 3, linewidths=0, rasterized=coarse)
+
+
+def _legend(drive: Drive) -> list[Line2D]:
+    handles = [Line2D([], [], color=BLUE, linewidth=1.3, label="route")]
+    for outcome, width in LINES:
+        label = f"{outcome.value} ({drive.count(outcome)})"
+        handles.append(
+            Line2D([], [], label=label, color=COLOUR[outcome], marker="o", markersize=4,
+                   linewidth=width)
+        )  # fmt: skip
+    return handles
+
+
+def draw_matches(axes: Axes, drive: Drive) -> None:
+    """Draw, where there are no poses, which keyframe was matched with which."""
+    for outcome, _ in LINES:
+        chosen = drive.of(outcome)
+        other = [(v.true if outcome is Outcome.MISSED else v.answer.match) or 0 for v in chosen]
+        axes.plot([v.index for v in chosen], other, ".", color=COLOUR[outcome],
+                  label=f"{outcome.value} ({len(chosen)})")  # fmt: skip
+    total = len(drive.answers)
+    axes.plot([0, total], [0, total], color=INK, alpha=0.2, linewidth=0.8)
+    axes.set_xlabel("keyframe")
+    axes.set_ylabel("matched with, or (missed) the true older one")
+    axes.legend(loc="upper left")
+    grid(axes)
+
+
+def draw_similarity(axes: Sequence[Axes], drive: Drive) -> None:
+    """Draw on two axes: cosine of all keyframes with the closures on it, and the truth."""
+    total = len(drive.answers)
+    step = max(1, -(-total // SIDE))
+    shown = np.arange(0, total, step)
+    extent = (0.0, float(total), float(total), 0.0)
+    older = shown[np.newaxis] < drive.first_recent[shown][:, np.newaxis]
+
+    rows = drive.descriptors[shown].astype(np.float32)
+    cosine = rows @ rows.T
+    low, high = np.percentile(cosine[older], (2, 99.8)) if older.any() else (0.0, 1.0)
+    picture = axes[0].imshow(
+        cosine, cmap="magma", vmin=low, vmax=high, extent=extent, interpolation="nearest"
+    )
+    axes[0].figure.colorbar(picture, ax=axes[0], shrink=0.8, label="cosine")
+    for outcome, colour in ((Outcome.RIGHT, "#6ee7b0"), (Outcome.WRONG, RED)):
+        chosen = drive.of(outcome)
+        axes[0].plot(
+            [v.answer.match or 0 for v in chosen], [v.index for v in chosen], ".", markersize=3,
+            color=colour, label=f"{outcome.value} ({len(chosen)})",
+        )  # fmt: skip
+    axes[0].legend(
+        loc="upper right", handletextpad=0.1, markerscale=4, frameon=True, facecolor=PAPER,
+        edgecolor="none", framealpha=0.85,
+    )  # fmt: skip
+    axes[0].set_title("similarity and closures")
+
+    place = drive.truth.same(shown[:, np.newaxis], shown)
+    level = np.select([place & older, place, ~older], [3, 2, 1], 0)
+    colours = ListedColormap(["#00000000", f"{GREY}22", f"{GREY}77", AMBER])
+    axes[1].imshow(level, cmap=colours, vmin=0, vmax=3, extent=extent, interpolation="nearest")
+    axes[1].set_title("truth: loops to find; grey: just seen")
+    for part in axes:
+        part.set_xlabel("older keyframe")
+        part.set_ylabel("keyframe")
+
+
+def draw_curve(axes: Axes, drive: Drive) -> None:
+    """Draw precision over recall of the bare score in percent, and where all gates stand."""
+    curve = drive.curve
+    recall, precision = curve.recall * 100, curve.precision * 100
+    if drive.revisits and len(recall):
+        # A curve begins at its best score; up to there its precision is that of the best score.
+        axes.plot([0, *recall], [precision[0], *precision], color=BLUE, linewidth=1.8, zorder=3,
+                  label="score alone")  # fmt: skip
+        axes.axvline(
+            curve.recall_at_full_precision * 100, color=INK, alpha=0.5, linewidth=0.8,
+            linestyle=(0, (4, 3)), label="last recall with nothing wrong",
+        )  # fmt: skip
+    if not math.isnan(drive.precision) and drive.revisits:
+        axes.plot(
+            drive.recall * 100, drive.precision * 100, "o", color=GREEN, markersize=8, zorder=4,
+            clip_on=False, label="closures, after all gates",
+        )  # fmt: skip
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 101)
+    axes.set_xlabel("recall [%]")
+    axes.set_ylabel("precision [%]")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="lower left", frameon=True, facecolor=PAPER, edgecolor="none", framealpha=1.0
+        )
+    grid(axes)
+
+
+def draw_scores(axes: Axes, drive: Drive, threshold: float) -> None:
+    """Draw a histogram of the best scores; `threshold`: the score gate's, NaN for none."""
+    ranked = [
+        v for v in drive.verdicts
+        if v.answer.best is not None and v.outcome is not Outcome.UNKNOWN
+    ]  # fmt: skip
+    scores = [
+        np.array([v.answer.score for v in ranked if v.best_right is kind])
+        for kind in (True, False)
+    ]
+    values = np.concatenate(scores)
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    bins = np.linspace(low, high + 1e-6, 41).tolist()
+    for kind, colour, name in zip(scores, (GREEN, RED), ("right", "wrong"), strict=True):
+        axes.hist(kind, bins, color=colour, alpha=0.65, label=f"best match {name} ({len(kind)})")
+    if np.isfinite(threshold) and low <= threshold <= high:
+        axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)),
+                     label=f"score gate {threshold:.3f}")  # fmt: skip
+    axes.set_xlabel("score of the best older match (cosine)")
+    axes.set_ylabel("keyframes")
+    axes.legend(loc="upper left")
+    grid(axes)

@@ -1,0 +1,95 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of images for the report: the surest right ones, the surest wrong ones, the missed."""
+
+from __future__ import annotations
+
+import base64
+import math
+from html import escape
+
+import cv2
+
+from vpr_ros.core.images import Image
+from vpr_ros.evaluation.bag import Bag, pictures
+from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, Verdict
+
+COUNT = 6  # of a kind
+APART = 5  # keyframes between two queries shown: neighbours would show one place six times
+WIDTH, QUALITY = 320, 80  # px, as shown
+
+
+def gallery(drive: Drive, bag: Bag, topic: str) -> str:
+    """HTML of the best pairs of each kind; their images are read from `topic` of the open bag."""
+    stopped = [
+        v for v in drive.verdicts
+        if v.outcome in (Outcome.MISSED, Outcome.NEW) and v.answer.best is not None
+        and not v.best_right
+    ]  # fmt: skip
+    kinds = (
+        ("Best right closures", "right", drive.of(Outcome.RIGHT)),
+        ("Worst wrong closures", "wrong", drive.of(Outcome.WRONG)),
+        ("Missed, and what should have been found", "missed", drive.of(Outcome.MISSED)),
+        ("Highest wrong scores that a gate stopped", "stopped", stopped),
+    )
+    parts = []
+    for title, kind, found in kinds:
+        chosen = _spread(found)
+        if not chosen:
+            continue
+        others = [_other(verdict, kind) for verdict in chosen]
+        indices = (*(v.index for v in chosen), *others)
+        images = pictures(bag, topic, {drive.answers[i].recorded_ns for i in indices})
+        cards = "".join(
+            _card(drive, v, other, kind, images) for v, other in zip(chosen, others, strict=True)
+        )
+        shown = f"{len(chosen)} of" if len(found) > len(chosen) else "all"
+        parts.append(f"<h3>{title} <small>{shown} {len(found)}</small></h3>")
+        parts.append(f"<div class='pairs'>{cards}</div>")
+    return "".join(parts)
+
+
+def _spread(found: list[Verdict]) -> list[Verdict]:
+    """The highest scores, no two of one place."""
+    chosen: list[Verdict] = []
+    for verdict in sorted(found, key=_score, reverse=True):
+        if all(abs(verdict.index - other.index) > APART for other in chosen):
+            chosen.append(verdict)
+        if len(chosen) == COUNT:
+            break
+    return chosen
+
+
+def _score(verdict: Verdict) -> float:
+    return -1.0 if math.isnan(verdict.answer.score) else verdict.answer.score
+
+
+def _other(verdict: Verdict, kind: str) -> int:
+    answer = verdict.answer
+    other = {"missed": verdict.true, "stopped": answer.best}.get(kind, answer.match)
+    assert other is not None
+    return other
+
+
+def _card(drive: Drive, verdict: Verdict, other: int, kind: str, images: dict[int, Image]) -> str:
+    answer, text = verdict.answer, drive.truth.describe(verdict.index, other)
+    if kind in ("missed", "stopped"):
+        text += f"; {answer.message}"
+    else:
+        inliers = "" if answer.inliers is None else f", {answer.inliers} inliers"
+        text += f"; score {answer.score:.3f}{inliers}"
+    views = "".join(
+        f"<div><img src='{data_uri(images[drive.answers[i].recorded_ns])}' alt='keyframe {i}'>"
+        f"<span>keyframe {i}, {drive.seconds(i):.1f} s</span></div>"
+        for i in (verdict.index, other)
+    )
+    css = "wrong" if kind == "stopped" else kind
+    return f"<figure class='{css}'>{views}<figcaption>{escape(text)}</figcaption></figure>"
+
+
+def data_uri(image: Image) -> str:
+    """A BGR image for an HTML page."""
+    height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
+    small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

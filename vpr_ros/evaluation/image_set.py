@@ -1,0 +1,156 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A retrieval data set: the queries, the database they are searched in, and the right answers."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+
+from vpr_ros.core.errors import ConfigError, ImageError, VprError
+from vpr_ros.core.images import Image
+
+Indices = npt.NDArray[np.int64]
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class DatasetError(VprError):
+    """A data set has no known layout, or its files contradict each other."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetOptions:
+    """What counts as right, and which part of a data set is used, where its files do not say."""
+
+    radius_m: float = 25.0  # between positions; customary in the literature
+    # Between aligned folders. VPR-Bench and others allow 1; Patch-NetVLAD's Nordland allows 10.
+    frames: int = 1
+    database: str = ""  # folder name; empty: the usual ones
+    queries: str = ""
+    part: str = ""  # of a set that comes in parts, such as MSLS's cities; empty: those for testing
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius_m < float("inf"):
+            raise ConfigError(f"radius is {self.radius_m}; give metres, 0 or more.")
+        if self.frames < 0:
+            raise ConfigError(f"frames is {self.frames}; give 0 or more.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Queries, the database they are searched in, and the right answers."""
+
+    name: str
+    database: tuple[Path, ...]  # N
+    queries: tuple[Path, ...]  # Q
+    positives: tuple[Indices, ...]  # per query the right database images; may be empty
+    rule: str  # what counts as right, in words
+    # Query q is searched among the first searchable[q] database images; None: among all. For a
+    # drive that is searched for its own past.
+    searchable: Indices | None = None  # (Q,)
+    # Where the images are drives: the frame number of each query, since not every frame need be
+    # a query. None: sequence matching makes no sense.
+    query_frames: Indices | None = None  # (Q,)
+
+    def __post_init__(self) -> None:
+        if not self.database or not self.queries:
+            raise DatasetError(
+                f"{self.name} has {len(self.database)} database images and {len(self.queries)} "
+                "queries; both are needed."
+            )
+        if len(self.positives) != len(self.queries):
+            raise DatasetError(
+                f"{self.name} has {len(self.queries)} queries, but answers for "
+                f"{len(self.positives)}."
+            )
+
+    @property
+    def unanswerable(self) -> int:
+        """Number of queries without a right answer."""
+        return sum(len(right) == 0 for right in self.positives)
+
+
+def read_image(path: Path) -> Image:
+    """The BGR image (H, W, 3) of a file; ImageError if it is missing or not an image."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"{path} is missing or not an image. Is the data set complete?")
+    return np.asarray(image, dtype=np.uint8)
+
+
+class Files(Sequence[Image]):
+    """Image files as a sequence of images; each is read when it is accessed."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Files: ...
+
+    def __getitem__(self, index: int | slice) -> Image | Files:
+        if isinstance(index, slice):
+            return Files(self._paths[index])
+        return read_image(self._paths[index])
+
+
+def images_in(folder: Path) -> tuple[Path, ...]:
+    """All JPEG and PNG files below a folder, sorted by path."""
+    return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES))
+
+
+def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file by column name; lines that start with # are comments.
+
+    Raises DatasetError if the file or one of `columns` is missing, or a row is cut short.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path} does not exist. Is the data set complete?")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(line for line in file if not line.startswith("#"))
+        missing = set(columns) - set(reader.fieldnames or ())
+        if missing:
+            raise DatasetError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
+        rows = list(reader)
+    for number, row in enumerate(rows, start=1):
+        if None in row.values():
+            raise DatasetError(f"{path}, row {number}: too few values.")
+    return rows
+
+
+def numbers(
+    rows: list[dict[str, str]], columns: tuple[str, ...], source: Path
+) -> npt.NDArray[np.float64]:
+    """Columns of a CSV file as float64 (rows, columns); DatasetError names a bad value."""
+    try:
+        values = [[float(row[column]) for column in columns] for row in rows]
+    except ValueError as error:
+        raise DatasetError(f"{source}: {error} (columns {', '.join(columns)}).") from None
+    return np.array(values).reshape(-1, len(columns))
+
+
+def within(
+    database_m: npt.NDArray[np.float64], queries_m: npt.NDArray[np.float64], radius_m: float
+) -> tuple[Indices, ...]:
+    """For each query (Q, 2) the database positions (N, 2) at most `radius_m` away, rising.
+
+    The limit itself counts, as in VPR-methods-evaluation.
+    """
+    if not len(database_m) or not len(queries_m):
+        return tuple(np.zeros(0, np.int64) for _ in queries_m)
+    found = KDTree(database_m).query_ball_point(queries_m, radius_m, return_sorted=True)
+    return tuple(np.array(own, np.int64) for own in found)

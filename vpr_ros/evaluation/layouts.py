@@ -1,0 +1,211 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The layouts of data sets: pairs.csv, two folders of images, and MSLS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.evaluation.image_set import (
+    DatasetError,
+    DatasetOptions,
+    ImageSet,
+    Indices,
+    images_in,
+    numbers,
+    read_rows,
+    within,
+)
+
+PAIRS = "pairs.csv"
+DATABASE_NAMES = ("database", "ref", "reference", "gallery")
+QUERY_NAMES = ("queries", "query")
+ROOTS = ("", "images/test", "test", "images/val", "val")  # of VPR-datasets-downloader
+MSLS_CITIES = ("cph", "sf")  # for validation; the positions of the test cities are not public
+LAYOUTS = (
+    "a folder with pairs.csv (columns query and match)",
+    "folders database/ and queries/, with file names @utm_east@utm_north@... or aligned",
+    "MSLS (train_val/<city>/database and query)",
+)
+
+
+def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
+    """The data set of a folder, or of a CSV file of pairs.
+
+    Raises DatasetError naming the known layouts if none fits.
+    """
+    options = options or DatasetOptions()
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist. Give the folder of a data set.")
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return load_pairs(path, options)
+    if (path / PAIRS).is_file():
+        return load_pairs(path / PAIRS, options)
+    if folders := find_folders(path, options):
+        return load_folders(path.resolve().name, *folders, options)
+    if any(_msls_root(path).glob("*/database/postprocessed.csv")):
+        return load_msls(path, options)
+    raise DatasetError(f"{path} has no known layout. Known are: {'; '.join(LAYOUTS)}.")
+
+
+def load_pairs(path: Path, options: DatasetOptions) -> ImageSet:
+    """The set of a CSV file with the columns `query` and `match`: image paths beside the file.
+
+    A query with several right answers has several rows, one without a right answer has one row
+    with an empty match, and a database image that answers nothing has one with an empty query. If
+    a folder `options.database` (default: database) lies beside the file, all images in it are
+    searched. Database images are in order of appearance.
+
+    Two optional columns are for drives: `frame`, the number of the query in its drive, allows
+    sequence matching; `searchable` limits a query to so many of the first database images, its
+    own past. A first line "# right: ..." says in words what counts as right.
+    """
+    rows = read_rows(path, ("query", "match"))
+    folder = path.parent / (options.database or "database")
+    database = dict.fromkeys(path.parent / row["match"] for row in rows if row["match"])
+    database.update(dict.fromkeys(images_in(folder) if folder.is_dir() else ()))
+    place = {image: index for index, image in enumerate(database)}
+    answers: dict[Path, set[int]] = {}
+    first: list[dict[str, str]] = []  # row of each query
+    for number, row in enumerate(rows, start=1):
+        if not row["query"] and not row["match"]:
+            raise DatasetError(f"{path}, row {number} names neither a query nor a match.")
+        if row["query"]:
+            query = path.parent / row["query"]
+            if query not in answers:
+                answers[query] = set()
+                first.append(row)
+            answers[query].update({place[path.parent / row["match"]]} if row["match"] else ())
+    return ImageSet(
+        path.stem if path.name != PAIRS else path.resolve().parent.name,
+        tuple(database),
+        tuple(answers),
+        tuple(np.array(sorted(right), dtype=np.int64) for right in answers.values()),
+        _rule(path),
+        searchable=_column(first, "searchable", path),
+        query_frames=_column(first, "frame", path),
+    )
+
+
+def _rule(path: Path) -> str:
+    with path.open(encoding="utf-8-sig") as file:
+        line = file.readline()
+    given = line.startswith("# right:")
+    return line.removeprefix("# right:").strip() if given else f"listed in {path.name}"
+
+
+def _column(rows: list[dict[str, str]], name: str, path: Path) -> Indices | None:
+    if not rows or name not in rows[0]:
+        return None
+    return numbers(rows, (name,), path)[:, 0].astype(np.int64)
+
+
+def find_folders(path: Path, options: DatasetOptions) -> tuple[Path, Path] | None:
+    """The folders of database and queries below `path`; None if there are none."""
+    for root in ROOTS:
+        database = _first(path / root, (options.database,) if options.database else DATABASE_NAMES)
+        queries = _first(path / root, (options.queries,) if options.queries else QUERY_NAMES)
+        if database and queries:
+            return database, queries
+    return None
+
+
+def _first(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def load_folders(name: str, database: Path, queries: Path, options: DatasetOptions) -> ImageSet:
+    """The set of two folders; DatasetError if they are empty or nothing tells what is right.
+
+    File names `@utm_east@utm_north@...` (gmberton/VPR-datasets-downloader) give positions in
+    metres. Without them image i of one folder shows the place of image i of the other (Nordland,
+    Sunderhauf et al. 2013), and both must hold the same number of images.
+    """
+    shown, asked = images_in(database), images_in(queries)
+    for folder, images in ((database, shown), (queries, asked)):
+        if not images:
+            raise DatasetError(f"{folder} holds no JPEG or PNG images.")
+    if "@" in shown[0].name and "@" in asked[0].name:
+        near = within(_positions(shown), _positions(asked), options.radius_m)
+        return ImageSet(name, shown, asked, near, _radius_rule(options))
+    if len(shown) != len(asked):
+        raise DatasetError(
+            f"{database.parent}: {database.name}/ holds {len(shown)} images, {queries.name}/ "
+            f"{len(asked)}, and their names carry no coordinates (@utm_east@utm_north@...). "
+            "Aligned folders hold the same number; otherwise list the right answers in pairs.csv "
+            "with the columns query and match."
+        )
+    aligned = tuple(
+        np.arange(max(0, i - options.frames), min(len(shown) - 1, i + options.frames) + 1)
+        for i in range(len(asked))
+    )
+    rule = f"at most {options.frames} frame(s) away in the other drive"
+    return ImageSet(name, shown, asked, aligned, rule, query_frames=np.arange(len(asked)))
+
+
+def _positions(images: tuple[Path, ...]) -> npt.NDArray[np.float64]:
+    """East and north (N, 2) [m] from the file names."""
+    found = np.empty((len(images), 2))
+    for row, image in enumerate(images):
+        try:
+            _, east, north = image.name.split("@")[:3]
+            found[row] = float(east), float(north)
+        except ValueError:
+            raise DatasetError(
+                f"{image} is not named @utm_east@utm_north@...; all images of the set must be."
+            ) from None
+    return found
+
+
+def load_msls(path: Path, options: DatasetOptions) -> ImageSet:
+    """Mapillary Street-Level Sequences (Warburg et al., CVPR 2020), by the published protocol.
+
+    The validation cities, or the comma-separated ones of `options.part`. No panoramas, the
+    subtask `all` where its file exists, cities kept apart, and no queries without a right answer.
+    """
+    root = _msls_root(path)
+    cities = tuple(options.part.split(",")) if options.part else MSLS_CITIES
+    database: list[Path] = []
+    queries: list[Path] = []
+    positives: list[Indices] = []
+    for city in cities:
+        if not (root / city).is_dir():
+            there = sorted(p.parent.name for p in root.glob("*/database"))
+            raise DatasetError(f"{root} has no city '{city}', but {', '.join(there)}.")
+        shown, shown_m = _msls_side(root / city / "database")
+        asked, asked_m = _msls_side(root / city / "query")
+        right = within(shown_m, asked_m, options.radius_m)
+        kept = [i for i, found in enumerate(right) if len(found)]
+        queries += [asked[i] for i in kept]
+        positives += [right[i] + len(database) for i in kept]
+        database += shown
+    name = "msls " + ",".join(cities)
+    rule = _radius_rule(options)
+    return ImageSet(name, tuple(database), tuple(queries), tuple(positives), rule)
+
+
+def _msls_side(folder: Path) -> tuple[list[Path], npt.NDArray[np.float64]]:
+    """Image files and positions (N, 2) [m] of the database or the queries of one city."""
+    table = folder / "postprocessed.csv"
+    rows = read_rows(table, ("key", "easting", "northing"))
+    kept = [row["pano"] != "True" for row in read_rows(folder / "raw.csv", ("key", "pano"))]
+    subtask = folder / "subtask_index.csv"
+    used = [True] * len(rows)
+    if subtask.is_file():
+        used = [row["all"] == "True" for row in read_rows(subtask, ("all",))]
+    if not len(rows) == len(kept) == len(used):
+        raise DatasetError(f"{folder}: its CSV files differ in length. Is the download complete?")
+    positions_m = numbers(rows, ("easting", "northing"), table)
+    chosen = np.flatnonzero(np.array(kept, bool) & np.array(used, bool))
+    return [folder / "images" / f"{rows[i]['key']}.jpg" for i in chosen], positions_m[chosen]
+
+
+def _msls_root(path: Path) -> Path:
+    return path / "train_val" if (path / "train_val").is_dir() else path
+
+
+def _radius_rule(options: DatasetOptions) -> str:
+    return f"at most {options.radius_m:g} m away"
