@@ -1,15 +1,19 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled library, called through its C functions: no ONNX Runtime between test and code."""
+"""The compiled layers as functions of numpy arrays: no ONNX Runtime between test and code."""
 
 import ctypes
 import shutil
 from ctypes import c_float, c_int, c_int64, c_void_p
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vpr_ros.export.packing import pack_ternary
+from vpr_ros.kernels import build
+
+HERE = Path(__file__).resolve().parent
 
 
 def address(array):
@@ -23,11 +27,12 @@ def float_array(array):
 class Kernels:
     """Functions of numpy arrays; errors of the library are ValueErrors."""
 
-    def __init__(self, path):
-        self.path = path
-        self.library = ctypes.CDLL(str(path))
-        self.library.vpr_kernels_isas.restype = ctypes.c_char_p
-        self.isas = self.library.vpr_kernels_isas().decode().split()
+    def __init__(self, path, test_path):
+        self.path = path  # the library as users have it
+        self.test_path = test_path  # the same with c_api.cpp
+        self.library = ctypes.CDLL(str(test_path))
+        self.library.vpr_test_isas.restype = ctypes.c_char_p
+        self.isas = self.library.vpr_test_isas().decode().split()
 
     def call(self, function, *arguments):
         function = getattr(self.library, function)
@@ -36,58 +41,24 @@ class Kernels:
         if message is not None:
             raise ValueError(message.decode())
 
-    def ternary(
-        self, codes, tile_of_token, x, delta, sparsity, isa, threads=1, bias=None, gelu=False,
-        residual=None, output_delta=None,
-    ):  # fmt: skip
-        """y for weights codes (K, N), of any N, and x (B, M, K)."""
-        inputs, outputs = codes.shape
-        padded = np.zeros((inputs, -(-outputs // 4) * 4), dtype=np.int8)
-        padded[:, :outputs] = codes
-        packed = pack_ternary(padded)
-        tiles = np.ascontiguousarray(tile_of_token, dtype=np.int64)
-        x, bias, residual = float_array(x), float_array(bias), float_array(residual)
-        output_delta = float_array(output_delta)
-        y = np.full((*x.shape[:2], outputs), 7e7, dtype=np.float32)
-        layer = c_void_p()
-        self.call(
-            "vpr_ternary_create", isa.encode(), address(packed), c_int64(inputs),
-            c_int64(outputs), address(tiles), c_int64(len(tiles)), ctypes.byref(layer),
-        )  # fmt: skip
-        try:
-            self.call(
-                "vpr_ternary_run", layer, address(x), c_int64(x.shape[0]), c_int64(x.shape[1]),
-                c_float(delta), address(output_delta), c_float(sparsity), address(bias),
-                c_int(gelu), address(residual), address(y), c_int(threads),
-            )  # fmt: skip
-        finally:
-            self.library.vpr_ternary_destroy(layer)
-        return y
-
     def nested(
         self, codes, rank, x, delta, sparsity, isa, threads=1, bias=None, gelu=False,
         residual=None, output_delta=None, slim=False,
     ):  # fmt: skip
-        """y for weights codes (K, N), N a multiple of 4, ranks (K,) and x (rows, K)."""
+        """y for weights codes (K, N), ranks (K,) and x (rows, K)."""
         inputs, outputs = codes.shape
-        packed = pack_ternary(codes)
-        rank = np.ascontiguousarray(rank, dtype=np.int64)
+        padded = np.zeros((inputs, -(-outputs // 4) * 4), dtype=np.int8)
+        padded[:, :outputs] = codes
+        packed, rank = pack_ternary(padded), np.ascontiguousarray(rank, dtype=np.int64)
         x, bias, residual = float_array(x), float_array(bias), float_array(residual)
         output_delta = float_array(output_delta)
         y = np.full((len(x), outputs), 7e7, dtype=np.float32)
-        layer = c_void_p()
         self.call(
-            "vpr_nested_create", isa.encode(), address(packed), c_int64(inputs),
-            c_int64(outputs), address(rank), c_int(slim), ctypes.byref(layer),
+            "vpr_test_nested", isa.encode(), address(packed), c_int64(inputs), c_int64(outputs),
+            address(rank), c_int(slim), address(x), c_int64(len(x)), c_float(delta),
+            address(output_delta), c_float(sparsity), address(bias), c_int(gelu),
+            address(residual), address(y), c_int(threads),
         )  # fmt: skip
-        try:
-            self.call(
-                "vpr_nested_run", layer, address(x), c_int64(len(x)), c_float(delta),
-                address(output_delta), c_float(sparsity), address(bias), c_int(gelu),
-                address(residual), address(y), c_int(threads),
-            )  # fmt: skip
-        finally:
-            self.library.vpr_nested_destroy(layer)
         return y
 
     def int8(self, weight, scale, x, isa, threads=1, bias=None, gelu=False, residual=None):
@@ -95,18 +66,11 @@ class Kernels:
         weight, scale = np.ascontiguousarray(weight, dtype=np.int8), float_array(scale)
         x, bias, residual = float_array(x), float_array(bias), float_array(residual)
         y = np.full((len(x), weight.shape[1]), 7e7, dtype=np.float32)
-        layer = c_void_p()
         self.call(
-            "vpr_int8_create", isa.encode(), address(weight), address(scale),
-            c_int64(weight.shape[0]), c_int64(weight.shape[1]), ctypes.byref(layer),
+            "vpr_test_int8", isa.encode(), address(weight), address(scale),
+            c_int64(weight.shape[0]), c_int64(weight.shape[1]), address(x), c_int64(len(x)),
+            address(bias), c_int(gelu), address(residual), address(y), c_int(threads),
         )  # fmt: skip
-        try:
-            self.call(
-                "vpr_int8_run", layer, address(x), c_int64(len(x)), address(bias), c_int(gelu),
-                address(residual), address(y), c_int(threads),
-            )  # fmt: skip
-        finally:
-            self.library.vpr_int8_destroy(layer)
         return y
 
     def attention(self, q, k, v, heads, isa, threads=1):
@@ -115,16 +79,17 @@ class Kernels:
         assert k.strides == v.strides
         y = np.full((batch, queries, channels), 7e7, dtype=np.float32)
         self.call(
-            "vpr_attention", isa.encode(), c_int64(batch), c_int64(queries), c_int64(k.shape[1]),
-            c_int64(heads), c_int64(channels // heads), address(q), c_int64(q.strides[1] // 4),
-            address(k), address(v), c_int64(k.strides[1] // 4), address(y), c_int(threads),
+            "vpr_test_attention", isa.encode(), c_int64(batch), c_int64(queries),
+            c_int64(k.shape[1]), c_int64(heads), c_int64(channels // heads), address(q),
+            c_int64(q.strides[1] // 4), address(k), address(v), c_int64(k.strides[1] // 4),
+            address(y), c_int(threads),
         )  # fmt: skip
         return y
 
 
 @pytest.fixture(scope="session")
 def kernels():
-    build = pytest.importorskip("vpr_ros.kernels.build")
     if not any(map(shutil.which, build.COMPILERS)):
         pytest.skip("no C++ compiler")
-    return Kernels(build.build())
+    folder = HERE.parents[1] / "build" / "test_kernels"
+    return Kernels(build.build(), build.build(folder, [HERE / "c_api.cpp"]))

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random cases on every instruction set: with sanitizers, and as ARM code in an emulator."""
+"""Random cases on every instruction set, with sanitizers and, in an emulator, as ARM code."""
 
 import os
 import shutil
@@ -10,41 +10,34 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "vpr_ros" / "kernels"
-LIBRARY = (
-    "attention", "int8_linear", "isa", "nested_linear", "strips", "ternary_linear", "tile_codes",
-    "weights", "backend_scalar", "backend_avx2", "backend_avxvnni", "backend_avx512",
-    "backend_avx512vbmi", "backend_neon",
-)  # fmt: skip
+from vpr_ros.kernels import build
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = ("attention", "int8_linear", "isa", "nested_linear", "weights")
 AVX512 = "-mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 # AVX-VNNI's unit is compiled in the encoding of AVX-512, so that it runs where only that is.
-X86 = {
-    "backend_avx2": "-mavx2 -mfma",
-    "backend_avxvnni": AVX512,
-    "backend_avx512": AVX512,
-    "backend_avx512vbmi": f"{AVX512} -mavx512vbmi -mavx512vbmi2",
-}
-ARM = {"backend_neon": "-march=armv8.2-a+dotprod"}
+X86 = {"scalar": "", "avx2": "-mavx2 -mfma", "avx2_vnni": AVX512, "avx512_vnni": AVX512}
+ARM = {"scalar": "", "neon_dotprod": "-march=armv8.2-a+dotprod"}
 COMMON = "-std=c++17 -ffp-contract=off -pthread -Wall -Wextra -DVPR_ROS_AVX_VNNI_BY_AVX512"
-CASES = 12  # of which the checksum is compared
+CASES = 12  # whose checksum is compared
 
 
-def executable(folder, compiler, flags, flags_of):
+def executable(folder, compiler, flags, backends):
     """The fuzz driver with the library's sources."""
+    sources = [build.SOURCES / f"{name}.cpp" for name in LIBRARY] + [HERE / "fuzz.cpp"]
+    units = [build.Unit(source.stem, source) for source in sources]
+    units += [build.backend(isa, own.split()) for isa, own in backends.items()]
 
-    def compile_unit(source):
-        unit = folder / f"{source.stem}.o"
-        own = flags_of.get(source.stem, "")
-        command = f"{compiler} {COMMON} {flags} {own} -I{SOURCES} -c {source} -o {unit}"
-        subprocess.run(command.split(), check=True)
-        return str(unit)
+    def compile_unit(unit):
+        made = folder / f"{unit.name}.o"
+        command = f"{compiler} {COMMON} {flags} -I{build.SOURCES} -c {unit.source} -o {made}"
+        subprocess.run([*command.split(), *unit.flags], check=True)
+        return str(made)
 
-    sources = [SOURCES / f"{name}.cpp" for name in LIBRARY] + [ROOT / "test/kernels/fuzz.cpp"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        units = list(pool.map(compile_unit, sources))
+        objects = list(pool.map(compile_unit, units))
     program = folder / "fuzz"
-    link = [compiler, *flags.split(), "-pthread", *units, "-o", str(program)]
+    link = [compiler, *flags.split(), "-pthread", *objects, "-o", str(program)]
     subprocess.run(link, check=True)
     return str(program)
 
@@ -90,7 +83,7 @@ def test_arm_code_gives_the_same_numbers(sanitized, tmp_path):
 
 @pytest.mark.slow
 def test_units_of_an_instruction_set_share_no_code(sanitized):
-    """A weak symbol of such a unit could be linked into code that runs where it must not."""
+    """A weak symbol of such a unit could be linked into code for processors without its set."""
     if shutil.which("nm") is None:
         pytest.skip("no nm")
     for unit in Path(sanitized).parent.glob("backend_*.o"):

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which instruction set the library chooses, in processes of their own: it looks once."""
+"""Which instruction set the library chooses, in separate processes because it chooses once."""
 
 import os
 import subprocess
@@ -9,16 +9,16 @@ import sys
 ASK = """
 import ctypes, sys
 library = ctypes.CDLL(sys.argv[1])
-library.vpr_kernels_detect.restype = ctypes.c_char_p
+library.vpr_test_detect.restype = ctypes.c_char_p
 found = ctypes.c_char_p()
-message = library.vpr_kernels_detect(ctypes.byref(found))
+message = library.vpr_test_detect(ctypes.byref(found))
 print((message or found.value).decode())
 """
 
 
 def detected(kernels, wanted):
     environment = {**os.environ, "VPR_ROS_KERNELS_ISA": wanted}
-    command = [sys.executable, "-c", ASK, str(kernels.path)]
+    command = [sys.executable, "-c", ASK, str(kernels.test_path)]
     return subprocess.run(command, env=environment, capture_output=True, text=True).stdout.strip()
 
 

@@ -9,7 +9,7 @@ import torch
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear, kept_channels
 
 SPARSITIES = [0.0, 0.2, 0.4, 0.6, 0.999]
-SIZES = [(256, 192), (65, 8), (63, 64), (1, 4), (3, 132), (257, 100)]
+SIZES = [(256, 192), (65, 7), (63, 64), (1, 1), (3, 130), (257, 100)]
 
 
 def layer_of(inputs, outputs, prefix=False):
@@ -73,6 +73,41 @@ def test_slim_layers_compute_what_the_next_one_keeps(kernels, outputs):
             assert not y[:, kept:].any()
 
 
+@pytest.mark.parametrize("scale", [1e30, 3e38, 1e-6, 1e-30, 1e-44])
+def test_huge_and_tiny_activations(kernels, scale):
+    torch.manual_seed(7)
+    layer = layer_of(128, 64)
+    x = (torch.rand(1, 9, 128) * 2 - 1) * scale
+    x[:, 3] = torch.rand(128)  # next to an ordinary token
+    for sparsity in (0.0, 0.4):
+        with torch.no_grad():
+            wanted = layer(x, sparsity)[0].double().numpy()
+        for isa in kernels.isas:
+            y = kernels.nested(
+                **arguments(layer), x=x[0].numpy(), sparsity=sparsity, isa=isa
+            ).astype(np.float64)
+            for token in range(9):
+                if np.isfinite(wanted[token]).all():
+                    assert_same(y[token], wanted[token])
+
+
+def test_zeros_give_the_bias(kernels):
+    layer = layer_of(70, 33)
+    for isa in kernels.isas:
+        for sparsity in SPARSITIES:
+            y = kernels.nested(**arguments(layer), x=np.zeros((8, 70)), sparsity=sparsity, isa=isa)
+            np.testing.assert_array_equal(y, np.tile(layer.bias.detach().numpy(), (8, 1)))
+
+
+def test_gelu_is_the_erf_form(kernels):
+    """One input of weight 1: y = gelu(x) over the range where it bends."""
+    x = np.linspace(-9, 9, 40_000, dtype=np.float32)[:, None]
+    wanted = torch.nn.functional.gelu(torch.from_numpy(x).double()).numpy()
+    for isa in kernels.isas:
+        y = kernels.nested(np.ones((1, 1), np.int8), [0], x, 1.0, 0.0, isa, gelu=True)
+        assert np.abs(y - wanted).max() < 1e-6
+
+
 def test_residual_and_gelu(kernels):
     torch.manual_seed(4)
     layer = layer_of(96, 76)
@@ -119,5 +154,9 @@ def test_what_is_not_finite_stays_in_its_row_and_is_dropped_with_its_channel(ker
 def test_refusals(kernels):
     codes, x = np.ones((4, 4), dtype=np.int8), np.ones((1, 4), dtype=np.float32)
     for rank, word in [([0, 1, 1, 2], "Rank 1"), ([0, 1, 2, 4], "Rank 4"), ([-1, 0, 1, 2], "-1")]:
-        with pytest.raises(ValueError, match=f"{word} is out of range or there twice.*0 to 3"):
+        with pytest.raises(ValueError, match=f"{word} is out of range or appears twice.*0 to 3"):
             kernels.nested(codes, rank, x, 1.0, 0.4, "scalar")
+    with pytest.raises(ValueError, match="channel 0, output 0 is 3"):
+        kernels.nested(np.full((4, 4), 2, np.int8), range(4), x, 1.0, 0.4, "scalar")
+    with pytest.raises(ValueError, match="No instruction set 'mmx' here"):
+        kernels.nested(codes, range(4), x, 1.0, 0.4, "mmx")

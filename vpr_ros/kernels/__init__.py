@@ -1,3 +1,3 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operators of the exported files, compiled: C++ for ONNX Runtime, and how it is built."""
+"""The compiled operators of exported files: C++ for ONNX Runtime, and its build."""

@@ -1,12 +1,11 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention with int8 products: first keys and values of every head become panels, then blocks of
-// queries pass over them.
+// Attention with int8 products: first the keys and values of every head become panels, then blocks
+// of queries are multiplied by them.
 
-#include "aligned.hpp"
+#include "buffer.hpp"
 #include "product.hpp"
-#include "spread.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -19,29 +18,27 @@ namespace vpr_ros::kernels {
 namespace {
 
 constexpr std::int64_t QUERIES_PER_TASK = 48;
-// Below this mean of a row's rounded shares, what rounding took may be more than 1/32 of all, and
-// a second product brings it back: trained networks have rows of one large share and many small.
+// If the mean of a row's rounded shares is below this, rounding may have taken more than 1/32 of
+// the total, and a second product adds it back. Trained networks do have rows of one large share
+// and many small ones.
 constexpr std::int64_t COARSE_MEAN = 16;
 constexpr float LOG2_E = 1.44269504F;
-constexpr float SMALLEST_PEAK = 1e-8F;
-constexpr std::int32_t INFINITE = 0x7f800000;  // bits of infinity; those of NaN are larger
-constexpr std::int64_t Y_ROWS[MOST_ROWS] = {0, 1, 2, 3, 4, 5};
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 
 // Sizes that follow from the shape.
-struct Layout {
-    explicit Layout(const AttentionShape& shape)
-        : key_panels(round_up(shape.keys, PANEL) / PANEL),
-          key_groups(round_up(shape.keys, GROUP) / GROUP),
-          size_panels(round_up(shape.head_size, PANEL) / PANEL),
-          size_groups(round_up(shape.head_size, GROUP) / GROUP),
+struct Sizes {
+    explicit Sizes(const AttentionShape& shape)
+        : key_panels(blocks(shape.keys, PANEL)),
+          key_groups(blocks(shape.keys, GROUP)),
+          size_panels(blocks(shape.head_size, PANEL)),
+          size_groups(blocks(shape.head_size, GROUP)),
           key_panel_bytes(size_groups * GROUP_BYTES),
           value_panel_bytes(key_groups * GROUP_BYTES) {}
 
-    std::int64_t key_panels;   // of q k^T, whose outputs are keys
-    std::int64_t key_groups;   // of its product with v, whose channels are keys
-    std::int64_t size_panels;  // of that, whose outputs are the head's channels
-    std::int64_t size_groups;  // of q k^T, whose channels are the head's
+    std::int64_t key_panels;   // outputs of q k^T
+    std::int64_t key_groups;   // channels of the product with v
+    std::int64_t size_panels;  // outputs of the product with v
+    std::int64_t size_groups;  // channels of q k^T
     std::int64_t key_panel_bytes;
     std::int64_t value_panel_bytes;
 };
@@ -53,31 +50,31 @@ struct Head {
     float* key_factor;           // (key_panels * PANEL)
     float* value_factor;         // (size_panels * PANEL)
     std::int32_t* output_shift;  // (size_panels * PANEL): takes SHARE_OFFSET out of the sums
-    std::uint8_t* finite;  // 1 or 0
+    std::uint8_t* finite;        // 1 or 0
 };
 
-// Memory of a run, kept by its thread for the next.
+// Buffers of a run, which its thread keeps for the next one.
 struct Scratch {
-    Aligned<std::uint8_t> panels;
-    Aligned<float> factors;
-    Aligned<std::int32_t> shifts;
-    Aligned<std::uint8_t> finite;
+    Buffer<std::uint8_t> panels;
+    Buffer<float> factors;
+    Buffer<std::int32_t> shifts;
+    Buffer<std::uint8_t> finite;
 };
 thread_local Scratch spare;
 
-// Memory of a task.
+// Buffers of a task.
 struct TaskScratch {
-    Aligned<std::int8_t> codes;
-    Aligned<float> logits;
-    Aligned<float> gains;
-    Aligned<std::int32_t> peaks;
+    Buffer<std::int8_t> codes;
+    Buffer<float> logits;
+    Buffer<float> gains;
+    Buffer<std::int32_t> peaks;
 };
 thread_local TaskScratch task_scratch;
 
 struct Task {
     const Backend& backend;
     const AttentionShape& shape;
-    const Layout layout;
+    const Sizes sizes;
 
     bool pack_keys(const Head& head, const float* k, std::int64_t row_stride) const;
     bool pack_values(const Head& head, const float* v, std::int64_t row_stride) const;
@@ -91,9 +88,9 @@ struct Task {
 
 bool Task::pack_keys(const Head& head, const float* k, std::int64_t row_stride) const {
     const std::int64_t stride = round_up(shape.head_size, STEP);
-    std::int8_t* codes = room(task_scratch.codes, PANEL * stride);
+    std::int8_t* codes = task_scratch.codes.room(PANEL * stride);
     bool finite = true;
-    for (std::int64_t panel = 0; panel < layout.key_panels; ++panel) {
+    for (std::int64_t panel = 0; panel < sizes.key_panels; ++panel) {
         const std::int64_t begin = panel * PANEL;
         const int count = static_cast<int>(std::min<std::int64_t>(PANEL, shape.keys - begin));
         for (int i = 0; i < count; ++i) {
@@ -103,16 +100,16 @@ bool Task::pack_keys(const Head& head, const float* k, std::int64_t row_stride) 
             finite = finite && !std::isnan(made.scale);
         }
         std::fill(head.key_factor + begin + count, head.key_factor + begin + PANEL, 0.0F);
-        backend.interleave(codes, stride, count, layout.size_groups,
-                           head.key_panels + panel * layout.key_panel_bytes);
+        backend.interleave(codes, stride, count, sizes.size_groups,
+                           head.key_panels + panel * sizes.key_panel_bytes);
     }
     return finite;
 }
 
 bool Task::pack_values(const Head& head, const float* v, std::int64_t row_stride) const {
-    float* gains = room(task_scratch.gains, PANEL);
-    std::int32_t* peaks = room(task_scratch.peaks, PANEL);
-    for (std::int64_t panel = 0; panel < layout.size_panels; ++panel) {
+    float* gains = task_scratch.gains.room(PANEL);
+    std::int32_t* peaks = task_scratch.peaks.room(PANEL);
+    for (std::int64_t panel = 0; panel < sizes.size_panels; ++panel) {
         const std::int64_t first = panel * PANEL;
         const int channels =
             static_cast<int>(std::min<std::int64_t>(PANEL, shape.head_size - first));
@@ -130,8 +127,8 @@ bool Task::pack_values(const Head& head, const float* v, std::int64_t row_stride
         }
         std::int32_t* shift = head.output_shift + first;
         std::fill(shift, shift + PANEL, 0);
-        std::uint8_t* bytes = head.value_panels + panel * layout.value_panel_bytes;
-        for (std::int64_t group = 0; group < layout.key_groups; ++group) {
+        std::uint8_t* bytes = head.value_panels + panel * sizes.value_panel_bytes;
+        for (std::int64_t group = 0; group < sizes.key_groups; ++group) {
             const std::int64_t key = group * GROUP;
             const int rows = static_cast<int>(std::min<std::int64_t>(GROUP, shape.keys - key));
             backend.value_group(v + key * row_stride + first, row_stride, rows, channels, gains,
@@ -162,10 +159,10 @@ void Task::attend(const Head& head, const float* q, std::int64_t row_stride, std
 
 void Task::attend_block(const Head& head, const float* q, std::int64_t row_stride, int queries,
                         float* y) const {
-    const std::int64_t key_room = layout.key_panels * PANEL;
+    const std::int64_t key_room = sizes.key_panels * PANEL;
     const std::int64_t stride = std::max(round_up(shape.head_size, STEP), key_room);
-    std::int8_t* codes = room(task_scratch.codes, 2 * MOST_ROWS * stride);
-    float* logits = room(task_scratch.logits, MOST_ROWS * key_room);
+    std::int8_t* codes = task_scratch.codes.room(2 * MOST_ROWS * stride);
+    float* logits = task_scratch.logits.room(MOST_ROWS * key_room);
     alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
     std::int32_t first[MOST_ROWS];
     float factor[MOST_ROWS];
@@ -179,19 +176,19 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
         factor[row] = valid[row] ? made.scale * temperature : 0.0F;
         first[row] = -backend.byte_offset * made.sum;
     }
-    for (std::int64_t panel = 0; panel < layout.key_panels; ++panel) {
+    for (std::int64_t panel = 0; panel < sizes.key_panels; ++panel) {
         const std::int64_t key = panel * PANEL;
         const int keys = static_cast<int>(std::min<std::int64_t>(PANEL, shape.keys - key));
         backend.multiply_bytes(codes, stride, queries, first,
-                               head.key_panels + panel * layout.key_panel_bytes,
-                               layout.size_groups, keys, sums);
+                               head.key_panels + panel * sizes.key_panel_bytes,
+                               sizes.size_groups, keys, sums);
         for (int row = 0; row < queries; ++row) {
             backend.logits(sums + row * PANEL, factor[row], head.key_factor + key, keys,
                            logits + row * key_room + key);
         }
     }
 
-    const auto share_codes = static_cast<std::int32_t>(layout.key_groups * GROUP);
+    const auto share_codes = static_cast<std::int32_t>(sizes.key_groups * GROUP);
     std::int32_t total[MOST_ROWS];
     bool coarse = true;
     for (int row = 0; row < queries; ++row) {
@@ -202,7 +199,7 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
         first[row] = -backend.byte_offset * (total[row] - SHARE_OFFSET * share_codes);
     }
     if (coarse) {
-        add_values(head, {codes, stride, first, factor, Y_ROWS}, queries, true, {}, y);
+        add_values(head, {codes, stride, first, factor}, queries, true, {}, y);
         return;
     }
     std::int8_t* fine_codes = codes + MOST_ROWS * stride;
@@ -221,27 +218,26 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
         fine_first[row] = -backend.byte_offset * fine_total;
         fine_factor[row] = factor[row] / SHARE_LEVELS;
     }
-    add_values(head, {codes, stride, first, factor, Y_ROWS}, queries, true, {}, y);
-    add_values(head, {fine_codes, stride, fine_first, fine_factor, Y_ROWS}, queries, false,
+    add_values(head, {codes, stride, first, factor}, queries, true, {}, y);
+    add_values(head, {fine_codes, stride, fine_first, fine_factor}, queries, false,
                {nullptr, Activation::none, y}, y);
 }
 
-// y = values weighted by rows of share codes; `shifted`: the codes are less SHARE_OFFSET.
+// y = the values weighted by rows of share codes, which are less SHARE_OFFSET if `shifted`.
 void Task::add_values(const Head& head, const CodeRows& rows, int queries, bool shifted,
                       const Epilogue& epilogue, float* y) const {
     alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
-    for (std::int64_t panel = 0; panel < layout.size_panels; ++panel) {
+    for (std::int64_t panel = 0; panel < sizes.size_panels; ++panel) {
         Finish finish = finish_of(epilogue, y, shape.head_size, panel * PANEL);
         backend.multiply_bytes(rows.codes, rows.stride, queries, rows.first,
-                               head.value_panels + panel * layout.value_panel_bytes,
-                               layout.key_groups, finish.outputs, sums);
+                               head.value_panels + panel * sizes.value_panel_bytes,
+                               sizes.key_groups, finish.outputs, sums);
         finish.sums = sums;
         finish.rows = queries;
         finish.row_factor = rows.factor;
         finish.output_factor = head.value_factor + panel * PANEL;
         finish.output_shift = shifted ? head.output_shift + panel * PANEL : nullptr;
         finish.y_stride = shape.heads * shape.head_size;
-        finish.y_row = rows.y_row;
         backend.finish(finish);
     }
 }
@@ -263,19 +259,19 @@ void check(const AttentionShape& shape) {
 void attention(const AttentionShape& shape, const Rows& q, const Rows& k, const Rows& v, float* y,
                const Workers& workers, Isa isa) {
     check(shape);
-    const Task task{backend_of(isa), shape, Layout(shape)};
-    const Layout& layout = task.layout;
+    const Task task{backend_of(isa), shape, Sizes(shape)};
+    const Sizes& sizes = task.sizes;
     const std::int64_t heads = shape.batch * shape.heads;
-    const std::int64_t key_bytes = layout.key_panels * layout.key_panel_bytes;
-    const std::int64_t value_bytes = layout.size_panels * layout.value_panel_bytes;
-    const std::int64_t key_room = layout.key_panels * PANEL;
-    const std::int64_t size_room = layout.size_panels * PANEL;
+    const std::int64_t key_bytes = sizes.key_panels * sizes.key_panel_bytes;
+    const std::int64_t value_bytes = sizes.size_panels * sizes.value_panel_bytes;
+    const std::int64_t key_room = sizes.key_panels * PANEL;
+    const std::int64_t size_room = sizes.size_panels * PANEL;
 
     Scratch scratch = std::exchange(spare, {});  // a nested run on this thread gets its own
-    std::uint8_t* panels = room(scratch.panels, heads * (key_bytes + value_bytes));
-    float* factors = room(scratch.factors, heads * (key_room + size_room));
-    std::int32_t* shifts = room(scratch.shifts, heads * size_room);
-    std::uint8_t* finite = room(scratch.finite, heads);
+    std::uint8_t* panels = scratch.panels.room(heads * (key_bytes + value_bytes));
+    float* factors = scratch.factors.room(heads * (key_room + size_room));
+    std::int32_t* shifts = scratch.shifts.room(heads * size_room);
+    std::uint8_t* finite = scratch.finite.room(heads);
     const auto head_of = [&](std::int64_t number) {
         std::uint8_t* keys = panels + number * (key_bytes + value_bytes);
         float* key_factor = factors + number * (key_room + size_room);
@@ -291,15 +287,15 @@ void attention(const AttentionShape& shape, const Rows& q, const Rows& k, const 
                number % shape.heads * shape.head_size;
     };
 
-    spread(workers, heads, [&](std::int64_t number) {
+    workers.run(heads, [&](std::int64_t number) {
         const Head head = head_of(number);
         *head.finite = task.pack_keys(head, part_of(k, number), k.row_stride) &&
                        task.pack_values(head, part_of(v, number), v.row_stride);
     });
-    const std::int64_t blocks = round_up(shape.queries, QUERIES_PER_TASK) / QUERIES_PER_TASK;
-    spread(workers, heads * blocks, [&](std::int64_t i) {
-        const std::int64_t number = i / blocks;
-        const std::int64_t begin = i % blocks * QUERIES_PER_TASK;
+    const std::int64_t query_blocks = blocks(shape.queries, QUERIES_PER_TASK);
+    workers.run(heads * query_blocks, [&](std::int64_t i) {
+        const std::int64_t number = i / query_blocks;
+        const std::int64_t begin = i % query_blocks * QUERIES_PER_TASK;
         const std::int64_t count = std::min(QUERIES_PER_TASK, shape.queries - begin);
         const std::int64_t image = number / shape.heads;
         const std::int64_t y_stride = shape.heads * shape.head_size;

@@ -1,7 +1,7 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What becomes of sums in float32: GELU and the rest of the epilogue, softmax.
+// Sums as float32: the epilogue with GELU, and softmax.
 
 #pragma once
 
@@ -14,8 +14,8 @@ namespace {
 
 // ---- float32 functions ------------------------------------------------------------------------
 //
-// They work on SIDE vectors side by side, operation by operation: one vector's operations each
-// wait for the one before, which would leave the processor idle.
+// They work on SIDE vectors at once, operation by operation. The operations on a single vector
+// each wait for the one before, which would leave the processor idle.
 
 constexpr int SIDE = PANEL / WIDTH < 4 ? PANEL / WIDTH : 4;
 constexpr int SIDE_WIDTH = SIDE * WIDTH;
@@ -65,8 +65,8 @@ constexpr float SHARES[] = {SHARE_LEVELS * 0.999928073F, SHARE_LEVELS * 0.693260
                             SHARE_LEVELS * 0.05517166936F};  // times 254; to 7.5e-5
 constexpr float SMALLEST_EXPONENT = -120.0F;  // 2^x is then still a normal number
 
-// log2(erfc(z / sqrt 2) / 2) on [0, TAIL_END], fitted by reweighted least squares so that z times
-// the tail is off by at most 5.2e-8. Beyond the end the tail is nothing beside x.
+// log2(erfc(z / sqrt 2) / 2) on [0, TAIL_END], fitted by reweighted least squares; z times the tail
+// is off by at most 5.2e-8. Beyond TAIL_END the tail is negligible.
 constexpr float TAIL_END = 7.0F;
 constexpr float TAIL[] = {-0.999993061F, -1.1512017F,     -0.458770977F, -0.0534120987F,
                           0.00808071273F, -0.000769218438F, 3.30926562e-05F};
@@ -84,20 +84,10 @@ inline void gelu(Vectors& x) {
     });
 }
 
-// What `finish` reads and writes of one row: PANEL numbers each, or null.
-struct FinishRow {
-    const std::int32_t* sums;
-    float factor;
-    const float* output_factor;
-    const std::int32_t* output_shift;
-    const float* bias;
-    const float* residual;
-    float* y;
-};
-
+// One row of PANEL outputs.
 template <bool GELU>
-inline void finish_row(const FinishRow& row) {
-    const Float factor = Lanes::all(row.factor);
+inline void finish_row(const Finish& row) {
+    const Float factor = Lanes::all(*row.row_factor);
     for (int start = 0; start < PANEL; start += SIDE_WIDTH) {
         Vectors value;
         each([&](int i) {
@@ -127,7 +117,7 @@ inline void finish_row(const FinishRow& row) {
     }
 }
 
-// `count` numbers, then zeros; null stays null.
+// `count` numbers followed by zeros; null stays null.
 template <class T>
 inline const T* padded(const T* numbers, int count, T (&room)[PANEL]) {
     if (numbers == nullptr || count == PANEL) {
@@ -144,24 +134,21 @@ inline void finish_rows(const Finish& job) {
     float bias_room[PANEL];
     float residual_room[PANEL];
     std::int32_t shift_room[PANEL];
-    FinishRow row{};
+    Finish row = job;
     row.output_factor = padded(job.output_factor, job.outputs, factor_room);
     row.output_shift = padded(job.output_shift, job.outputs, shift_room);
     row.bias = padded(job.bias, job.outputs, bias_room);
     for (int i = 0; i < job.rows; ++i) {
-        const std::int64_t start = job.y_row[i] * job.y_stride;
+        const std::int64_t start = i * job.y_stride;
         row.sums = job.sums + i * PANEL;
-        row.factor = job.row_factor[i];
-        row.residual = job.residual == nullptr
-                           ? nullptr
-                           : padded(job.residual + start, job.outputs, residual_room);
-        if (job.outputs == PANEL) {
-            row.y = job.y + start;
-            finish_row<GELU>(row);
-        } else {
-            float y_room[PANEL];
-            row.y = y_room;
-            finish_row<GELU>(row);
+        row.row_factor = job.row_factor + i;
+        if (job.residual != nullptr) {
+            row.residual = padded(job.residual + start, job.outputs, residual_room);
+        }
+        float y_room[PANEL];
+        row.y = job.outputs == PANEL ? job.y + start : y_room;
+        finish_row<GELU>(row);
+        if (row.y == y_room) {
             std::memcpy(job.y + start, y_room,
                         static_cast<std::size_t>(job.outputs) * sizeof(float));
         }
@@ -196,7 +183,7 @@ std::int32_t shares(float* logit, std::int64_t padded, std::int8_t* codes) {
         top = Lanes::larger(top, Lanes::load(logit + i));
     }
     const float largest = Lanes::largest_of(top);
-    if (!(largest - largest == 0.0F)) {  // not finite
+    if (!(largest - largest == 0.0F)) {  // infinite or NaN
         std::memset(codes, 0, static_cast<std::size_t>(padded));
         return 0;
     }

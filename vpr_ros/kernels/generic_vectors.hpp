@@ -1,8 +1,8 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole vectors and the part that is left, over the `Lanes` of the instruction set that this is
-// compiled for. Include after exactly one lanes_*.hpp, like all generic_*.hpp.
+// Loops over whole vectors and the rest, for the `Lanes` of one instruction set. Include this and
+// the other generic_*.hpp after exactly one lanes_*.hpp.
 
 #pragma once
 
@@ -18,7 +18,7 @@ using Float = Lanes::Float;
 using Int = Lanes::Int;
 constexpr int WIDTH = Lanes::WIDTH;
 
-// Calls body(index, WIDTH) for whole vectors and body(index, rest) for the last part.
+// Calls body(index, WIDTH) for whole vectors and body(index, rest) for the rest.
 template <class Body>
 inline void for_vectors(std::int64_t count, Body body) {
     std::int64_t i = 0;

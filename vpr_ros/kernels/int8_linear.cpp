@@ -4,7 +4,6 @@
 // The dense int8 layer.
 
 #include "product.hpp"
-#include "spread.hpp"
 #include "weights.hpp"
 
 namespace vpr_ros::kernels {
@@ -12,12 +11,11 @@ namespace {
 
 constexpr std::int64_t ROWS_PER_TASK = 48;
 
-// Memory of a task: codes of ROWS_PER_TASK rows and what belongs to them.
+// Buffers of a task: codes of ROWS_PER_TASK rows and what belongs to them.
 struct Scratch {
-    Aligned<std::int8_t> codes;
+    Buffer<std::int8_t> codes;
     std::int32_t first[ROWS_PER_TASK];
     float factor[ROWS_PER_TASK];
-    std::int64_t y_row[ROWS_PER_TASK];
 };
 thread_local Scratch scratch;
 
@@ -39,27 +37,28 @@ void Int8Linear::run(const float* x, std::int64_t rows, const Epilogue& epilogue
                      const Workers& workers) const {
     const ByteWeights& weights = *weights_;
     const std::int64_t stride = round_up(weights.inputs, STEP) + STEP;
-    const std::int64_t tasks = round_up(rows, ROWS_PER_TASK) / ROWS_PER_TASK;
-    spread(workers, tasks, [&](std::int64_t task) {
+    workers.run(blocks(rows, ROWS_PER_TASK), [&](std::int64_t task) {
         const std::int64_t begin = task * ROWS_PER_TASK;
         const std::int64_t count = std::min(ROWS_PER_TASK, rows - begin);
-        std::int8_t* codes = room(scratch.codes, ROWS_PER_TASK * stride);
+        std::int8_t* codes = scratch.codes.room(ROWS_PER_TASK * stride);
         for (std::int64_t row = 0; row < count; ++row) {
             const TokenCodes made = backend_->quantise(x + (begin + row) * weights.inputs,
                                                        weights.inputs, codes + row * stride);
             scratch.first[row] = -backend_->byte_offset * made.sum;
             scratch.factor[row] = made.scale;
-            scratch.y_row[row] = begin + row;
         }
-        const CodeRows code_rows{codes, stride, scratch.first, scratch.factor, scratch.y_row};
-        for (std::int64_t number = 0; number < weights.panels(); ++number) {
-            Finish finish = finish_of(epilogue, y, weights.outputs, number * PANEL);
-            finish.output_factor = weights.scale.data() + number * PANEL;
-            const auto multiply = [&](const std::int8_t* first_codes, std::int64_t row_bytes,
+        Epilogue own = epilogue;
+        own.residual += own.residual == nullptr ? 0 : begin * weights.outputs;
+        const CodeRows code_rows{codes, stride, scratch.first, scratch.factor};
+        for (std::int64_t panel = 0; panel < weights.panels; ++panel) {
+            Finish finish =
+                finish_of(own, y + begin * weights.outputs, weights.outputs, panel * PANEL);
+            finish.output_factor = weights.scale.data() + panel * PANEL;
+            const auto multiply = [&](const std::int8_t* block_codes, std::int64_t row_bytes,
                                       int block, const std::int32_t* first, int outputs,
                                       std::int32_t* sums) {
-                backend_->multiply_bytes(first_codes, row_bytes, block, first,
-                                         weights.panel(number), weights.groups, outputs, sums);
+                backend_->multiply_bytes(block_codes, row_bytes, block, first,
+                                         weights.panel(panel), weights.groups, outputs, sums);
             };
             multiply_rows(*backend_, multiply, code_rows, 0, count, finish);
         }

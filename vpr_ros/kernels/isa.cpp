@@ -1,34 +1,87 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which instruction sets the library and the machine have in common.
+// Which instruction sets both the library and the machine have.
 
 #include "backend.hpp"
 
 #include <cstdlib>
 #include <stdexcept>
+#include <string>
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
 namespace vpr_ros::kernels {
+
+// Null where the library was built without the set; see backend.cpp.
+const Backend* backend_scalar() __attribute__((weak));
+const Backend* backend_avx2() __attribute__((weak));
+const Backend* backend_avx2_vnni() __attribute__((weak));
+const Backend* backend_avx512_vnni() __attribute__((weak));
+const Backend* backend_neon_dotprod() __attribute__((weak));
+
 namespace {
+
+#if defined(__x86_64__)
+// __builtin_cpu_supports reports AVX only if the operating system saves its registers.
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+}
+
+bool has_avx512_vnni() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+bool has_avx2_vnni() {
+#if defined(VPR_ROS_AVX_VNNI_BY_AVX512)  // in test_fuzz.py, for machines without AVX-VNNI
+    return has_avx512_vnni();
+#else
+    // CPUID leaf 7, subleaf 1: older compilers' __builtin_cpu_supports does not know "avxvnni".
+    unsigned eax = 7;
+    unsigned ebx = 0;
+    unsigned ecx = 1;
+    unsigned edx = 0;
+    if (!has_avx2()) return false;
+    __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return (eax >> 4) & 1;
+#endif
+}
+#else
+bool has_avx2() { return false; }
+bool has_avx512_vnni() { return false; }
+bool has_avx2_vnni() { return false; }
+#endif
+
+bool has_neon_dotprod() {
+#if defined(__aarch64__) && defined(__linux__)
+    constexpr unsigned long DOT_PRODUCT = 1UL << 20;  // HWCAP_ASIMDDP
+    return (getauxval(AT_HWCAP) & DOT_PRODUCT) != 0;
+#else
+    return false;
+#endif
+}
 
 struct Known {
     Isa isa;
     const char* name;
     const Backend* (*backend)();
+    bool (*supported)();
+
+    bool available() const { return backend != nullptr && supported(); }
 };
 
-constexpr Known KNOWN[] = {
+const Known KNOWN[] = {
     // slowest first
-    {Isa::scalar, "scalar", backend_scalar},
-    {Isa::neon_dotprod, "neon_dotprod", backend_neon_dotprod},
-    {Isa::avx2, "avx2", backend_avx2},
-    {Isa::avx2_vnni, "avx2_vnni", backend_avx2_vnni},
-    {Isa::avx512_vnni, "avx512_vnni", backend_avx512_vnni},
-    {Isa::avx512_vbmi, "avx512_vbmi", backend_avx512_vbmi},
+    {Isa::scalar, "scalar", backend_scalar, [] { return true; }},
+    {Isa::neon_dotprod, "neon_dotprod", backend_neon_dotprod, has_neon_dotprod},
+    {Isa::avx2, "avx2", backend_avx2, has_avx2},
+    {Isa::avx2_vnni, "avx2_vnni", backend_avx2_vnni, has_avx2_vnni},
+    {Isa::avx512_vnni, "avx512_vnni", backend_avx512_vnni, has_avx512_vnni},
 };
 
 const Known& known(Isa isa) {
@@ -38,61 +91,8 @@ const Known& known(Isa isa) {
         }
     }
     throw std::invalid_argument("Instruction set " + std::to_string(static_cast<int>(isa)) +
-                                " is none of vpr_ros::kernels::Isa.");
+                                " is not in vpr_ros::kernels::Isa.");
 }
-
-#if defined(__x86_64__)
-// CPUID leaf 7, subleaf 1: not every compiler's __builtin_cpu_supports knows "avxvnni".
-[[maybe_unused]] bool has_avx_vnni() {
-    unsigned eax = 7;
-    unsigned ecx = 1;
-    unsigned ebx = 0;
-    unsigned edx = 0;
-    if (__builtin_cpu_supports("avx2")) {
-        __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-        return (eax >> 4) & 1;
-    }
-    return false;
-}
-
-// __builtin_cpu_supports counts AVX only where the operating system saves its registers.
-bool supported(Isa isa) {
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                        __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512vnni");
-    switch (isa) {
-        case Isa::scalar:
-            return true;
-        case Isa::avx2:
-            return avx2;
-        case Isa::avx2_vnni:
-#if defined(VPR_ROS_AVX_VNNI_BY_AVX512)  // a test, for machines that have only that
-            return avx512;
-#else
-            return avx2 && has_avx_vnni();
-#endif
-        case Isa::avx512_vnni:
-            return avx512;
-        case Isa::avx512_vbmi:
-            return avx512 && __builtin_cpu_supports("avx512vbmi") &&
-                   __builtin_cpu_supports("avx512vbmi2");
-        default:
-            return false;
-    }
-}
-#elif defined(__aarch64__) && defined(__linux__)
-bool supported(Isa isa) {
-    constexpr unsigned long DOT_PRODUCT = 1UL << 20;  // HWCAP_ASIMDDP
-    return isa == Isa::scalar ||
-           (isa == Isa::neon_dotprod && (getauxval(AT_HWCAP) & DOT_PRODUCT) != 0);
-}
-#else
-bool supported(Isa isa) { return isa == Isa::scalar; }
-#endif
 
 Isa choose() {
     const std::vector<Isa> isas = available_isas();
@@ -115,12 +115,10 @@ Isa choose() {
 
 const char* name(Isa isa) { return known(isa).name; }
 
-bool available(Isa isa) { return known(isa).backend() != nullptr && supported(isa); }
-
 std::vector<Isa> available_isas() {
     std::vector<Isa> isas;
     for (const Known& entry : KNOWN) {
-        if (available(entry.isa)) {
+        if (entry.available()) {
             isas.push_back(entry.isa);
         }
     }
@@ -133,9 +131,9 @@ Isa detect() {
 }
 
 const Backend& backend_of(Isa isa) {
-    if (!available(isa)) {
+    if (!known(isa).available()) {
         throw std::invalid_argument(std::string("Instruction set '") + name(isa) +
-                                    "' is not available here; leave the choice to detect().");
+                                    "' is not available here; let detect() choose.");
     }
     return *known(isa).backend();
 }

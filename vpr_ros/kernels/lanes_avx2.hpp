@@ -1,14 +1,13 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// 8 numbers at a time with AVX2; with the dot product of AVX-VNNI where the unit is compiled for
-// it. Without, pairs of products are added in 16 bits: ternary weights never overflow there for
-// GROUPS_IN_16_BITS groups, any other byte is widened at once.
+// 8 numbers at a time with AVX2, and the dot product of AVX-VNNI if the unit is compiled for it.
+// Without it, pairs of products are added in 16 bits. Sums of ternary weights cannot overflow there
+// for GROUPS_IN_16_BITS groups; those of other bytes are widened at once.
 
 #pragma once
 
-#include "compress_table.hpp"
-#include "tiles_of_rows.hpp"
+#include "backend.hpp"
 
 #include <immintrin.h>
 
@@ -36,8 +35,6 @@ struct Lanes {
     static constexpr int WIDTH = 8;
     static constexpr int ROW_BLOCK = DOT_PRODUCT ? 6 : 5;  // times 2 sums, of 16 registers
     static constexpr int BYTE_OFFSET = DOT_PRODUCT ? 128 : 0;
-    static constexpr int BUILD_COST = DOT_PRODUCT ? 3 : 2;
-    static constexpr int TILE_OUTPUTS = 16;
     static constexpr std::int64_t GROUPS_IN_16_BITS = 64;  // of at most 2 * 2 * 127 each
 
     static Float load(const float* p) { return _mm256_loadu_ps(p); }
@@ -68,7 +65,6 @@ struct Lanes {
 
     static Int add_int(Int a, Int b) { return _mm256_add_epi32(a, b); }
     static Int larger_int(Int a, Int b) { return _mm256_max_epi32(a, b); }
-    static Int magnitude_int(Int a) { return _mm256_abs_epi32(a); }
     static Int exclusive_or(Int a, Int b) { return _mm256_xor_si256(a, b); }
     static Int low_byte_to(Int a, int byte) {
         const Int low = _mm256_and_si256(a, all_int(255));
@@ -80,9 +76,6 @@ struct Lanes {
 
     static Int round_to_int(Float a) { return _mm256_cvtps_epi32(a); }
     static Float to_float(Int a) { return _mm256_cvtepi32_ps(a); }
-    static Int load_codes(const std::int8_t* p) {
-        return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-    }
     static void store_codes(std::int8_t* p, Int v) {
         const __m128i words =
             _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -105,42 +98,6 @@ struct Lanes {
         __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
         four = _mm_max_ps(four, _mm_movehl_ps(four, four));
         return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
-    }
-
-    static std::uint64_t votes_at_least(const float* votes, std::int32_t bits) {
-        const Int below = all_int(bits - 1);
-        std::uint64_t mask = 0;
-        for (int i = 0; i < STEP; i += WIDTH) {
-            const Int reaches = _mm256_cmpgt_epi32(load_bytes(votes + i), below);
-            const int eight = _mm256_movemask_ps(_mm256_castsi256_ps(reaches));
-            mask |= static_cast<std::uint64_t>(eight) << i;
-        }
-        return mask;
-    }
-    static std::uint64_t codes_at_least(const std::int8_t* codes, std::int32_t level) {
-        const Int below = _mm256_set1_epi8(static_cast<char>(level - 1));
-        std::uint64_t mask = 0;
-        for (int i = 0; i < STEP; i += 32) {
-            const Int magnitude = _mm256_abs_epi8(load_bytes(codes + i));
-            const auto reaches = static_cast<std::uint32_t>(
-                _mm256_movemask_epi8(_mm256_cmpgt_epi8(magnitude, below)));
-            mask |= static_cast<std::uint64_t>(reaches) << i;
-        }
-        return mask;
-    }
-    static std::int64_t compress_step(const std::int8_t* codes, std::uint64_t keep,
-                                      std::int8_t* kept_codes) {
-        std::int64_t count = 0;
-        for (int i = 0; i < STEP; i += 8) {
-            const auto bits = (keep >> i) & 255U;
-            const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i));
-            const __m128i from =
-                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(COMPRESS.from[bits]));
-            _mm_storel_epi64(reinterpret_cast<__m128i*>(kept_codes + count),
-                             _mm_shuffle_epi8(eight, from));
-            count += __builtin_popcountll(bits);
-        }
-        return count;
     }
 
     // 4 channels x 64 outputs from 4 x 16 bytes.
@@ -170,68 +127,25 @@ struct Lanes {
                     _mm256_and_si256(_mm256_srli_epi32(second, 2 * FIELD), two_bits));
     }
 
-    static Int four_codes(const std::int8_t* codes) {
-        std::int32_t four;
-        __builtin_memcpy(&four, codes, sizeof four);
-        return all_int(four);
+    // With the dot product, panel bytes are unsigned. Without it they are signed: the sign of the
+    // weight moves to the code, which is never -128, and |weight| <= 128 is unsigned.
+    static Int add_products(Int sum, Int weight, Int code) {
+        if constexpr (DOT_PRODUCT) {
+            return dot_product(sum, weight, code);
+        } else {
+            const Int pairs =
+                _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(code, weight));
+            return add_int(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
     }
+    static constexpr auto multiply_bytes = multiply_tiles<Lanes, 2>;
 
-    // ROWS x 16 sums. `panel` and `sums` start at the outputs in question.
-    template <bool TERNARY>
-    struct Tile {
+    // ROWS x 16 sums of ternary weights without the dot product. The 32-bit sums stay in memory,
+    // because 16 registers only hold the 16-bit ones.
+    struct TernaryTile {
         template <int ROWS>
         static void run(const std::int8_t* codes, std::int64_t stride, const std::int32_t* first,
                         const std::uint8_t* panel, std::int64_t groups, std::int32_t* sums) {
-            if constexpr (TERNARY && !DOT_PRODUCT) {
-                add_in_16_bits<ROWS>(codes, stride, first, panel, groups, sums);
-            } else {
-                add_in_32_bits<ROWS>(codes, stride, first, panel, groups, sums);
-            }
-        }
-
-        template <int ROWS>
-        static void add_in_32_bits(const std::int8_t* codes, std::int64_t stride,
-                                   const std::int32_t* first, const std::uint8_t* panel,
-                                   std::int64_t groups, std::int32_t* sums) {
-            Int sum[ROWS][2];
-#pragma GCC unroll 6
-            for (int row = 0; row < ROWS; ++row) {
-                sum[row][0] = sum[row][1] = all_int(first[row]);
-            }
-            for (std::int64_t group = 0; group < groups; ++group) {
-                const Int weight[2] = {load_bytes(panel + group * GROUP_BYTES),
-                                       load_bytes(panel + group * GROUP_BYTES + 32)};
-#pragma GCC unroll 6
-                for (int row = 0; row < ROWS; ++row) {
-                    const Int code = four_codes(codes + row * stride + group * GROUP);
-                    sum[row][0] = add_products(sum[row][0], weight[0], code);
-                    sum[row][1] = add_products(sum[row][1], weight[1], code);
-                }
-            }
-#pragma GCC unroll 6
-            for (int row = 0; row < ROWS; ++row) {
-                store_int(sums + row * PANEL, sum[row][0]);
-                store_int(sums + row * PANEL + WIDTH, sum[row][1]);
-            }
-        }
-
-        // Unsigned bytes times codes with the dot product. Without it signed bytes: the weight's
-        // sign goes to the code, which has no -128, and |weight| is at most 128 unsigned.
-        static Int add_products(Int sum, Int weight, Int code) {
-            if constexpr (DOT_PRODUCT) {
-                return dot_product(sum, weight, code);
-            } else {
-                const Int pairs =
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(code, weight));
-                return add_int(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-            }
-        }
-
-        // The 32-bit sums wait in memory: 16 registers hold only the 16-bit ones.
-        template <int ROWS>
-        static void add_in_16_bits(const std::int8_t* codes, std::int64_t stride,
-                                   const std::int32_t* first, const std::uint8_t* panel,
-                                   std::int64_t groups, std::int32_t* sums) {
             for (int row = 0; row < ROWS; ++row) {
                 store_int(sums + row * PANEL, all_int(first[row]));
                 store_int(sums + row * PANEL + WIDTH, all_int(first[row]));
@@ -245,11 +159,13 @@ struct Lanes {
                     pairs[row][0] = pairs[row][1] = _mm256_setzero_si256();
                 }
                 for (std::int64_t group = begin; group < end; ++group) {
-                    const Int weight[2] = {load_bytes(panel + group * GROUP_BYTES),
-                                           load_bytes(panel + group * GROUP_BYTES + 32)};
+                    Int weight[2];
+                    PanelWeights<Lanes, 2>{panel}.load(group, weight);
 #pragma GCC unroll 6
                     for (int row = 0; row < ROWS; ++row) {
-                        const Int code = four_codes(codes + row * stride + group * GROUP);
+                        std::int32_t four;
+                        __builtin_memcpy(&four, codes + row * stride + group * GROUP, sizeof four);
+                        const Int code = all_int(four);
 #pragma GCC unroll 2
                         for (int v = 0; v < 2; ++v) {
                             pairs[row][v] = _mm256_add_epi16(
@@ -269,29 +185,19 @@ struct Lanes {
         }
     };
 
-    template <bool TERNARY>
-    static void multiply(const std::int8_t* codes, std::int64_t stride, int rows,
-                         const std::int32_t* first, const std::uint8_t* panel,
-                         std::int64_t groups, int outputs, std::int32_t* sums) {
-        for (int output = 0; output < outputs; output += TILE_OUTPUTS) {
-            with_rows<Tile<TERNARY>>(rows, codes, stride, first, panel + output * GROUP, groups,
-                                     sums + output);
+    static void multiply_ternary(const std::int8_t* codes, std::int64_t stride, int rows,
+                                 const std::int32_t* first, const std::uint8_t* panel,
+                                 std::int64_t groups, int outputs, std::int32_t* sums) {
+        if constexpr (DOT_PRODUCT) {
+            multiply_bytes(codes, stride, rows, first, panel, groups, outputs, sums);
+        } else {
+            for (int output = 0; output < outputs; output += 2 * WIDTH) {
+                with_rows<TernaryTile>(rows, codes, stride, first, panel + output * GROUP, groups,
+                                       sums + output);
+            }
         }
     }
-    static constexpr auto multiply_ternary = multiply<true>;
-    static constexpr auto multiply_bytes = multiply<false>;
-
-    static void expand_and_multiply(const std::uint8_t* packed, const std::int32_t* channels,
-                                    const std::int8_t* codes, std::int64_t stride, int rows,
-                                    const std::int32_t* first, std::uint8_t* panel,
-                                    std::int64_t groups, int outputs, std::int32_t* sums) {
-        for (std::int64_t group = 0; group < groups; ++group) {
-            const std::uint8_t* channel_rows[GROUP];
-            find_rows(packed, channels, group, channel_rows);
-            expand_group(channel_rows, panel + group * GROUP_BYTES);
-        }
-        multiply_ternary(codes, stride, rows, first, panel, groups, outputs, sums);
-    }
+    static constexpr auto expand_and_multiply = expand_then_multiply<Lanes>;
 };
 
 }  // namespace

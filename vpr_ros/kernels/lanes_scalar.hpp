@@ -1,11 +1,11 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// One number at a time, in plain C++: what runs where nothing better is known.
+// One number at a time, in plain C++, for processors without a faster set.
 //
-// Every lanes_*.hpp offers the same names; generic_*.hpp build the table from them. They
-// stand in unnamed namespaces so that no function compiled for one instruction set can be linked
-// into the code of another.
+// Every lanes_*.hpp offers the same names, from which generic_*.hpp build the table. They are in
+// unnamed namespaces, so that no function compiled for one instruction set can be linked into the
+// code of another.
 
 #pragma once
 
@@ -23,7 +23,6 @@ struct Lanes {
     static constexpr int WIDTH = 1;
     static constexpr int ROW_BLOCK = MOST_ROWS;
     static constexpr int BYTE_OFFSET = 0;
-    static constexpr int BUILD_COST = 1;
 
     static Float load(const float* p) { return *p; }
     static void store(float* p, Float v) { *p = v; }
@@ -46,7 +45,6 @@ struct Lanes {
 
     static Int add_int(Int a, Int b) { return a + b; }
     static Int larger_int(Int a, Int b) { return a > b ? a : b; }
-    static Int magnitude_int(Int a) { return a < 0 ? -a : a; }
     static Int exclusive_or(Int a, Int b) { return a ^ b; }
     static Int low_byte_to(Int a, int byte) {
         return static_cast<Int>((static_cast<std::uint32_t>(a) & 255U) << (8 * byte));
@@ -59,39 +57,11 @@ struct Lanes {
 
     static Int round_to_int(Float a) { return static_cast<Int>(std::nearbyint(a)); }
     static Float to_float(Int a) { return static_cast<float>(a); }
-    static Int load_codes(const std::int8_t* p) { return *p; }
     static void store_codes(std::int8_t* p, Int v) { *p = static_cast<std::int8_t>(v); }
 
     static std::int32_t sum_of(Int a) { return a; }
     static std::int32_t largest_int_of(Int a) { return a; }
     static float largest_of(Float a) { return a; }
-
-    static std::uint64_t votes_at_least(const float* votes, std::int32_t bits) {
-        std::uint64_t mask = 0;
-        for (int i = 0; i < STEP; ++i) {
-            std::int32_t vote;
-            std::memcpy(&vote, votes + i, sizeof vote);
-            mask |= static_cast<std::uint64_t>(vote >= bits) << i;
-        }
-        return mask;
-    }
-    static std::uint64_t codes_at_least(const std::int8_t* codes, std::int32_t level) {
-        std::uint64_t mask = 0;
-        for (int i = 0; i < STEP; ++i) {
-            mask |= static_cast<std::uint64_t>(magnitude_int(codes[i]) >= level) << i;
-        }
-        return mask;
-    }
-    static std::int64_t compress_step(const std::int8_t* codes, std::uint64_t keep,
-                                      std::int8_t* kept_codes) {
-        std::int64_t count = 0;
-        for (int i = 0; i < STEP; ++i) {
-            if ((keep >> i) & 1U) {
-                kept_codes[count++] = codes[i];
-            }
-        }
-        return count;
-    }
 
     static void expand_group(const std::uint8_t* const rows[GROUP], std::uint8_t* panel) {
         for (int output = 0; output < PANEL; ++output) {
@@ -103,7 +73,7 @@ struct Lanes {
         }
     }
 
-    // Bytes of a panel are signed here (offset 0), or 0, 1, 2, which is the same either way.
+    // The bytes of a panel are signed here (offset 0), or 0, 1, 2, which read the same as signed.
     static void multiply_bytes(const std::int8_t* codes, std::int64_t stride, int rows,
                                const std::int32_t* first, const std::uint8_t* panel,
                                std::int64_t groups, int outputs, std::int32_t* sums) {
@@ -123,17 +93,7 @@ struct Lanes {
     }
     static constexpr auto multiply_ternary = multiply_bytes;
 
-    static void expand_and_multiply(const std::uint8_t* packed, const std::int32_t* channels,
-                                    const std::int8_t* codes, std::int64_t stride, int rows,
-                                    const std::int32_t* first, std::uint8_t* panel,
-                                    std::int64_t groups, int outputs, std::int32_t* sums) {
-        for (std::int64_t group = 0; group < groups; ++group) {
-            const std::uint8_t* channel_rows[GROUP];
-            find_rows(packed, channels, group, channel_rows);
-            expand_group(channel_rows, panel + group * GROUP_BYTES);
-        }
-        multiply_ternary(codes, stride, rows, first, panel, groups, outputs, sums);
-    }
+    static constexpr auto expand_and_multiply = expand_then_multiply<Lanes>;
 };
 
 }  // namespace

@@ -1,12 +1,10 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Layer normalisation in the compiler's own vectors, compiled once per instruction set. Sums are
-// added in one order everywhere, so all sets give the same.
+// Layer normalisation in the compiler's own vectors, compiled once per instruction set. All sets add
+// in the same order and give the same result.
 
-#include "layer_norm.hpp"
-
-#include "spread.hpp"
+#include "kernels.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -22,11 +20,11 @@ namespace vpr_ros::kernels {
 namespace {
 
 constexpr int LANES = 16;
-constexpr int CHAINS = 4;  // sums that do not wait for each other
+constexpr int CHAINS = 4;  // independent sums, which the processor adds at the same time
 constexpr int BLOCK = LANES * CHAINS;
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
-typedef Vector Stored __attribute__((aligned(4), may_alias));  // wherever an array begins
+typedef Vector Stored __attribute__((aligned(4), may_alias));  // arrays need no alignment
 
 // The sum of all lanes of all chains.
 inline __attribute__((always_inline)) float total(const Vector (&chains)[CHAINS]) {
@@ -80,7 +78,7 @@ VPR_PER_ISA void norm_row(const float* x, std::int64_t columns, const float* gai
 void layer_norm(const float* x, std::int64_t rows, std::int64_t columns, const float* gain,
                 const float* offset, float epsilon, float* y, const Workers& workers) {
     const std::int64_t tasks = std::min<std::int64_t>(rows, std::max(1, workers.threads));
-    spread(workers, tasks, [&](std::int64_t task) {
+    workers.run(tasks, [&](std::int64_t task) {
         for (std::int64_t row = rows * task / tasks; row < rows * (task + 1) / tasks; ++row) {
             norm_row(x + row * columns, columns, gain, offset, epsilon, y + row * columns);
         }

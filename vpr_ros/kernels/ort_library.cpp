@@ -1,9 +1,9 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the library shows to the outside: the entrance for ONNX Runtime, and what it is.
+// The functions that the library exports.
 
-#include "ort_operators.hpp"
+#include "ort_node.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,7 +15,7 @@
 namespace vpr_ros::ort {
 namespace {
 
-// How many threads the session has, as its maker says; kernels cannot ask.
+// The number of threads of a session, set by whoever makes it; operators cannot ask for it.
 constexpr const char* THREADS_SETTING = "vpr_ros.threads";
 
 int threads_of(const Api& api, const SessionOptions* options) {
@@ -28,8 +28,8 @@ int threads_of(const Api& api, const SessionOptions* options) {
     return std::max(1, std::atoi(text));
 }
 
-// Operators live as long as the process, since sessions refer to them; one set for each number of
-// threads, made when it is first asked for and not changed afterwards.
+// The operators for one number of threads. They live as long as the process, because sessions
+// refer to them, and are never changed.
 struct Set {
     std::deque<Registered> operators;
     Domain* domain = nullptr;
@@ -41,10 +41,7 @@ const Set& set_for(const Api& api, int threads) {
     const std::lock_guard<std::mutex> lock(mutex);
     std::unique_ptr<Set>& found = sets[threads];
     if (found == nullptr) {
-        auto set = std::make_unique<Set>();
-        add_linear(set->operators, threads);
-        add_attention(set->operators, threads);
-        add_layer_norm(set->operators, threads);
+        auto set = std::make_unique<Set>(Set{operators_for(threads)});
         Status* status = api.create_domain("vpr_ros", &set->domain);
         for (const Registered& op : set->operators) {
             if (status == nullptr) status = api.add_operator(set->domain, &op);
@@ -64,7 +61,7 @@ const Set& set_for(const Api& api, int threads) {
 
 extern "C" {
 
-// Called by ONNX Runtime for every session that loads the library.
+// ONNX Runtime calls this for every session that loads the library.
 vpr_ros::ort::Status* RegisterCustomOps(vpr_ros::ort::SessionOptions* options,
                                         const vpr_ros::ort::ApiBase* base) {
     using namespace vpr_ros::ort;
@@ -77,7 +74,8 @@ vpr_ros::ort::Status* RegisterCustomOps(vpr_ros::ort::SessionOptions* options,
     return failed != nullptr ? failed : refused;
 }
 
-// The instruction set that the operators use here; null if none can be chosen.
+// The instruction set that the operators use; null if VPR_ROS_KERNELS_ISA names none that is
+// available.
 const char* vpr_kernels_isa() {
     try {
         return vpr_ros::kernels::name(vpr_ros::kernels::detect());
@@ -86,7 +84,7 @@ const char* vpr_kernels_isa() {
     }
 }
 
-// Which sources and compiler the library was made from, see build.py.
+// Identifies the sources and the compiler of the library; see build.py.
 const char* vpr_kernels_digest() { return VPR_KERNELS_DIGEST; }
 
 }  // extern "C"

@@ -1,7 +1,7 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rows of codes times a panel of weights, to y.
+// Rows of codes times one panel of weights, to y.
 
 #pragma once
 
@@ -11,36 +11,38 @@
 
 namespace vpr_ros::kernels {
 
-// Rows of codes and where their products go; all arrays have an element a row.
+// Rows of codes; the arrays have one element per row.
 struct CodeRows {
     const std::int8_t* codes;
-    std::int64_t stride;         // bytes from row to row
-    const std::int32_t* first;   // what sums start at: minus the offset's share
-    const float* factor;         // of the sums
-    const std::int64_t* y_row;
+    std::int64_t stride;        // bytes from one row to the next
+    const std::int32_t* first;  // what sums start at: minus the offset's share
+    const float* factor;        // of the sums
 };
 
-// Rows [begin, end) times one panel, a block of rows after the other. multiply(codes, stride,
-// rows, first, outputs, sums) knows the panel, `finish` what concerns its outputs.
+// Multiplies rows [begin, end) by one panel, block by block, and writes them to y, which starts at
+// row 0. multiply(codes, stride, rows, first, outputs, sums) knows the panel, `finish` everything
+// about its outputs.
 template <class Multiply>
 void multiply_rows(const Backend& backend, const Multiply& multiply, const CodeRows& rows,
-                   std::int64_t begin, std::int64_t end, Finish finish) {
+                   std::int64_t begin, std::int64_t end, const Finish& finish) {
     alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
-    finish.sums = sums;
-    std::int64_t blocks = round_up(end - begin, backend.row_block) / backend.row_block;
-    for (std::int64_t row = begin; row < end; --blocks) {
+    std::int64_t left = blocks(end - begin, backend.row_block);
+    for (std::int64_t row = begin; row < end; --left) {
         // Blocks of nearly equal size: 16 rows are 6 + 5 + 5, not 6 + 6 + 4.
-        finish.rows = static_cast<int>((end - row + blocks - 1) / blocks);
-        finish.row_factor = rows.factor + row;
-        finish.y_row = rows.y_row + row;
-        multiply(rows.codes + row * rows.stride, rows.stride, finish.rows, rows.first + row,
-                 finish.outputs, sums);
-        backend.finish(finish);
-        row += finish.rows;
+        Finish block = finish;
+        block.sums = sums;
+        block.rows = static_cast<int>(blocks(end - row, left));
+        block.row_factor = rows.factor + row;
+        block.y += row * block.y_stride;
+        block.residual += block.residual == nullptr ? 0 : row * block.y_stride;
+        multiply(rows.codes + row * rows.stride, rows.stride, block.rows, rows.first + row,
+                 block.outputs, sums);
+        backend.finish(block);
+        row += block.rows;
     }
 }
 
-// What an epilogue says of the outputs from `first_output` on.
+// What an epilogue says about the outputs from `first_output` on; y has `outputs` columns.
 inline Finish finish_of(const Epilogue& epilogue, float* y, std::int64_t outputs,
                         std::int64_t first_output) {
     Finish finish{};

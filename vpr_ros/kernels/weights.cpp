@@ -1,19 +1,22 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weights in the order in which they are multiplied.
+// Brings weights into the order in which they are multiplied.
 
 #include "weights.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
 namespace vpr_ros::kernels {
-namespace {
 
-constexpr std::int64_t MOST_INPUTS = 65536;  // sums of 255 * 127 stay below 2^31
-
-void check_size(std::int64_t inputs, std::int64_t outputs) {
+WeightSizes::WeightSizes(std::int64_t inputs_, std::int64_t outputs_)
+    : inputs(inputs_),
+      outputs(outputs_),
+      groups(blocks(inputs_, GROUP)),
+      panels(blocks(outputs_, PANEL)) {
+    constexpr std::int64_t MOST_INPUTS = 65536;  // sums of 255 * 127 stay below 2^31
     if (inputs < 1 || outputs < 1 || inputs > MOST_INPUTS) {
         throw std::invalid_argument(
             "A linear layer has " + std::to_string(inputs) + " inputs and " +
@@ -22,16 +25,13 @@ void check_size(std::int64_t inputs, std::int64_t outputs) {
     }
 }
 
-}  // namespace
-
 TernaryWeights::TernaryWeights(const std::uint8_t* packed, std::int64_t inputs_,
                                std::int64_t outputs_)
-    : inputs(inputs_), outputs(outputs_), groups(round_up(inputs_, GROUP) / GROUP) {
-    check_size(inputs, outputs);
+    : WeightSizes(inputs_, outputs_) {
     constexpr std::uint8_t ALL_ZERO_WEIGHTS = 0b01010101;
-    const std::int64_t row_bytes = round_up(outputs, 4) / 4;
-    bytes.assign(static_cast<std::size_t>(panels() * groups * GROUP * PACKED_BYTES),
-                 ALL_ZERO_WEIGHTS);
+    const std::int64_t row_bytes = blocks(outputs, 4);
+    const std::int64_t size = panels * groups * GROUP * PACKED_BYTES;
+    std::fill_n(bytes.room(size), size, ALL_ZERO_WEIGHTS);
     for (std::int64_t channel = 0; channel < inputs; ++channel) {
         for (std::int64_t output = 0; output < outputs; ++output) {
             const int code = (packed[channel * row_bytes + output / 4] >> (2 * (output % 4))) & 3;
@@ -40,10 +40,9 @@ TernaryWeights::TernaryWeights(const std::uint8_t* packed, std::int64_t inputs_,
                     "The packed weight of channel " + std::to_string(channel) + ", output " +
                     std::to_string(output) + " is 3; ternary codes are 0, 1 and 2.");
             }
-            const std::int64_t row = (output / PANEL) * groups * GROUP + channel;
+            const std::int64_t row = output / PANEL * groups * GROUP + channel;
             const std::int64_t place = output % PANEL;
-            std::uint8_t& byte =
-                bytes[static_cast<std::size_t>(row * PACKED_BYTES + place % PACKED_BYTES)];
+            std::uint8_t& byte = bytes.data()[row * PACKED_BYTES + place % PACKED_BYTES];
             const int shift = static_cast<int>(2 * (place / PACKED_BYTES));
             byte = static_cast<std::uint8_t>((byte & ~(3 << shift)) | (code << shift));
         }
@@ -52,18 +51,15 @@ TernaryWeights::TernaryWeights(const std::uint8_t* packed, std::int64_t inputs_,
 
 ByteWeights::ByteWeights(const std::int8_t* weight, const float* scale_, std::int64_t inputs_,
                          std::int64_t outputs_, int offset)
-    : inputs(inputs_), outputs(outputs_), groups(round_up(inputs_, GROUP) / GROUP) {
-    check_size(inputs, outputs);
-    scale.assign(scale_, scale_ + outputs);
-    bytes.assign(static_cast<std::size_t>(panels() * groups * GROUP_BYTES),
-                 static_cast<std::uint8_t>(offset));
+    : WeightSizes(inputs_, outputs_), scale(scale_, scale_ + outputs_) {
+    const std::int64_t size = panels * groups * GROUP_BYTES;
+    std::fill_n(bytes.room(size), size, static_cast<std::uint8_t>(offset));
     for (std::int64_t channel = 0; channel < inputs; ++channel) {
         for (std::int64_t output = 0; output < outputs; ++output) {
-            const std::int64_t group =
-                (output / PANEL) * groups + channel / GROUP;
+            const std::int64_t group = output / PANEL * groups + channel / GROUP;
             const std::int64_t place =
-                group * GROUP_BYTES + (output % PANEL) * GROUP + channel % GROUP;
-            bytes[static_cast<std::size_t>(place)] =
+                group * GROUP_BYTES + output % PANEL * GROUP + channel % GROUP;
+            bytes.data()[place] =
                 static_cast<std::uint8_t>(weight[channel * outputs + output] + offset);
         }
     }

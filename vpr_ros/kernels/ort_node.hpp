@@ -1,18 +1,20 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// What our operators share in their talk with ONNX Runtime: tensors, attributes, threads, errors.
+// What our operators share in talking to ONNX Runtime: tensors, attributes, threads, errors.
 //
-// Inside, faults are exceptions that name operator and tensor; `guarded` makes statuses of them
-// before they reach ONNX Runtime.
+// Internally, faults are exceptions that name the operator and the tensor. `guarded` turns them
+// into statuses before they reach ONNX Runtime.
 
 #pragma once
 
 #include "kernels.hpp"
 #include "ort_api.hpp"
 
+#include <deque>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace vpr_ros::ort {
@@ -22,9 +24,9 @@ struct Fault : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A tensor of ONNX Runtime's. Inputs are only read.
+// A tensor that belongs to ONNX Runtime. Inputs are only read.
 struct Tensor {
-    std::string name;  // for messages: what the operator calls it, and the graph
+    std::string name;  // for messages: the operator's name for it, and the graph's
     Element element;
     std::vector<std::int64_t> sizes;
     void* data;
@@ -38,44 +40,34 @@ struct Tensor {
     }
 };
 
-// Which tensor an input is, and what is asked of it.
+// The name and the required type of an input.
 struct Input {
     const char* name;
     Element element;
 };
 
-// A node of a graph: what is known of it when the session is made.
+// An operator as ONNX Runtime sees it, and what its kernels are made from.
+struct Registered : Operator {
+    std::string operator_name;
+    const char* epilogue;  // of linear operators, see EPILOGUES in functions.py
+    int threads;
+    std::vector<Input> inputs;
+};
+
+// All operators of the library, for sessions with this many threads.
+std::deque<Registered> operators_for(int threads);
+
+// A node of a graph: what is known about it when the session is made.
 class Node {
 public:
-    Node(const Api& api, const KernelInfo* info, const char* operator_name,
-         std::vector<Input> inputs);
+    Node(const Api& api, const KernelInfo* info, const Registered& op);
 
     const Api& api() const { return api_; }
-    std::int64_t int_attribute(const KernelInfo* info, const char* name) const;
-    float float_attribute(const KernelInfo* info, const char* name) const;
 
-    // The input, which must be constant and of this rank.
-    Tensor constant(const KernelInfo* info, std::size_t index, std::size_t rank) const;
-
-    // The input of one run.
-    Tensor input(const KernelContext* context, std::size_t index) const;
-
-    // The same, with one value.
-    float scalar(const KernelContext* context, std::size_t index) const;
-
-    // The same, with `count` values: a bias, for one.
-    const float* vector(const KernelContext* context, std::size_t index, std::int64_t count) const;
-
-    // The first output, newly made.
-    float* output(KernelContext* context, const std::vector<std::int64_t>& sizes) const;
-
-    // Throws Fault: "vpr_ros::Operator 'node': text".
+    // Throws Fault: "vpr_ros::Operator 'node': text."
     [[noreturn]] void refuse(const std::string& text) const;
 
-    // Throws Fault if ONNX Runtime reports one.
-    void check(Status* status) const;
-
-    // Does `work`; arguments that it does not accept are faults of this node.
+    // Does `work`; arguments that it rejects are faults of this node.
     template <typename Work>
     void named(Work&& work) const {
         try {
@@ -85,27 +77,40 @@ public:
         }
     }
 
+protected:
+    std::int64_t int_attribute(const KernelInfo* info, const char* name) const;
+    float float_attribute(const KernelInfo* info, const char* name) const;
+
+    // An input, which must be constant and of this rank.
+    Tensor constant(const KernelInfo* info, std::size_t index, std::size_t rank) const;
+
+    // An input of one run.
+    Tensor input(const KernelContext* context, std::size_t index) const;
+
+    // The same, with `count` values.
+    const float* vector(const KernelContext* context, std::size_t index, std::int64_t count) const;
+
+    // The only output, newly allocated.
+    float* output(KernelContext* context, const std::vector<std::int64_t>& sizes) const;
+
+    // The threads of the session.
+    kernels::Workers workers(const KernelContext* context) const;
+
 private:
+    // Throws Fault if ONNX Runtime reports one.
+    void check(Status* status) const;
+    void check_attribute(Status* status, const char* name) const;
     Tensor view(const Value* value, std::size_t index) const;
+    std::string label(std::size_t index) const;  // of an input: "input x '/block/Add_3'"
 
     const Api& api_;
     std::string title_;
+    int threads_;
     std::vector<Input> inputs_;
     std::vector<std::string> graph_names_;
 };
 
-// Work spread over the threads of the session.
-kernels::Workers workers(const Node& node, const KernelContext* context, int threads);
-
-// An operator as ONNX Runtime wants it, and what its kernels are made with.
-struct Registered : Operator {
-    const char* operator_name;
-    const char* epilogue;  // of linear operators, see `names.py`
-    int threads;
-    std::vector<Input> inputs;
-};
-
-// Runs `work`; what it throws becomes a status.
+// Runs `work` and turns what it throws into a status.
 template <typename Work>
 Status* guarded(const Api& api, Work&& work) noexcept {
     try {
@@ -120,12 +125,12 @@ Status* guarded(const Api& api, Work&& work) noexcept {
     }
 }
 
-// An operator whose kernel is a `Kernel(Api, KernelInfo, Registered)` with `run(KernelContext)`.
+// Lets `op` run a `Kernel(Api, KernelInfo, Registered)` with `run(KernelContext)`.
 template <typename Kernel>
 void bind(Registered& op) {
     op.version = api_version;
     op.name = [](const Operator* self) {
-        return static_cast<const Registered*>(self)->operator_name;
+        return static_cast<const Registered*>(self)->operator_name.c_str();
     };
     op.provider = [](const Operator*) { return "CPUExecutionProvider"; };
     op.input_type = [](const Operator* self, std::size_t index) {

@@ -1,11 +1,9 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensors, attributes, threads and errors of ONNX Runtime, see ort_kernel.hpp.
+// Tensors, attributes, threads and errors of ONNX Runtime; see ort_node.hpp.
 
-#include "ort_kernel.hpp"
-
-#include <utility>
+#include "ort_node.hpp"
 
 namespace vpr_ros::ort {
 namespace {
@@ -36,21 +34,18 @@ std::string Tensor::shape() const {
     return text + ")";
 }
 
-Node::Node(const Api& api, const KernelInfo* info, const char* operator_name,
-           std::vector<Input> inputs)
-    : api_(api), title_(operator_name), inputs_(std::move(inputs)) {
+Node::Node(const Api& api, const KernelInfo* info, const Registered& op)
+    : api_(api), title_(op.operator_name), threads_(op.threads), inputs_(op.inputs) {
     const auto read = [&](auto&& ask) {
         std::size_t size = 0;
         check(ask(nullptr, &size));
         std::string text(size, '\0');
         check(ask(text.data(), &size));
-        return std::string(text.c_str());  // without the end mark
+        return std::string(text.c_str());  // without the terminating zero
     };
-    title_ = std::string("vpr_ros::") + operator_name + " '" +
-             read([&](char* text, std::size_t* size) {
+    title_ = "vpr_ros::" + op.operator_name + " '" + read([&](char* text, std::size_t* size) {
                  return api_.node_name(info, text, size);
-             }) +
-             "'";
+             }) + "'";
     for (std::size_t i = 0; i < inputs_.size(); i++) {
         graph_names_.push_back(read([&](char* text, std::size_t* size) {
             return api_.input_name(info, i, text, size);
@@ -58,21 +53,22 @@ Node::Node(const Api& api, const KernelInfo* info, const char* operator_name,
     }
 }
 
+void Node::check_attribute(Status* status, const char* name) const {
+    if (status != nullptr) {
+        api_.release(status);
+        refuse(std::string("attribute ") + name + " is missing or has another type");
+    }
+}
+
 std::int64_t Node::int_attribute(const KernelInfo* info, const char* name) const {
     std::int64_t value = 0;
-    if (Status* status = api_.attribute(info, name, &value)) {
-        api_.release(status);
-        refuse(std::string("attribute ") + name + " is missing or no whole number");
-    }
+    check_attribute(api_.attribute(info, name, &value), name);
     return value;
 }
 
 float Node::float_attribute(const KernelInfo* info, const char* name) const {
     float value = 0;
-    if (Status* status = api_.attribute(info, name, &value)) {
-        api_.release(status);
-        refuse(std::string("attribute ") + name + " is missing or no float");
-    }
+    check_attribute(api_.attribute(info, name, &value), name);
     return value;
 }
 
@@ -80,14 +76,11 @@ Tensor Node::constant(const KernelInfo* info, std::size_t index, std::size_t ran
     int is_constant = 0;
     const Value* value = nullptr;
     check(api_.constant_input(info, index, &is_constant, &value));
-    if (is_constant == 0 || value == nullptr) {
-        refuse(std::string("input ") + inputs_[index].name + " '" + graph_names_[index] +
-               "' must be constant");
-    }
+    if (is_constant == 0 || value == nullptr) refuse(label(index) + " must be constant");
     const Tensor tensor = view(value, index);
     if (tensor.sizes.size() != rank) {
-        refuse(tensor.name + " has shape " + tensor.shape() + ", rank " + std::to_string(rank) +
-               " is needed");
+        refuse(tensor.name + " has shape " + tensor.shape() + ", but must have rank " +
+               std::to_string(rank));
     }
     return tensor;
 }
@@ -98,16 +91,12 @@ Tensor Node::input(const KernelContext* context, std::size_t index) const {
     return view(value, index);
 }
 
-float Node::scalar(const KernelContext* context, std::size_t index) const {
-    return *vector(context, index, 1);
-}
-
 const float* Node::vector(const KernelContext* context, std::size_t index,
                           std::int64_t count) const {
     const Tensor tensor = input(context, index);
     if (tensor.count() != count) {
-        refuse(tensor.name + " has shape " + tensor.shape() + ", " + std::to_string(count) +
-               " value(s) are needed");
+        refuse(tensor.name + " has shape " + tensor.shape() + ", but must have " +
+               std::to_string(count) + " value(s)");
     }
     return tensor.as<float>();
 }
@@ -120,6 +109,21 @@ float* Node::output(KernelContext* context, const std::vector<std::int64_t>& siz
     return static_cast<float*>(data);
 }
 
+kernels::Workers Node::workers(const KernelContext* context) const {
+    using Task = std::function<void(std::size_t)>;
+    kernels::Workers workers;
+    workers.threads = threads_;
+    if (threads_ > 1) {
+        workers.parallel_for = [this, context](std::size_t count, const Task& task) {
+            const auto enter = [](void* user, std::size_t i) {
+                (*static_cast<const Task*>(user))(i);
+            };
+            check(api_.parallel_for(context, enter, count, 0, const_cast<Task*>(&task)));
+        };
+    }
+    return workers;
+}
+
 void Node::refuse(const std::string& text) const { throw Fault(title_ + ": " + text + "."); }
 
 void Node::check(Status* status) const {
@@ -130,10 +134,13 @@ void Node::check(Status* status) const {
     }
 }
 
+std::string Node::label(std::size_t index) const {
+    return std::string("input ") + inputs_[index].name + " '" + graph_names_[index] + "'";
+}
+
 Tensor Node::view(const Value* value, std::size_t index) const {
     Tensor tensor;
-    tensor.name =
-        std::string("input ") + inputs_[index].name + " '" + graph_names_[index] + "'";
+    tensor.name = label(index);
     if (value == nullptr) refuse(tensor.name + " is missing");
     ShapeInfo* info = nullptr;
     check(api_.shape(value, &info));
@@ -145,27 +152,11 @@ Tensor Node::view(const Value* value, std::size_t index) const {
     api_.release(info);
     check(status);
     if (tensor.element != inputs_[index].element) {
-        refuse(tensor.name + " is " + word(tensor.element) + ", " +
-               word(inputs_[index].element) + " is needed");
+        refuse(tensor.name + " is " + word(tensor.element) + ", but must be " +
+               word(inputs_[index].element));
     }
     check(api_.data(const_cast<Value*>(value), &tensor.data));
     return tensor;
-}
-
-kernels::Workers workers(const Node& node, const KernelContext* context, int threads) {
-    using Task = std::function<void(std::size_t)>;
-    kernels::Workers workers;
-    workers.threads = threads;
-    if (threads > 1) {
-        workers.parallel_for = [&node, context](std::size_t count, const Task& task) {
-            const auto enter = [](void* user, std::size_t i) {
-                (*static_cast<const Task*>(user))(i);
-            };
-            node.check(node.api().parallel_for(context, enter, count, 0,
-                                               const_cast<Task*>(&task)));
-        };
-    }
-    return workers;
 }
 
 }  // namespace vpr_ros::ort

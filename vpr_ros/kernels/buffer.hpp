@@ -1,0 +1,39 @@
+// Copyright 2026 The vpr_ros authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that starts at a cache line, so that no aligned vector straddles two.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <new>
+
+namespace vpr_ros::kernels {
+
+template <class T>
+class Buffer {
+public:
+    // Room for at least `count` elements, with undefined contents.
+    T* room(std::int64_t count) {
+        if (size_ < count) {
+            memory_.reset(static_cast<T*>(
+                ::operator new(static_cast<std::size_t>(count) * sizeof(T), CACHE_LINE)));
+            size_ = count;
+        }
+        return memory_.get();
+    }
+
+    T* data() const { return memory_.get(); }
+
+private:
+    static constexpr std::align_val_t CACHE_LINE{64};
+    struct Free {
+        void operator()(T* memory) const { ::operator delete(memory, CACHE_LINE); }
+    };
+
+    std::unique_ptr<T, Free> memory_;
+    std::int64_t size_ = 0;
+};
+
+}  // namespace vpr_ros::kernels
