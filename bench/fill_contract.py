@@ -33,17 +33,15 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.images import Image
-from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.dataset_run import measure_all
-from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
-from vpr_ros.evaluation.datasets.layouts import open_dataset
-from vpr_ros.evaluation.datasets.options import DatasetOptions
-from vpr_ros.evaluation.images import choose_topics, shots
+from vpr_ros.evaluation.bag import Bag, choose_topics
+from vpr_ros.evaluation.console import Progress
+from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
+from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.methods import Model
 from vpr_ros.evaluation.params import Settings
-from vpr_ros.evaluation.ranking import Ranking
-from vpr_ros.evaluation.replay import Eyes, keyframes
-from vpr_ros.evaluation.timing import network_ms
+from vpr_ros.evaluation.replay import EncoderReplay
+from vpr_ros.evaluation.retrieval import measure_all, network_ms
+from vpr_ros.evaluation.search import Ranking
 
 THRESHOLD_SET = "rtabmap_samples"
 THRESHOLD_STEP = 0.02
@@ -173,7 +171,7 @@ def moved_distance(encoder: Encoder, drive: Path) -> float:
     """The median cosine distance of neighbouring keyframes of a bag with odometry."""
     with Bag(drive) as bag:
         topics = choose_topics(bag, "", "")
-        seen = keyframes(shots(bag, topics), Eyes(encoder, Settings()))
+        seen = EncoderReplay(encoder, Settings()).keyframes(bag, topics, Progress())
         descriptors = np.stack([one.keyframe.descriptor for one in seen])
     cosines = (descriptors[1:] * descriptors[:-1]).sum(axis=1)
     return float(np.median(1.0 - cosines))

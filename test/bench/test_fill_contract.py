@@ -24,7 +24,7 @@ from bench.fill_contract import (
 )
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
-from vpr_ros.evaluation.datasets.image_set import ImageSet, read_image
+from vpr_ros.evaluation.image_set import ImageSet, read_image
 
 MODELS = Path(__file__).parents[2] / "models"
 FOUND = [

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tools.shared_sets import rtabmap_samples
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.evaluation.changes import CHANGES
-from vpr_ros.evaluation.datasets.image_set import read_image
-from vpr_ros.evaluation.datasets.layouts import open_dataset
+from vpr_ros.evaluation.image_set import read_image
+from vpr_ros.evaluation.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "efficientvpr-s.onnx"
@@ -24,11 +25,11 @@ def encoder():
 
 
 @pytest.fixture(scope="module")
-def corridor(encoder):
+def corridor(encoder, tmp_path_factory):
     """Queries, their right answers, and the descriptors of two laps of an office corridor."""
     if not DATA.is_dir():
         pytest.skip(f"needs the images in {DATA}")
-    revisits = open_dataset(DATA, None)
+    revisits = open_dataset(rtabmap_samples(DATA.parent, tmp_path_factory.mktemp("sets")))
     return revisits, np.stack([encoder.encode(read_image(p)) for p in revisits.database])
 
 

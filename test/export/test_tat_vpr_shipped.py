@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tools.shared_sets import rtabmap_samples
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.evaluation.datasets.image_set import read_image
-from vpr_ros.evaluation.datasets.layouts import open_dataset
+from vpr_ros.evaluation.image_set import read_image
+from vpr_ros.evaluation.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 # Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
@@ -28,11 +29,11 @@ def encoder(request):
 
 
 @pytest.fixture(scope="module")
-def corridor(encoder):
+def corridor(encoder, tmp_path_factory):
     """Revisits of an office corridor, and descriptors of all its images by sparsity."""
     if not DATA.is_dir():
         pytest.skip(f"needs the images in {DATA}")
-    revisits = open_dataset(DATA, None)
+    revisits = open_dataset(rtabmap_samples(DATA.parent, tmp_path_factory.mktemp("sets")))
     images = [read_image(path) for path in revisits.database]
     return revisits, {s: np.stack([encoder.encode(image, s) for image in images]) for s in BUDGETS}
 

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 from vpr_ros.training.places import NO_GROUP, PlaceSet, group_numbers, overlaps_where
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 from vpr_ros.training.sources import load_places
 
 FRAMES = ["image", "sequence", "frame"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 from vpr_ros.training.places import PlaceSet, overlaps_where
 from vpr_ros.training.sampler import PlaceSampler, SamplerConfig
 

@@ -8,7 +8,7 @@ import cv2
 import pytest
 from students import TUNE, recipe_of
 
-from vpr_ros.evaluation.datasets.image_set import DatasetError
+from vpr_ros.evaluation.image_set import DatasetError
 from vpr_ros.training.recipe import Source
 from vpr_ros.training.sources import load_places, read_shares
 
