@@ -75,7 +75,8 @@ def test_other_kinds_of_bag_give_the_same_answers(tmp_path, lap_bag, kind):
     expected, _ = run(tmp_path, lap_bag("mcap"))
     got, _ = run(tmp_path, lap_bag(kind))
     answers = [
-        [(a.reason, a.best, a.score, a.match) for a in done.drive.answers] for done in (expected, got)
+        [(a.reason, a.best, a.score, a.match) for a in done.drive.answers]
+        for done in (expected, got)
     ]
     assert answers[0] == answers[1]
 

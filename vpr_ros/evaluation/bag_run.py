@@ -37,24 +37,25 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class BagRun:
-    """A bag that was run through the nodes' objects, and held against the truth."""
+    """A bag whose keyframes were answered, by a replay or by live nodes, and evaluated."""
 
     request: Request
     topics: Topics
     truth_text: str
     drive: Drive
     model: str
-    model_path: Path
     score_threshold: float  # of the score gate
     images: int
-    problems: int
-    first_problem: str
     bytes_per_keyframe: float
-    evicted: int
     duration_s: float  # of the bag
-    replay_s: float  # reading, encoding, searching
-    truth_s: float  # holding the answers against the truth
-    peak_memory_mb: float
+    model_path: Path = Path()
+    problems: int = 0
+    first_problem: str = ""
+    evicted: int = 0
+    # Of a replay; NaN for live nodes
+    replay_s: float = math.nan  # reading, encoding, searching
+    truth_s: float = math.nan  # holding the answers against the truth
+    peak_memory_mb: float = math.nan
 
 
 def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
@@ -95,7 +96,6 @@ def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
 
 def run_metrics(run: BagRun) -> Metrics:
     """The drive's numbers and those of the run itself; NaN becomes None."""
-    speed = run.duration_s / run.replay_s if run.replay_s else math.nan
     own = {
         "images": run.images,
         "bad_images": run.problems,
@@ -104,7 +104,7 @@ def run_metrics(run: BagRun) -> Metrics:
         "evicted": run.evicted,
         "duration_s": run.duration_s,
         "replay_s": run.replay_s,
-        "times_real_time": speed,
+        "times_real_time": run.duration_s / run.replay_s if run.replay_s else math.nan,
         "truth_s": run.truth_s,
         "peak_memory_mb": run.peak_memory_mb,
         "model": run.model,
@@ -116,16 +116,19 @@ def run_metrics(run: BagRun) -> Metrics:
 
 def run_rows(m: Metrics) -> list[tuple[str, str]]:
     """(what, value with unit) of every line of the one table."""
-    threads = f"{m['threads']} thread{'s' if m['threads'] > 1 else ''}"
     rows = [
         *drive_rows(m),
         ("Memory per keyframe", f"{m['bytes_per_keyframe'] / 1e3:.1f} kB"),
         ("Keyframes", f"{m['keyframes']} of {m['images']} images in {m['duration_s']:.0f} s"),
-        ("Speed", f"{m['times_real_time'] or 0:.1f} x real time (replay {m['replay_s']:.1f} s, "
-                  f"{threads})"),
-        ("Comparison with the truth", f"{m['truth_s']:.1f} s; peak memory of the process "
-                                      f"{m['peak_memory_mb']:.0f} MB"),
-    ]  # fmt: skip
+    ]
+    if m["replay_s"] is not None:
+        speed, threads = m["times_real_time"] or 0.0, m["threads"]
+        rows += [
+            ("Speed", f"{speed:.1f} x real time (replay {m['replay_s']:.1f} s, {threads} "
+                      f"thread{'s' if threads > 1 else ''})"),
+            ("Comparison with the truth", f"{m['truth_s']:.1f} s; peak memory of the process "
+                                          f"{m['peak_memory_mb']:.0f} MB"),
+        ]  # fmt: skip
     if m["evicted"]:
         rows.append(("Removed from the database", f"{m['evicted']} keyframes"))
     if m["bad_images"]:
