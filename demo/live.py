@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The live part of the demo: three nodes, a player and a recorder, as processes over DDS."""
+"""The live part of the demo: two nodes, a player and a recorder, as processes over DDS."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 30.0
-# the last keyframe's answer, and one more round of diagnostics, which come at 1 Hz
-DRAIN_S = 2.0
+DRAIN_S = 2.0  # for the last answer, and one more round of diagnostics, which come at 1 Hz
 POLL_S = 0.1
-# as launch/vpr.launch.py connects the nodes to a robot
+# As launch/vpr.launch.py connects the nodes to a robot.
 REMAPPINGS = {
     "image": IMAGE.removesuffix("/compressed"),
     "image/compressed": IMAGE,
@@ -35,10 +34,10 @@ REMAPPINGS = {
 
 
 def environment(domain: int, logs: Path) -> dict[str, str]:
-    """Of all processes: a ROS graph of their own that no robot nearby sees."""
+    """Of all processes: a ROS graph of their own, which no robot nearby sees."""
     return {
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "config" / "fastdds.xml"),
         **os.environ,
+        "FASTRTPS_DEFAULT_PROFILES_FILE": "",  # the camera sends JPEGs, which need no large segment
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(logs / "ros"),
@@ -47,7 +46,7 @@ def environment(domain: int, logs: Path) -> dict[str, str]:
 
 
 def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
-    """How to start each node in namespace /vpr; VprError for a parameter that sets nothing."""
+    """The command of each node, in namespace /vpr; VprError for a malformed parameter."""
     common = ["-r", "__ns:=/vpr"]
     for inner, outer in REMAPPINGS.items():
         common += ["-r", f"{inner}:={outer}"]
@@ -59,7 +58,7 @@ def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
         code = f"from vpr_ros.nodes.{name}_node import main; main()"
         commands[name] = [sys.executable, "-c", code, "--ros-args", *common]
     for parameter in parameters:
-        # rcl has a form for one node's parameter, but it does not look into namespaces
+        # rcl's own form for one node's parameter does not look into namespaces.
         node, _, assignment = parameter.partition(":")
         if node not in NODES or ":=" not in assignment:
             raise VprError(
@@ -71,11 +70,14 @@ def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
 
 
 def run_live(
-    folder: Path, duration_s: float, domain: int, commands: dict[str, list[str]], console: Console
+    folder: Path,
+    logs: Path,
+    duration_s: float,
+    domain: int,
+    commands: dict[str, list[str]],
+    console: Console,
 ) -> None:
-    """Play `folder`/drive into the nodes; leaves `closures`, `play.json` and `logs` beside it."""
-    logs = folder / "logs"
-    logs.mkdir()
+    """Play `folder`/drive to the nodes; leaves `closures` and `play.json` beside it."""
     with Processes(logs, environment(domain, logs)) as processes:
         processes.start("record", [sys.executable, "-m", "demo.record", folder / "closures"])
         for name, command in commands.items():
@@ -111,7 +113,7 @@ def _follow(processes: Processes, duration_s: float, console: Console) -> None:
         TextColumn("Driving the route", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
         TextColumn("{task.completed:.0f}/{task.total:.0f} s", table_column=Column(no_wrap=True)),
-        # the only one that gives way on a narrow terminal
+        # Only this one gives way on a narrow terminal.
         TextColumn(
             "[dim]{task.fields[state]}",
             table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
@@ -131,7 +133,7 @@ def _follow(processes: Processes, duration_s: float, console: Console) -> None:
 
 
 def _check(processes: Processes) -> None:
-    """ProcessError if a node, or the recorder, is no longer there."""
+    """ProcessError if a node or the recorder has ended."""
     for name in ("record", *NODES):
         if processes.ended(name):
-            raise ProcessError(f"Process '{name}' ended before its time. {processes.tail(name)}")
+            raise ProcessError(f"Process '{name}' ended too early. {processes.tail(name)}")

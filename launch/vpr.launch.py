@@ -5,12 +5,11 @@
 ros2 launch vpr_ros vpr.launch.py image:=/camera/image_raw odom:=/odom
 """
 
-import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -82,19 +81,13 @@ def nodes(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments, the Fast DDS profile unless the user has one, and the nodes."""
-    description = LaunchDescription(
+    """The arguments and the nodes."""
+    return LaunchDescription(
         [
-            DeclareLaunchArgument(name, default_value=default, description=text)
-            for name, default, text in ARGUMENTS
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            OpaqueFunction(function=nodes),
         ]
     )
-    # Fast DDS's default shared memory is smaller than one raw frame; see config/fastdds.xml. The
-    # variable's name changed with Fast DDS 3.
-    variables = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    if not any(variable in os.environ for variable in variables):
-        for variable in variables:
-            profile = str(SHARE / "config" / "fastdds.xml")
-            description.add_action(SetEnvironmentVariable(variable, profile))
-    description.add_action(OpaqueFunction(function=nodes))
-    return description

@@ -53,6 +53,8 @@ class Robot:
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
         code = f"from vpr_ros.nodes.{name}_node import main; main()"
         environment = dict(os.environ, ROS_DOMAIN_ID=str(self.domain))
+        # Only the sender of images, this process, needs a large shared memory segment.
+        environment.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
         # A file, since a pipe that nobody reads would fill and block the node.
         errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.processes[name] = subprocess.Popen(
