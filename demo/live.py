@@ -35,9 +35,10 @@ REMAPPINGS = {
 
 def environment(domain: int, logs: Path) -> dict[str, str]:
     """Of all processes: a ROS graph of their own, which no robot nearby sees."""
+    # The camera sends JPEGs, which need no large shared memory segment (config/fastdds.xml).
+    inherited = {k: v for k, v in os.environ.items() if k != "FASTRTPS_DEFAULT_PROFILES_FILE"}
     return {
-        **os.environ,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": "",  # the camera sends JPEGs, which need no large segment
+        **inherited,
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(logs / "ros"),
