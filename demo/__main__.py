@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drives a rendered route through the three nodes and reports the loops they close.
+"""Drives through a rendered building with both nodes running, and reports the loops they close.
 
-`make demo` sets everything up and runs this; `python -m demo` wants ROS 2 in its environment.
+`make demo` sets everything up and runs this; `python -m demo` needs ROS 2 in its environment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import importlib.util
 import os
 import shlex
-import signal
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,70 +20,59 @@ from rich.console import Console
 
 from vpr_ros.core.errors import VprError
 
-RESULTS = Path("results")
+LOGS = Path("results/logs")  # of the last demo, also of one that failed
 MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "matplotlib")
-DOMAINS = range(1, 102)  # of ROS_DOMAIN_ID: beyond 101 ports clash with Linux's own
+DOMAINS = range(1, 102)  # of ROS_DOMAIN_ID: beyond 101 its ports clash with Linux's own
 
 
 def check_prerequisites() -> None:
-    """VprError naming all that is missing."""
+    """Raise VprError if packages are missing, naming them all."""
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise VprError(f"Not installed: {', '.join(missing)}. `make demo` installs all it needs.")
 
 
-def new_folder() -> Path:
-    """A folder of its own for this run."""
-    folder = RESULTS / time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder.mkdir(parents=True)
-    return folder
-
-
-def point_to(folder: Path, name: str) -> None:
-    """Let results/`name` lead to this run."""
-    link, fresh = RESULTS / name, RESULTS / f".{name}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.name)
-    fresh.replace(link)
-
-
 def own_command() -> str:
-    """What a reader of the report types to get it again."""
+    """What a reader of the report types to reproduce it."""
     given = sys.argv[1:]
-    return (
-        shlex.join(["tools/in_ros.sh", "python", "-m", "demo", *given]) if given else "make demo"
-    )
+    command = ["tools/in_ros.sh", "python", "-m", "demo", *given]
+    return shlex.join(command) if given else "make demo"
 
 
 def demo(arguments: argparse.Namespace, console: Console) -> None:
     """Render, drive, judge, report."""
     check_prerequisites()
-    # Only now: what is missing has been named.
+    # Imported only now: what is missing has been named.
     from demo.live import node_commands, run_live
-    from demo.metrics import measure, table
+    from demo.live_report import headline, live_metrics, live_rows, write_report
+    from demo.live_run import read_live_run
     from demo.readme_picture import write_picture
-    from demo.report import write_report
-    from demo.results import Results
     from demo.write_bag import write_bag
-    from vpr_ros.evaluation.console import show
+    from vpr_ros.evaluation.bag import Bag
+    from vpr_ros.evaluation.console import ended_by_signals, say, show
+    from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 
     started = time.monotonic()
     commands = node_commands(arguments.param)
-    folder = new_folder()
-    views = write_bag(folder / "drive", arguments.seed)
-    duration_s = views[-1].stamp_s - views[0].stamp_s
-    run_live(folder.resolve(), duration_s, arguments.domain, commands, console)
-    with console.status("Judging the closures and writing the report"):
-        results = Results.read(folder)
-        metrics = measure(results, own_command())
-        page = write_report(results, metrics)
-        if arguments.picture:
-            write_picture(arguments.picture, results, metrics)
-    for name in ("latest", "demo"):  # the next command takes the first one for its own results
-        point_to(folder, name)
-    show(console, table(metrics), "The drive in numbers")
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    with ended_by_signals(), run_folder() as folder:
+        poses = write_bag(folder / "drive", arguments.seed)
+        run_live(folder, LOGS.resolve(), poses[-1].stamp_s, arguments.domain, commands, console)
+        with console.status("Writing the report"), Bag(folder / "drive") as bag:
+            live = read_live_run(folder, bag)
+            metrics = live_metrics(live, own_command())
+            write_report(folder, live, bag, metrics)
+            if arguments.picture:
+                write_picture(arguments.picture, live, bag, headline(metrics))
+    # The next command takes `latest` for its own results; the drive stays at `demo`.
+    link, fresh = RESULTS / "demo", RESULTS / ".demo"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(latest().name)
+    fresh.replace(link)
+    show(console, live_rows(metrics), "The drive in numbers")
     took_s = time.monotonic() - started
-    console.print(f"Report: {page}  ({took_s:.0f} s in all)", soft_wrap=True, highlight=False)
+    say(console, f"Report: {latest() / 'report.html'}  ({took_s:.0f} s in all)")
 
 
 def main() -> int:
@@ -105,8 +94,6 @@ def main() -> int:
         help="ROS_DOMAIN_ID of the demo (default: one of its own)",
     )
     console = Console()
-    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, leaving no process behind
-        signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         demo(parser.parse_args(), console)
     except VprError as error:

@@ -72,6 +72,11 @@ def drive(plan: Plan) -> list[DrivePose]:
     return poses
 
 
+def lap_starts(poses: list[DrivePose]) -> dict[int, float]:
+    """Seconds into the drive at which each lap begins."""
+    return {pose.lap: pose.stamp_s for pose in reversed(poses)}
+
+
 def _path() -> np.ndarray:
     """The way as points (P, 3): x and y in metres and the count of waypoints behind.
 

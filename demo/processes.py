@@ -20,11 +20,11 @@ TAIL_LINES = 12
 
 
 class ProcessError(VprError):
-    """A process of the demo did not start, or ended before its time."""
+    """A process of the demo did not start, or ended too early."""
 
 
 class Processes:
-    """Starts processes and stops them all at the end of a `with` block."""
+    """Starts processes, and stops them all at the end of a `with` block."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
         """`logs` is a folder that exists."""
@@ -41,7 +41,7 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # an impatient second Ctrl-C must not leave processes behind
+        # An impatient second Ctrl-C must not leave processes behind.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.stop(*self._running)
         signal.signal(signal.SIGINT, before)
@@ -60,7 +60,7 @@ class Processes:
             )
 
     def ended(self, name: str) -> bool:
-        """Has this process done its work? ProcessError if it failed."""
+        """Whether this process has finished; ProcessError if it failed."""
         status = self._running[name].poll()
         if status not in (None, 0):
             shown = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
@@ -83,7 +83,7 @@ class Processes:
             del self._running[name]
 
     def log(self, name: str) -> Path:
-        """Where a process's output lies."""
+        """The file with a process's output."""
         return self._logs / f"{name}.log"
 
     def lines(self, name: str) -> list[str]:
@@ -97,5 +97,5 @@ class Processes:
 
 
 def _end_with_parent() -> None:
-    """In the child: be terminated by the kernel should the demo be killed."""
+    """In the child: have the kernel end it if the demo is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

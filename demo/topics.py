@@ -12,9 +12,8 @@ from rosbags.typesys.store import Typestore
 
 NODES = ("encoder", "database")
 CLOSURES, QUERIES = "/vpr/loop_closures", "/vpr/queries"
-KEYFRAMES, MARKERS = "/vpr/keyframes", "/vpr/loop_markers"
-DIAGNOSTICS, PARAMETERS = "/diagnostics", "/parameter_events"
-# what the recorder and the player print for the demo to follow them
+KEYFRAMES, DIAGNOSTICS = "/vpr/keyframes", "/diagnostics"
+# What the recorder and the player print, for the demo to follow them.
 READY, PLAYED = "ready", "played "
 DEFINITIONS = Path(__file__).resolve().parent.parent / "vpr_msgs" / "msg"
 

@@ -1,17 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders the route and writes it as a rosbag2: `python -m demo.write_bag OUT_DIR`."""
+"""Renders the drive, the second lap in other light, and writes it as a rosbag2."""
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from rich.progress import track
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -21,20 +19,40 @@ from demo.building import building
 from demo.camera import Camera
 from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drive
 from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, Messages
-from demo.shade import SHADES
 from vpr_ros.core.errors import VprError
 
 EPOCH_S = 1_780_000_000  # stamp of the first message; fixed, so that every bag is the same
-ROUTE_FIELDS = ("stamp_s", "x_m", "y_m", "yaw_rad", "lap", "section")
+# How much later than its stamp a message is published, ns: odometry comes before the image.
+BATTERY_DELAY, IMAGE_DELAY = 200_000, 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Delay:
-    """How much later than its stamp a message is published, ns; odometry comes first."""
+class Shade:
+    """A change of tone, applied the same way to every picture of a lap."""
 
-    odom: int = 0
-    battery: int = 200_000
-    image: int = 1_000_000
+    gamma: float = 1.0  # above 1 darkens the middle tones
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)  # B, G, R
+    blur_px: float = 0.0  # sigma
+    noise: float = 0.0  # sigma in grey levels
+
+    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The picture (H, W, 3) uint8 BGR under this light; the noise is drawn from `rng`."""
+        tones = np.linspace(0.0, 1.0, 256) ** self.gamma * 255.0
+        table = np.clip(np.outer(tones, self.gain).round(), 0, 255).astype(np.uint8)
+        shaded = cv2.LUT(image, table[:, np.newaxis, :])
+        if self.blur_px > 0.0:
+            shaded = cv2.GaussianBlur(shaded, (0, 0), self.blur_px)
+        if self.noise > 0.0:
+            # Sensor noise; drawn at one channel, it costs a third and looks the same.
+            grain = rng.normal(0.0, self.noise, shaded.shape[:2]).astype(np.float32)
+            noisy = shaded.astype(np.float32) + grain[..., np.newaxis]
+            shaded = np.clip(noisy, 0, 255).astype(np.uint8)
+        return np.asarray(shaded)
+
+
+NOON = Shade()
+EVENING = Shade(gamma=1.2, gain=(0.82, 0.95, 1.08), blur_px=0.6, noise=3.0)
+SHADES = {1: NOON, 2: EVENING, 3: EVENING}  # by lap
 
 
 def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.ndarray]]:
@@ -50,67 +68,36 @@ def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.
 def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[DrivePose]:
     """Write the drive to `folder`, which must not exist; return the poses of the images.
 
-    Beside the bag's own files lies `route.csv`, one line an image: stamp_s (as in the message's
-    header), x_m, y_m, yaw_rad, lap (3: new territory), section.
+    The odometry is the true pose, exact and at every image.
     """
     if folder.exists():
         raise VprError(f"The folder '{folder}' exists already; give a new one or remove it.")
     poses = drive(building())
-    make, delay = Messages(), Delay()
+    make = Messages()
     queue: list[tuple[int, str, Any]] = []
     for pose in poses:
         stamp = nanoseconds(pose.stamp_s)
-        queue.append((stamp + delay.odom, ODOM, make.odometry(stamp, pose)))
+        queue.append((stamp, ODOM, make.odometry(stamp, pose)))
     times, speeds = (np.array([getattr(p, k) for p in poses]) for k in ("stamp_s", "speed"))
     for reading in readings(times, speeds, seed):
         stamp = nanoseconds(reading.stamp_s)
-        queue.append((stamp + delay.battery, BATTERY, make.battery(stamp, reading)))
+        queue.append((stamp + BATTERY_DELAY, BATTERY, make.battery(stamp, reading)))
     frames = len(poses[:: ODOM_HZ // IMAGE_HZ])
     shots = track(pictures(poses, seed), "Rendering the route", frames, disable=quiet)
     taken = []
     for pose, picture in shots:
         taken.append(pose)
         stamp = nanoseconds(pose.stamp_s)
-        queue.append((stamp + delay.image, IMAGE, make.image(stamp, picture)))
-        queue.append((stamp + delay.image, INFO, make.info(stamp)))
+        queue.append((stamp + IMAGE_DELAY, IMAGE, make.image(stamp, picture)))
+        queue.append((stamp + IMAGE_DELAY, INFO, make.info(stamp)))
     queue.sort(key=lambda entry: entry[0])
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = {t: writer.add_connection(t, TYPES[t], typestore=make.store) for t in TYPES}
         for when, topic, message in queue:
             writer.write(topics[topic], when, make.store.serialize_cdr(message, TYPES[topic]))
-    write_route(folder / "route.csv", taken)
     return taken
-
-
-def write_route(path: Path, poses: list[DrivePose]) -> None:
-    """The true poses of the images as a table."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(ROUTE_FIELDS)
-        for p in poses:
-            place = (f"{p.x_m:.4f}", f"{p.y_m:.4f}", f"{p.yaw_rad:.5f}", p.lap, p.section)
-            table.writerow((f"{EPOCH_S + p.stamp_s:.3f}", *place))
 
 
 def nanoseconds(stamp_s: float) -> int:
     """A time of the drive as a ROS stamp."""
     return EPOCH_S * 10**9 + round(stamp_s * 1e9)
-
-
-def main() -> int:
-    """Run the command; errors that a user can act on are one line."""
-    parser = argparse.ArgumentParser(prog="python -m demo.write_bag", description=__doc__)
-    parser.add_argument("out_dir", type=Path, help="folder of the bag; must not exist")
-    parser.add_argument("--seed", type=int, default=1, help="of noise and battery (default 1)")
-    arguments = parser.parse_args()
-    try:
-        taken = write_bag(arguments.out_dir, arguments.seed)
-    except VprError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    print(f"{len(taken)} images over {taken[-1].stamp_s:.1f} s in {arguments.out_dir}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

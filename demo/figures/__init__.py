@@ -1,3 +1,0 @@
-# Copyright 2026 The vpr_ros authors
-# SPDX-License-Identifier: Apache-2.0
-"""The pictures of the report; each file draws one of them."""

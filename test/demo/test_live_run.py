@@ -1,0 +1,193 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading back what the nodes published during a drive, from bags written here without ROS."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from demo.drive import DrivePose
+from demo.live_run import read_live_run
+from demo.robot_messages import BATTERY, IMAGE, ODOM, TYPES, Messages
+from demo.topics import CLOSURES, DIAGNOSTICS, KEYFRAMES, QUERIES, typestore
+from vpr_ros.core.errors import VprError
+from vpr_ros.core.loop_detector import Reason
+from vpr_ros.evaluation.bag import Bag
+from vpr_ros.evaluation.evaluated_drive import Outcome
+
+S = 10**9
+ASKED = 6  # of vpr_msgs/Query
+BEGIN, OFFSET = 1_000 * S, 500 * S  # the drive's first stamp; what the player added
+# Twelve keyframes 10 m apart, then the first place and the second again.
+DRIVE = [(float(second), 10.0 * second) for second in range(12)] + [(30.0, 0.5), (31.0, 10.5)]
+
+
+class Recorded:
+    """A bag of the nodes' messages; stamps in seconds into the drive."""
+
+    def __init__(self, writer):
+        self.store = typestore()
+        self.writer = writer
+        self.topics = {}
+
+    def make(self, kind, /, **fields):
+        return self.store.types[kind](**fields)
+
+    def stamp(self, second):
+        sec, nanosec = divmod(BEGIN + OFFSET + round(second * S), S)
+        return self.make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+
+    def header(self, second):
+        return self.make("std_msgs/msg/Header", stamp=self.stamp(second), frame_id="camera")
+
+    def pose(self):
+        return self.make(
+            "geometry_msgs/msg/Pose",
+            position=self.make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
+            orientation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+        )
+
+    def write(self, topic, second, kind, /, **fields):
+        if topic not in self.topics:
+            self.topics[topic] = self.writer.add_connection(topic, kind, typestore=self.store)
+        raw = self.store.serialize_cdr(self.make(kind, **fields), kind)
+        self.writer.write(self.topics[topic], BEGIN + OFFSET + round(second * S), raw)
+
+    def keyframe(self, number, second, sparsity):
+        values = np.full(4, math.nan, np.float32)
+        values[0] = 0.5
+        names = ("score_threshold", "margin_threshold", "confidence_slope", "confidence_offset")
+        self.write(
+            KEYFRAMES, second + 0.02, "vpr_msgs/msg/Keyframe", header=self.header(second),
+            id=100 + number, model="m", sparsity=sparsity,
+            descriptor=np.eye(16, dtype=np.float32)[number % 12],
+            calibration=self.make("vpr_msgs/msg/Calibration",
+                                  **dict(zip(names, map(float, values), strict=True))),
+            has_pose=False, pose=self.pose(), pose_frame="",
+            features=self.make(
+                "vpr_msgs/msg/LocalFeatures", keypoints=np.zeros(0, np.float32),
+                descriptors=np.zeros(0, np.uint8), pixel_size=1.0, camera_matrix=np.zeros(9),
+            ),
+        )  # fmt: skip
+
+    def query(self, number, second, reason, best=None, score=0.0, query_id=None):
+        found = [] if best is None else [
+            self.make("vpr_msgs/msg/Candidate", id=100 + best, stamp=self.stamp(best),
+                      score=score, has_pose=False, pose=self.pose(), pose_frame="")
+        ]  # fmt: skip
+        self.write(
+            QUERIES, second + 0.05, "vpr_msgs/msg/Query", header=self.header(second),
+            query_id=100 + number if query_id is None else query_id, reason=reason,
+            message="because", candidates=found, keyframes=number,
+        )  # fmt: skip
+
+    def closure(self, number, second, match):
+        self.write(
+            CLOSURES, second + 0.04, "vpr_msgs/msg/LoopClosure", header=self.header(second),
+            query_id=100 + number, match_id=100 + match, match_stamp=self.stamp(match), score=0.9,
+            margin=0.1, confidence=math.nan, verification=1, inliers=42, has_relative_pose=False,
+            rotation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+            direction=self.make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0),
+        )  # fmt: skip
+
+    def diagnostics(self, second, node, **values):
+        pairs = [
+            self.make("diagnostic_msgs/msg/KeyValue", key=k, value=v) for k, v in values.items()
+        ]
+        status = self.make(
+            "diagnostic_msgs/msg/DiagnosticStatus", level=0, name=f"vpr/{node}: vpr",
+            message="", hardware_id="", values=pairs,
+        )  # fmt: skip
+        name = "diagnostic_msgs/msg/DiagnosticArray"
+        self.write(DIAGNOSTICS, second, name, header=self.header(second), status=[status])
+
+
+def write_drive(folder):
+    """The bag that was played: images, exact odometry and one report of the battery."""
+    make = Messages()
+    reading = type("Reading", (), {"percentage": 0.8, "voltage": 15.0, "current": -3.0})
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topics = {
+            t: writer.add_connection(t, TYPES[t], typestore=make.store)
+            for t in (ODOM, IMAGE, BATTERY)
+        }
+        for second, x in DRIVE:
+            when = BEGIN + round(second * S)
+            pose = DrivePose(second, x, 0.0, 0.0, 1.0, 0.0, 1, "hall")
+            image = np.full((48, 64, 3), int(x) % 255, np.uint8)
+            messages = {ODOM: make.odometry(when, pose), IMAGE: make.image(when, image)}
+            if second == 4.0:
+                messages[BATTERY] = make.battery(when, reading)
+            for topic, message in messages.items():
+                raw = make.store.serialize_cdr(message, TYPES[topic])
+                writer.write(topics[topic], when + (topic == IMAGE), raw)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_drive(tmp_path / "drive")
+    play = {"offset_ns": OFFSET, "begin_ns": BEGIN, "duration_s": 31.0}
+    (tmp_path / "play.json").write_text(json.dumps(play))
+    closures = tmp_path / "closures"
+    with Writer(closures, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        bag = Recorded(writer)
+        bag.diagnostics(0.5, "encoder", model="m", memory_mb="240")
+        bag.diagnostics(0.5, "database", bytes_per_keyframe="3000")
+        for number, (second, _) in enumerate(DRIVE):
+            bag.keyframe(number, second, 0.4 if number > 5 else 0.1)
+        for number, (second, _) in enumerate(DRIVE[:12]):
+            bag.query(number, second, Reason.NO_OLDER_PLACES)
+        bag.closure(12, 30.0, match=0)
+        bag.query(12, 30.0, Reason.ACCEPTED, best=0, score=0.5)
+        bag.query(13, 31.0, Reason.GEOMETRY, best=1, score=0.25)
+        bag.query(13, 31.0, ASKED, query_id=0)  # answers a person's FindPlace
+        bag.diagnostics(32.0, "encoder", model="m", memory_mb="250")
+    return tmp_path
+
+
+@pytest.fixture
+def live(folder):
+    with Bag(folder / "drive") as drive:
+        return read_live_run(folder, drive)
+
+
+def test_answers_are_on_the_clock_of_the_drive(live):
+    answers = live.drive.answers
+    assert len(answers) == len(DRIVE)
+    seconds = [live.seconds(i) for i in range(len(DRIVE))]
+    assert seconds == pytest.approx([second for second, _ in DRIVE])
+    assert answers[0].reason is Reason.NO_OLDER_PLACES and answers[0].best is None
+    assert math.isnan(answers[0].score)
+    assert (answers[12].best, answers[12].match, answers[12].inliers) == (0, 0, 42)
+    assert (answers[13].best, answers[13].match, answers[13].score) == (1, None, 0.25)
+    assert live.latency_ms == pytest.approx(np.full(len(DRIVE), 50.0))
+
+
+def test_they_are_judged_by_the_exact_odometry(live):
+    judged = live.drive
+    assert [v.outcome for v in judged.verdicts[:12]] == [Outcome.NEW] * 12
+    assert judged.verdicts[12].outcome is Outcome.RIGHT
+    assert judged.verdicts[13].outcome is Outcome.MISSED
+    assert (judged.precision, judged.recall, judged.revisits) == (1.0, 0.5, 2)
+
+
+def test_what_only_the_live_nodes_know(live):
+    assert live.sparsity_changes() == [(0.0, pytest.approx(0.1)), (6.0, pytest.approx(0.4))]
+    assert live.battery == pytest.approx(np.array([[4.0, 0.8]]))
+    assert [told["memory_mb"] for told in live.diagnostics["encoder"]] == ["240", "250"]
+
+
+def test_a_drive_that_did_not_end_is_an_error(folder):
+    (folder / "play.json").unlink()
+    with Bag(folder / "drive") as drive, pytest.raises(VprError, match="did not end"):
+        read_live_run(folder, drive)
+
+
+def test_bags_that_do_not_belong_together_are_an_error(folder):
+    play = {"offset_ns": OFFSET + 1, "begin_ns": BEGIN, "duration_s": 31.0}
+    (folder / "play.json").write_text(json.dumps(play))
+    with Bag(folder / "drive") as drive, pytest.raises(VprError, match="do not belong together"):
+        read_live_run(folder, drive)
