@@ -74,12 +74,18 @@ class PoseBuffer:
         self._poses: deque[Pose] = deque(maxlen=capacity)
 
     def add(self, stamp_ns: int, pose: Pose) -> None:
-        """Remember a pose; an invalid one is ignored, an older stamp starts the buffer anew."""
+        """Add a pose, in place of one with the same stamp.
+
+        An invalid pose is ignored; a stamp older than the last one empties the buffer first.
+        """
         if not pose.is_valid:
             return
         if self._stamps and stamp_ns < self._stamps[-1]:
             self._stamps.clear()
             self._poses.clear()
+        if self._stamps and stamp_ns == self._stamps[-1]:
+            self._poses[-1] = pose
+            return
         self._stamps.append(stamp_ns)
         self._poses.append(pose)
 
@@ -93,7 +99,7 @@ class PoseBuffer:
             return self._poses[around[0]]
         first, second = around
         span = self._stamps[second] - self._stamps[first]
-        if span == 0 or span > 2 * self.tolerance_ns:
+        if span > 2 * self.tolerance_ns:
             nearest = min(around, key=lambda i: abs(self._stamps[i] - stamp_ns))
             return self._poses[nearest]
         t = (stamp_ns - self._stamps[first]) / span
