@@ -49,7 +49,7 @@ def test_majority_means_find_two_groups():
 
 def test_bag_of_words_recognises_what_it_has_seen():
     method = OrbBagOfWords()
-    method.learn([scene(i) for i in range(6)])
+    method.learn(6, scene)
     database = np.stack([method.describe(scene(i)) for i in range(6)])
     assert np.allclose(np.linalg.norm(database, axis=1), 1, atol=1e-5)
     shifted = np.roll(scene(4), 9, axis=1)
@@ -60,7 +60,7 @@ def test_bag_of_words_recognises_what_it_has_seen():
 
 def test_bag_of_words_without_features():
     with pytest.raises(ConfigError, match="shows 0 ORB features"):
-        OrbBagOfWords().learn([np.full((64, 64, 3), 128, np.uint8)])
+        OrbBagOfWords().learn(1, lambda _: np.full((64, 64, 3), 128, np.uint8))
     with pytest.raises(ConfigError, match="no vocabulary yet"):
         OrbBagOfWords().describe(scene(0))
 
@@ -68,7 +68,7 @@ def test_bag_of_words_without_features():
 def test_words_in_every_image_weigh_nothing(monkeypatch):
     monkeypatch.setattr(baselines, "WORDS", 1)
     method = OrbBagOfWords()
-    method.learn([scene(0)])
+    method.learn(1, scene)
     assert not method.describe(scene(0)).any()  # log(1 image / 1 image) = 0
 
 

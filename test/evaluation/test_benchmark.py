@@ -33,8 +33,8 @@ class Turned:
     name = "turned"
     sparsity_max = 0.6
 
-    def learn(self, images):
-        self.learned = len(images)
+    def learn(self, count, read):
+        self.learned = count
 
     def describe(self, image, sparsity=0.0):
         angle = np.radians(float(image[0, 0, 0]) + 50 * (sparsity > 0))

@@ -38,7 +38,7 @@ def unit(*degrees):
 def measured(truth, limits, descriptors, encode_ms=(1.0,)):
     """A method's result on keyframes of which only the truth is known."""
     limits = np.array(limits)
-    nearest = nearest_true(truth, limits, 512, 4096)
+    nearest = nearest_true(truth, limits)
     drive = SimpleNamespace(truth=truth, nearest=nearest, first_recent=limits)
     return measure_method("m", descriptors, encode_ms, drive)
 

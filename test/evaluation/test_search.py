@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.evaluation import search
+from vpr_ros.evaluation import truth as truth_module
 from vpr_ros.evaluation.evaluated_drive import recall_at
 from vpr_ros.evaluation.search import (
     NOBODY,
@@ -144,7 +145,7 @@ def plain(descriptors, limits, truth, count):
     """The same with loops."""
     nearest, right, best = [], [], []
     for query, limit in enumerate(limits):
-        apart = truth.distances(slice(query, query + 1), slice(0, max(limit, 0)))[0]
+        apart = truth.apart(np.array(query), np.arange(max(limit, 0)))
         finite = np.isfinite(apart)
         nearest.append(int(apart.argmin()) if finite.any() else -1)
         scores = descriptors[: max(limit, 0)] @ descriptors[query]
@@ -163,11 +164,12 @@ def plain(descriptors, limits, truth, count):
 def test_tiles_change_nothing(monkeypatch, rows, columns):
     monkeypatch.setattr(search, "ROWS", rows)
     monkeypatch.setattr(search, "COLUMNS", columns)
+    monkeypatch.setattr(truth_module, "TILE", rows)
     descriptors, truth = drive(150)
     limits = np.arange(150) - 20
     got = search_older(descriptors, limits, 5)
     nearest, right, first, score = plain(descriptors, limits, truth, 5)
-    assert (nearest_true(truth, limits, rows, columns) == nearest).all()
+    assert (nearest_true(truth, limits) == nearest).all()
     found = truth.same(np.arange(150)[:, None], got.indices) & (got.indices != NOBODY)
     assert (found == right).all()
     assert (got.best == first).all()
@@ -185,7 +187,7 @@ def test_recall_at_k_by_hand():
     rotations = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     trajectory = Trajectory(np.arange(4), np.stack([x, 0 * x, 0 * x], 1), rotations)
     truth, limits = PoseTruth(trajectory, LoopRule()), np.array([0, 0, 2, 2])
-    nearest = nearest_true(truth, limits, 2, 2)
+    nearest = nearest_true(truth, limits)
     assert nearest.tolist() == [-1, -1, 0, -1]
     found = search_older(descriptors, limits)
     assert [recall_at(found, truth, nearest, k) for k in (1, 5)] == [0.0, 1.0]  # of one revisit
@@ -203,7 +205,7 @@ def test_memory_is_bounded():
         limits = np.arange(count) - 20
         tracemalloc.start()
         search_older(descriptors, limits)
-        nearest_true(truth, limits, search.ROWS, search.COLUMNS)
+        nearest_true(truth, limits)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert max(peaks) < 64 * search.ROWS * search.COLUMNS + RESULT * 12000

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import cv2
 import faiss
@@ -39,8 +39,8 @@ class Thumbnail:
     name = "thumbnail"
     sparsity_max = 0.0
 
-    def learn(self, images: Sequence[Image]) -> None:
-        """Nothing to learn."""
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:
+        """Do nothing: there is nothing to learn."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (2048,) of a BGR image; zeros for a blank one."""
@@ -70,12 +70,12 @@ class OrbBagOfWords:
         self._weights = np.zeros(0, dtype=np.float32)
         self._index: faiss.IndexBinaryFlat | None = None
 
-    def learn(self, images: Sequence[Image]) -> None:
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:
         """Train vocabulary and word weights; ConfigError if the images show too few features."""
-        chosen = np.random.default_rng(SEED).permutation(len(images))
+        chosen = np.random.default_rng(SEED).permutation(count)
         found: list[Words] = []
         for place in np.sort(chosen[: SAMPLE // FEATURES]):
-            found.append(self._features(images[place]))
+            found.append(self._features(read(int(place))))
         features = np.concatenate(found)
         words = min(WORDS, len(features) // PER_WORD)
         if words < 1:

@@ -8,7 +8,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -80,12 +79,16 @@ def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Compari
     """The model and all baselines; each also by sequences of so many keyframes, 0: not."""
     drive, notes = run.drive, []
     methods: list[Method] = []
-    images = BagPictures(bag, run.topics.image, [a.recorded_ns for a in drive.answers])
+
+    def read(keyframe: int) -> Image:
+        when_ns = drive.answers[keyframe].recorded_ns
+        return pictures(bag, run.topics.image, {when_ns})[when_ns]
+
     beside = [Model(name) for name in baseline_models([str(run.model_path)])]
     for method in (*beside, *(make() for make in BASELINES.values())):
         progress.start(f"Preparing {method.name}")
         try:
-            method.learn(images)
+            method.learn(len(drive.answers), read)
         except ConfigError as error:
             notes.append(f"{method.name} is left out: {error}")
             continue
@@ -161,29 +164,6 @@ def _describe(
         (method.name, np.stack(descriptors), times)
         for method, descriptors, times in zip(methods, found, took_ms, strict=True)
     ]
-
-
-class BagPictures(Sequence[Image]):
-    """The images of a bag's keyframes; each is read when it is accessed."""
-
-    def __init__(self, bag: Bag, topic: str, recorded_ns: Sequence[int]) -> None:
-        """`bag` is open; the times are those of recording."""
-        self._bag, self._topic, self._recorded_ns = bag, topic, recorded_ns
-
-    def __len__(self) -> int:
-        return len(self._recorded_ns)
-
-    @overload
-    def __getitem__(self, index: int) -> Image: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> BagPictures: ...
-
-    def __getitem__(self, index: int | slice) -> Image | BagPictures:
-        if isinstance(index, slice):
-            return BagPictures(self._bag, self._topic, self._recorded_ns[index])
-        when_ns = self._recorded_ns[index]
-        return pictures(self._bag, self._topic, {when_ns})[when_ns]
 
 
 def _cell(share: float) -> str:

@@ -15,7 +15,7 @@ from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.evaluation.precision_recall import Curve, precision_recall
 from vpr_ros.evaluation.replay import Answer
-from vpr_ros.evaluation.search import COLUMNS, NOBODY, ROWS, Ranked, search_older
+from vpr_ros.evaluation.search import NOBODY, Ranked, search_older
 from vpr_ros.evaluation.truth import Indices, Mask, Truth, nearest_true
 from vpr_ros.evaluation.truth_source import TruthSource
 
@@ -101,7 +101,7 @@ def evaluate_drive(
     stamps = np.array([a.stamp_ns for a in answers], np.int64)
     truth = source.of(stamps, np.array([a.number for a in answers], np.int64))
     limits = first_recent(answers, config)
-    nearest = nearest_true(truth, limits, ROWS, COLUMNS)
+    nearest = nearest_true(truth, limits)
     best = np.array([NOBODY if a.best is None else a.best for a in answers], np.int64)
     score = np.array([a.score for a in answers], np.float64)
     return Drive(

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
@@ -85,27 +84,6 @@ def read_image(path: Path) -> Image:
     if image is None:
         raise ImageError(f"{path} is missing or not an image. Is the data set complete?")
     return np.asarray(image, dtype=np.uint8)
-
-
-class Files(Sequence[Image]):
-    """Image files as a sequence of images; each is read when it is accessed."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Image: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Files: ...
-
-    def __getitem__(self, index: int | slice) -> Image | Files:
-        if isinstance(index, slice):
-            return Files(self._paths[index])
-        return read_image(self._paths[index])
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:

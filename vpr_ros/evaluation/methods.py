@@ -24,8 +24,8 @@ class Method(Protocol):
     name: str
     sparsity_max: float  # 0: full compute only
 
-    def learn(self, images: Sequence[Image]) -> None:
-        """Prepare for a database of BGR images, which may be read anew at every access."""
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:
+        """Prepare for a database of `count` images; `read(i)` gives image i, BGR."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (D,) of a BGR image; zeros for one without content."""
@@ -40,8 +40,8 @@ class Model:
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
 
-    def learn(self, images: Sequence[Image]) -> None:
-        """Nothing: a model is already trained."""
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:
+        """Do nothing: a model is already trained."""
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """The Encoder's descriptor."""

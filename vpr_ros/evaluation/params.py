@@ -36,18 +36,18 @@ class Settings:
 
     def to_params(self) -> dict[str, Any]:
         """As the launch file's params_file has them."""
-        encoder = dataclasses.asdict(self.model) | {
-            "gate": dataclasses.asdict(self.gate),
-            "features": dataclasses.asdict(self.features),
+        nodes = {
+            "encoder": (self.model, self.gate, self.features),
+            "database": (self.loop, self.database),
         }
-        database = {
-            "loop": dataclasses.asdict(self.loop),
-            "database": dataclasses.asdict(self.database),
-        }
-        return {
-            "/**/encoder": {"ros__parameters": encoder},
-            "/**/database": {"ros__parameters": database},
-        }
+        tree: dict[str, Any] = {}
+        for node, configs in nodes.items():
+            values: dict[str, Any] = {}
+            for config in configs:
+                own = dataclasses.asdict(config)
+                values |= {config.group: own} if config.group else own
+            tree[f"/**/{node}"] = {"ros__parameters": values}
+        return tree
 
 
 def read_params(path: Path) -> Settings:
@@ -62,14 +62,14 @@ def read_params(path: Path) -> Settings:
         raise ConfigError(f"Parameter file {path} cannot be read ({reason}).") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"Parameter file {path} holds no parameters.")
-    encoder, database = _node(tree, "encoder"), _node(tree, "database")
+    encoder, database = _of_node(tree, "encoder"), _of_node(tree, "database")
     try:
         return Settings(
-            gate=_take(GateConfig, encoder.pop("gate", {})),
-            features=_take(FeatureConfig, encoder.pop("features", {})),
-            model=_take(ModelConfig, encoder),
-            loop=_take(LoopConfig, database.pop("loop", {})),
-            database=_take(DatabaseConfig, database.pop("database", {})),
+            gate=_take(GateConfig, encoder),
+            features=_take(FeatureConfig, encoder),
+            model=_take(ModelConfig, encoder),  # the last: it takes what is left
+            database=_take(DatabaseConfig, database),
+            loop=_take(LoopConfig, database),
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -93,16 +93,13 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _node(tree: dict[str, Any], name: str) -> dict[str, Any]:
-    """All parameters that a file gives the node of this name, as one nested mapping."""
+def _of_node(tree: dict[str, Any], node: str) -> dict[str, Any]:
+    """All parameters that a file gives the node of this name, by full name."""
     found: dict[str, Any] = {}
     for path, parameters in _sections(tree, ""):
-        if path.split("/")[-1] in (name, "**", "*"):
-            for key, value in parameters.items():
-                _merge(found, key, value)
-    for key in IGNORED:
-        found.pop(key, None)
-    return found
+        if path.split("/")[-1] in (node, "**", "*"):
+            found |= dict(_flat(parameters))
+    return {name: v for name, v in found.items() if name.split(".")[0] not in IGNORED}
 
 
 def _sections(tree: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -113,29 +110,24 @@ def _sections(tree: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, 
             yield from _sections(value, f"{path}/{key}")
 
 
-def _merge(found: dict[str, Any], key: str, value: Any) -> None:
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Both `gate: {distance_m: 1}` and `gate.distance_m: 1` are in use."""
-    first, _, rest = key.partition(".")
-    if rest:
-        _merge(found.setdefault(first, {}), rest, value)
-    elif isinstance(value, dict):
-        for inner, content in value.items():
-            _merge(found.setdefault(first, {}), inner, content)
-    else:
-        found[first] = value
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _take(kind: type[C], values: dict[str, Any]) -> C:
-    """The group; whole numbers are taken for floats, as the nodes do."""
-    defaults = {name: default for name, default, _ in kind.fields()}
-    return kind.from_dict(
-        {
-            name: float(value)
-            if isinstance(defaults.get(name), float) and type(value) is int
-            else value
-            for name, value in values.items()
-        }
-    )
+    """Take the parameters of a group out of `values`; whole numbers become floats, as in ROS."""
+    prefix = f"{kind.group}." if kind.group else ""
+    names = [name for name in values if name.startswith(prefix)]
+    own = {name.removeprefix(prefix): values.pop(name) for name in names}
+    for name, default, _ in kind.fields():
+        if isinstance(default, float) and type(own.get(name)) is int:
+            own[name] = float(own[name])
+    return kind.from_dict(own)
 
 
 def settings_from(params: Path | None, model: str = "", sparsity: float | None = None) -> Settings:

@@ -18,7 +18,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image, preprocess
 from vpr_ros.evaluation.changes import AS_TAKEN, Change
 from vpr_ros.evaluation.console import Progress, ended_by_signals
-from vpr_ros.evaluation.image_set import DatasetError, Files, ImageSet, read_image
+from vpr_ros.evaluation.image_set import DatasetError, ImageSet, read_image
 from vpr_ros.evaluation.methods import Method
 from vpr_ros.evaluation.metrics import p50_p95
 from vpr_ros.evaluation.search import (
@@ -120,7 +120,7 @@ def measure(
     """
     check_sequence(image_set, sequence)
     steps = sparsities_of(method, sparsities)
-    method.learn(Files(image_set.database))
+    method.learn(len(image_set.database), lambda i: read_image(image_set.database[i]))
     taken = [_describe_queries(image_set, method, s, AS_TAKEN, tick) for s in steps]
     rows = []
     for map_sparsity in steps:

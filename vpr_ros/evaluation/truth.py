@@ -18,6 +18,7 @@ from vpr_ros.core.pose import Pose
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+TILE = 1024
 TOLERANCE_S = 0.2  # a pose farther in time from an image says nothing about it
 
 
@@ -107,12 +108,15 @@ class Truth(abc.ABC):
     trajectory: Trajectory | None  # (N) poses to draw, if there are any
 
     @abc.abstractmethod
-    def distances(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
-        """Distances (rows, columns) in `unit` between keyframes of one place; else infinity."""
+    def apart(self, first: Indices, second: Indices) -> Floats:
+        """Distances in `unit` between keyframes of one place, else infinity.
 
-    @abc.abstractmethod
+        The shapes of `first` and `second`, numbers of keyframes, are broadcast.
+        """
+
     def same(self, first: Indices, second: Indices) -> Mask:
         """Does each pair of keyframes show the same place? The shapes are broadcast."""
+        return np.asarray(np.isfinite(self.apart(first, second)))
 
     @abc.abstractmethod
     def describe(self, first: int, second: int) -> str:
@@ -127,34 +131,22 @@ class PoseTruth(Truth):
     def __init__(self, poses: Trajectory, rule: LoopRule) -> None:
         """`poses` of the N keyframes; NaN where not known."""
         self.trajectory: Trajectory = poses
-        self.known = self.can_match = np.isfinite(poses.positions).all(axis=1)
-        # Near their middle, so that the squares of map coordinates swallow no millimetres.
-        middle = poses.positions[self.known].mean(axis=0) if self.known.any() else np.zeros(3)
-        self._centred = poses.positions - middle
-        self._squares = (self._centred**2).sum(axis=1)
-        self._limit_m = rule.metres + 1e-9
-        # |q1 . q2| = cos(angle / 2); the slack of float32 lets a turn of exactly the limit count.
-        self._least = math.cos(math.radians(rule.degrees) / 2) - 1e-6
+        self.known = np.asarray(np.isfinite(poses.positions).all(axis=1))
+        self.can_match = self.known
+        self._rule = rule
 
-    def distances(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+    def apart(self, first: Indices, second: Indices) -> Floats:
         """Distances [m]; infinity beyond the limits and where a pose is not known."""
-        p, q = self._centred, self.trajectory.rotations.astype(np.float32)
-        # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b: one product instead of three differences.
-        squares = p[rows] @ (-2.0 * p[columns].T)
-        squares += self._squares[rows, None]
-        squares += self._squares[None, columns]
-        facing = np.abs(q[rows] @ q[columns].T) >= self._least
-        near = np.asarray(squares <= self._limit_m**2) & facing  # false for NaN
-        apart = np.full(near.shape, np.inf, np.float32)
-        apart[near] = np.sqrt(np.maximum(squares[near], 0.0))
-        return apart
-
-    def same(self, first: Indices, second: Indices) -> Mask:
-        """By distance and heading; False where a pose is not known."""
-        p, q = self._centred, self.trajectory.rotations
-        near = np.linalg.norm(p[first] - p[second], axis=-1) <= self._limit_m
-        facing = np.abs((q[first] * q[second]).sum(axis=-1)) >= self._least
-        return np.asarray(near & facing)
+        first, second = np.broadcast_arrays(first, second)
+        p, q = self.trajectory.positions, self.trajectory.rotations
+        apart = np.asarray(np.linalg.norm(p[first] - p[second], axis=-1))
+        near = np.asarray(apart <= self._rule.metres + 1e-9)  # false for NaN
+        # |q1 . q2| = cos(angle / 2); the slack lets a turn of exactly the limit count.
+        cosine = np.abs((q[first[near]] * q[second[near]]).sum(axis=-1))
+        facing = cosine >= math.cos(math.radians(self._rule.degrees) / 2) - 1e-6
+        found = np.full(apart.shape, np.inf)
+        found[near] = np.where(facing, apart[near], np.inf)
+        return found
 
     def describe(self, first: int, second: int) -> str:
         """In metres and degrees."""
@@ -184,47 +176,39 @@ class PairTruth(Truth):
         self.known = np.array([pairs.get(int(n)) != [] for n in numbers], bool)
         self.can_match = np.ones(len(numbers), bool)
 
-    def distances(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+    def apart(self, first: Indices, second: Indices) -> Floats:
         """Distances in images from the nearest right one."""
-        queries = self._numbers[rows]
-        apart = [self._apart(int(query), self._numbers[columns]) for query in queries]
-        return np.array(apart, np.float32).reshape(len(queries), -1)
-
-    def same(self, first: Indices, second: Indices) -> Mask:
-        """By the list."""
         first, second = np.broadcast_arrays(first, second)
-        pairs = zip(self._numbers[first].flat, self._numbers[second].flat, strict=True)
-        found = [np.isfinite(self._apart(int(a), np.array([b])))[0] for a, b in pairs]
-        return np.array(found, bool).reshape(first.shape)
+        apart = np.full(first.shape, np.inf)
+        for query in np.unique(first):
+            rows = first == query
+            matches = self._numbers[second[rows]]
+            for right in self._pairs.get(int(self._numbers[query]), ()):
+                apart[rows] = np.minimum(apart[rows], np.abs(matches - right))
+        apart[apart > self._frames] = np.inf
+        return apart
 
     def describe(self, first: int, second: int) -> str:
         """The image numbers."""
         return f"images {self._numbers[first]} and {self._numbers[second]}"
 
-    def _apart(self, query: int, matches: Indices) -> npt.NDArray[np.float32]:
-        apart = np.full(len(matches), np.inf, np.float32)
-        for right in self._pairs.get(query, ()):
-            np.minimum(apart, np.abs(matches - right), out=apart)
-        apart[apart > self._frames] = np.inf
-        return apart
 
-
-def nearest_true(truth: Truth, first_recent: Indices, rows: int, columns: int) -> Indices:
+def nearest_true(truth: Truth, first_recent: Indices) -> Indices:
     """The nearest true place (N,) among the keyframes before `first_recent` (N,); -1: none.
 
-    Looked up in tiles of `rows` x `columns` distances. Ties go to the older keyframe.
+    Looked up in tiles of TILE x TILE distances. Ties go to the older keyframe.
     """
     total = len(first_recent)
-    nearest, least = np.full(total, -1, np.int64), np.full(total, np.inf, np.float32)
-    for start in range(0, total, rows):
-        part = slice(start, min(start + rows, total))
-        for begin in range(0, int(first_recent[part].max()), columns):
-            apart = truth.distances(part, slice(begin, min(begin + columns, total)))
-            index = np.arange(begin, begin + apart.shape[1])
-            apart[index >= first_recent[part, np.newaxis]] = np.inf
+    nearest, least = np.full(total, -1, np.int64), np.full(total, np.inf)
+    for start in range(0, total, TILE):
+        rows = np.arange(start, min(start + TILE, total))
+        for begin in range(0, int(first_recent[rows].max()), TILE):
+            columns = np.arange(begin, min(begin + TILE, total))
+            apart = truth.apart(rows[:, np.newaxis], columns)
+            apart[columns >= first_recent[rows, np.newaxis]] = np.inf
             closest = apart.argmin(axis=1)
-            found = apart[np.arange(len(closest)), closest]
-            better = np.flatnonzero(found < least[part])
-            nearest[start + better], least[start + better] = begin + closest[better], found[better]
+            found = apart[np.arange(len(rows)), closest]
+            better = found < least[rows]
+            nearest[rows[better]], least[rows[better]] = columns[closest[better]], found[better]
     nearest[~truth.known] = -1
     return nearest
