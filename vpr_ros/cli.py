@@ -19,10 +19,10 @@ except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
 from vpr_ros.core.errors import ConfigError, VprError
+from vpr_ros.core.model_files import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vpr_ros.core.calibration import Calibration
-    from vpr_ros.evaluation.bag_run import Request
 
 app = typer.Typer(
     help="Loop closure on the robot by visual place recognition: tools around the models.",
@@ -36,7 +36,6 @@ PACKAGES = (  # that only some verbs need
     "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",
     "pytorch_metric_learning",
 )  # fmt: skip
-DEFAULT_MODEL = "mobilenetv2-gem"
 
 # typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
 # Of bags
@@ -59,7 +58,7 @@ TruthOf = Annotated[
     ),
 ]
 TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]
-LoopMetres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
+Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
 LoopDegrees = Annotated[float, typer.Option(min=0, help="and headings at most this far apart")]
 LoopFrames = Annotated[
     int, typer.Option(min=0, help="right, with a CSV of pairs: at most this many images off")
@@ -74,13 +73,9 @@ Models = Annotated[
 ]
 Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]  # noqa: UP045
 Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
-Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
 Frames = Annotated[
     int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
 ]
-DatabaseFolder = Annotated[str, typer.Option(help="name of the map's folder")]
-QueryFolder = Annotated[str, typer.Option(help="name of the queries' folder")]
-Part = Annotated[str, typer.Option(help="MSLS: cities, separated by commas")]
 # Of both
 Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
 Output = Annotated[Path, typer.Option(help="folder of all results")]
@@ -114,7 +109,7 @@ def evaluate(
     odom: OdomTopic = "",
     truth: TruthOf = "",
     truth_frame: TruthFrame = "",
-    metres: LoopMetres = 3.0,
+    metres: Metres = 3.0,
     degrees: LoopDegrees = 45.0,
     frames: LoopFrames = 2,
     sequence: Annotated[
@@ -132,10 +127,13 @@ def evaluate(
     """
     _refuse_dataset(bag)
     from vpr_ros.evaluation.bag_evaluation import run_evaluate
+    from vpr_ros.evaluation.bag_run import Request
+    from vpr_ros.evaluation.params import settings_from
+    from vpr_ros.evaluation.truth import LoopRule
 
-    request = _request(
-        bag, params, model, sparsity, image, odom, truth, truth_frame, metres, degrees, frames
-    )
+    rule = LoopRule(metres, degrees, frames)
+    settings = settings_from(params, model, sparsity)
+    request = Request(bag, settings, rule, image, odom, truth, truth_frame)
     run_evaluate(request, output, baselines=baselines, sequence=sequence)
 
 
@@ -155,7 +153,7 @@ def calibrate(
     odom: OdomTopic = "",
     truth: TruthOf = "",
     truth_frame: TruthFrame = "",
-    metres: LoopMetres = 3.0,
+    metres: Metres = 3.0,
     degrees: LoopDegrees = 45.0,
     frames: LoopFrames = 2,
     model_output: Annotated[
@@ -172,11 +170,13 @@ def calibrate(
     Example: vpr calibrate drive/ --precision 0.99 --model-output office.onnx
     """
     _refuse_dataset(bag)
+    from vpr_ros.evaluation.bag_run import Request
     from vpr_ros.evaluation.calibrate_command import run_calibrate
+    from vpr_ros.evaluation.params import settings_from
+    from vpr_ros.evaluation.truth import LoopRule
 
-    request = _request(
-        bag, params, model, None, image, odom, truth, truth_frame, metres, degrees, frames
-    )
+    rule = LoopRule(metres, degrees, frames)
+    request = Request(bag, settings_from(params, model), rule, image, odom, truth, truth_frame)
     write = _model_writer() if model_output else None
     run_calibrate(request, sparsity or [], precision, output, model_output, write)
 
@@ -189,9 +189,9 @@ def benchmark(
     threads: Threads = 1,
     metres: Metres = 25.0,
     frames: Frames = 1,
-    database: DatabaseFolder = "",
-    queries: QueryFolder = "",
-    part: Part = "",
+    database: Annotated[str, typer.Option(help="name of the map's folder")] = "",
+    queries: Annotated[str, typer.Option(help="name of the queries' folder")] = "",
+    part: Annotated[str, typer.Option(help="MSLS: cities, separated by commas")] = "",
     sequence: Annotated[
         int, typer.Option(min=0, help="also match sequences of this many images; 0: do not")
     ] = 0,
@@ -233,9 +233,6 @@ def sweep(
     threads: Threads = 1,
     metres: Metres = 25.0,
     frames: Frames = 1,
-    database: DatabaseFolder = "",
-    queries: QueryFolder = "",
-    part: Part = "",
     baselines: Baselines = True,
     output: Output = Path("results"),
 ) -> None:
@@ -255,7 +252,7 @@ def sweep(
         model or [DEFAULT_MODEL],
         sparsity or STEPS,
         baselines=baselines,
-        options=DatasetOptions(metres, frames, database, queries, part),
+        options=DatasetOptions(metres, frames),
         threads=threads,
         results=output,
         count_macs=_macs_counter(),
@@ -320,8 +317,8 @@ def export(
 
     # Before torch: its tracer warns of every operator that it does not know.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from vpr_ros.export.checkpoint import export_checkpoint
-    from vpr_ros.export.tables import agreement_table
+    from vpr_ros.export.check import agreement_table
+    from vpr_ros.export.export_checkpoint import export_checkpoint
 
     agreements = export_checkpoint(checkpoint, output, precision, height, width)
     console = Console()
@@ -340,8 +337,7 @@ def model_info(
     from rich.console import Console
 
     from vpr_ros.core.model_files import find_model
-    from vpr_ros.export.cost import cost_of
-    from vpr_ros.export.tables import contract_table, cost_table
+    from vpr_ros.export.cost import contract_table, cost_of, cost_table
 
     path = find_model(file)
     cost = cost_of(path)
@@ -350,34 +346,10 @@ def model_info(
     console.print(cost_table(cost))
 
 
-def _request(
-    bag: Path,
-    params: Path | None,
-    model: str,
-    sparsity: float | None,
-    image: str,
-    odom: str,
-    truth: str,
-    truth_frame: str,
-    metres: float,
-    degrees: float,
-    frames: int,
-) -> Request:
-    from vpr_ros.evaluation.bag_run import Request
-    from vpr_ros.evaluation.params import settings_from
-    from vpr_ros.evaluation.truth import LoopRule
-
-    settings = settings_from(params, model, sparsity)
-    rule = LoopRule(metres=metres, degrees=degrees, frames=frames)
-    return Request(bag, settings, rule, image, odom, truth, truth_frame)
-
-
 def _refuse_dataset(path: Path) -> None:
     """ConfigError for what `vpr benchmark` takes; a bag without its metadata.yaml is a bag."""
-    recorded = path.is_dir() and any(
-        file.suffix in (".mcap", ".db3", ".yaml", ".zstd") for file in path.iterdir()
-    )
-    if (path.is_dir() and not recorded) or path.suffix.lower() == ".csv":
+    suffixes = {file.suffix for file in path.iterdir()} if path.is_dir() else {path.suffix}
+    if not suffixes & {".mcap", ".db3", ".yaml", ".zstd", ".bag"} and path.exists():
         raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
 
 
@@ -405,7 +377,7 @@ def _model_writer() -> Callable[[Path, Path, list[Calibration]], None]:
     import onnx
 
     from vpr_ros.core.encoder import Encoder
-    from vpr_ros.export.write import write_onnx
+    from vpr_ros.export.onnx_file import write_onnx
 
     def write(source: Path, output: Path, points: list[Calibration]) -> None:
         contract = dataclasses.replace(Encoder(source).contract, calibration=tuple(points))
