@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures what a model file tells the robot of itself: thresholds, battery levels, view change.
 
-python -m bench.fill_contract tat-vpr-s --data ../shared/data --drive results/demo/drive
-python -m bench.fill_contract tat-vpr-s --data ../shared/data --drive results/demo/drive --write
+python -m tools.shared_sets ../sets
+python -m bench.fill_contract tat-vpr-s --sets ../sets --drive results/demo/drive [--write]
 
 Thresholds: per sparsity the highest multiple of 0.02 that the score of every right best match of
 `rtabmap_samples` reaches, in a map made at that sparsity and in one made at 0. Levels: the fastest
@@ -64,10 +64,10 @@ class Level:
     in_own_map: float  # the same in a map made at this sparsity
 
 
-def open_set(data: Path, name: str) -> ImageSet:
-    """A set below `data`; DatasetError if it is not there."""
+def open_set(sets: Path, name: str) -> ImageSet:
+    """A set below `sets`; DatasetError if it is not there."""
     frames = {"corridor": 2}  # VPR-Bench's tolerance
-    return open_dataset(data / name, DatasetOptions(frames=frames.get(name, 1)))
+    return open_dataset(sets / name, DatasetOptions(frames=frames.get(name, 1)))
 
 
 def thresholds(encoder: Encoder, image_set: ImageSet) -> list[Calibration]:
@@ -177,22 +177,22 @@ def moved_distance(encoder: Encoder, drive: Path) -> float:
     return float(np.median(1.0 - cosines))
 
 
-def fill(name: str, data: Path, drive: Path, write: bool, console: Console) -> None:
+def fill(name: str, sets: Path, drive: Path, write: bool, console: Console) -> None:
     """Measure one model, print what was found, and write it if asked to."""
     model = Model(name, threads=1)
     encoder = model.encoder
     print(f"\n{name}\n\n| sparsity | score threshold |\n|---:|---:|")
-    calibration = thresholds(encoder, open_set(data, THRESHOLD_SET))
+    calibration = thresholds(encoder, open_set(sets, THRESHOLD_SET))
     for point in calibration:
         print(f"| {point.sparsity:g} | {point.score_threshold:.2f} |")
     own_levels: tuple[float, ...] = ()
     if model.sparsity_max:
         own_levels = print_levels(
-            levels(model, [open_set(data, one) for one in LEVEL_SETS], console)
+            levels(model, [open_set(sets, one) for one in LEVEL_SETS], console)
         )
     images = [
         read_image(path)
-        for image_set in (open_set(data, one) for one in STILL_SETS)
+        for image_set in (open_set(sets, one) for one in STILL_SETS)
         for path in image_set.database[:: max(1, len(image_set.database) // STILL_IMAGES)]
     ]
     still, moved = still_distance(encoder, images), moved_distance(encoder, drive)
@@ -201,7 +201,7 @@ def fill(name: str, data: Path, drive: Path, write: bool, console: Console) -> N
     if write:
         import onnx
 
-        from vpr_ros.export.write import write_onnx
+        from vpr_ros.export.onnx_file import write_onnx
 
         contract = dataclasses.replace(
             encoder.contract, calibration=tuple(calibration), levels=own_levels, change=change
@@ -217,13 +217,13 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("models", nargs="+", help="names or paths of model files")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--sets", type=Path, required=True, help="folder of the image sets")
     parser.add_argument("--drive", type=Path, required=True, help="a bag with odometry")
     parser.add_argument("--write", action="store_true", help="into the model files")
     options = parser.parse_args()
     try:
         for name in options.models:
-            fill(name, options.data, options.drive, options.write, Console(stderr=True))
+            fill(name, options.sets, options.drive, options.write, Console(stderr=True))
     except VprError as error:
         print(error, file=sys.stderr)
         return 1

