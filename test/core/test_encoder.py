@@ -55,9 +55,9 @@ def test_nan_never_leaves_the_encoder(make_model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"size": 5}, r"promises, a unit descriptor of 4 values \(gives \(5,\)"),
-        ({"unit": False}, "does not run as its contract promises"),
-        ({"height": 7}, "does not run as its contract promises"),
+        ({"size": 5}, r"not give a unit descriptor of 4 values as.*\(gives \(5,\)"),
+        ({"unit": False}, "as its contract promises"),
+        ({"height": 7}, "as its contract promises"),
         ({"metadata": {}}, "has no vpr_ros contract"),
     ],
 )

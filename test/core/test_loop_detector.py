@@ -94,7 +94,7 @@ def test_a_model_without_calibration_says_so(make):
     drive(PLACES[:20], 0)
     (query,) = drive([PLACES[3]], 100, calibration=Calibration())
     assert query.reason is Reason.LOW_SCORE
-    assert query.message == "model 'm' has no calibrated score threshold; set score_threshold"
+    assert query.message == "model 'm' is not calibrated; set loop.score_threshold"
     _, drive = make(score_threshold=0.6, **TEMPORAL_OFF)
     drive(PLACES[:20], 0)
     (query,) = drive([PLACES[3]], 100, calibration=Calibration())
@@ -152,7 +152,7 @@ def test_inconsistent_until_two_of_three_agree(make):
         Reason.LOW_SCORE,
         Reason.INCONSISTENT,
     ]
-    assert queries[0].message == "1 of the last 3 keyframes match this place, 2 are needed"
+    assert queries[0].message == "1 of the last 3 keyframes match this place; 2 are needed"
 
 
 def test_matches_all_over_the_map_are_inconsistent(make):
@@ -209,7 +209,7 @@ def test_geometry_tries_other_views_of_the_place(make, make_features, tried, fou
     (query,) = drive([PLACES[3]], 100, features=moved)
     assert query.candidates[0].place.id == 3
     if found is None:
-        assert query.reason is Reason.GEOMETRY and "agree with keyframe 3," in query.message
+        assert query.reason is Reason.GEOMETRY and "agree with keyframe 3;" in query.message
     else:
         assert query.closure.match.id == found and query.closure.verification.inliers == 60
         assert query.closure.score == pytest.approx(float(PLACES[3] @ PLACES[found]), abs=1e-3)
@@ -233,7 +233,7 @@ def test_an_accepted_query_tells_all(make):
     drive(PLACES[:20], 0)
     query = drive([like(3, 0.95), like(4, 0.9)], 100)[-1]
     assert query.reason is Reason.ACCEPTED
-    assert query.message == "closed with keyframe 4 at score 0.900"
+    assert query.message == "loop with keyframe 4 at score 0.900"
     assert query.place.id == 21 and query.closure.match.id == 4
     assert query.closure.score == pytest.approx(0.9, abs=1e-3)
     assert query.closure.confidence == pytest.approx(1 / (1 + math.exp(-3)), abs=2e-3)

@@ -185,7 +185,7 @@ def test_a_failing_disk_leaves_the_old_map(path, monkeypatch, call):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(MapError, match=r"Input/output error.*Nothing saved before is lost"):
+    with pytest.raises(MapError, match=r"Input/output error.*Earlier maps are untouched"):
         write_map(path, NEW)
     assert equal(read_map(path), OLD)
     assert os.listdir(path.parent) == [path.name]

@@ -59,8 +59,8 @@ def test_forbidden(model, tmp_path, monkeypatch):
 
 def test_a_model_that_has_no_use_for_them(make_model, tmp_path):
     path = make_model()
-    assert words(path, tmp_path / "lib.so") == "stock operators: this model has no others"
-    assert Encoder(path).operators == "stock operators: this model has no others"
+    assert words(path, tmp_path / "lib.so") == "stock operators: this model needs no others"
+    assert Encoder(path).operators == "stock operators: this model needs no others"
 
 
 def test_an_empty_file_has_none(tmp_path):
@@ -69,11 +69,11 @@ def test_an_empty_file_has_none(tmp_path):
 
 
 def test_the_encoder_can_do_without(model, tmp_path, monkeypatch):
-    assert Encoder(model, compiled=False).operators == "stock operators: asked for"
+    assert Encoder(model, compiled=False).operators == "stock operators: requested"
     broken = Operators("compiled operators, none", tmp_path / "no.so")
     monkeypatch.setattr(encoder_module, "find_operators", lambda path: broken)
     encoder = Encoder(model)
-    assert encoder.operators.startswith("stock operators: the compiled ones refuse: ")
+    assert encoder.operators.startswith("stock operators: the compiled ones failed: ")
     assert np.isclose(np.linalg.norm(encoder.encode(IMAGE)), 1.0)
 
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations as the text of one parameter: a row per sparsity, which people can read and edit.
+"""Calibrations, and tables of them as the text of one parameter, which people can edit.
 
-A text, because a parameter of ROS holds no table, and because it is set in one go.
+It is a text because a ROS parameter cannot hold a table, and because it is set as a whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Calibration:
 
 
 def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
-    """Linear between the calibrated sparsities, the nearest beyond them, NaN if there are none."""
+    """The calibration at a sparsity: linear between points, constant beyond, NaN without any."""
     if not points:
         return Calibration(sparsity)
     low = max(
@@ -55,19 +55,19 @@ def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationTable:
-    """Thresholds that somebody measured."""
+    """Thresholds measured by `vpr calibrate`."""
 
-    model: str = ""  # whose scores they are of; empty: not said
+    model: str = ""  # that produced the scores; empty: unknown
     points: tuple[Calibration, ...] = ()  # rising in sparsity
 
 
 def calibration_text(points: Iterable[Calibration], model: str = "") -> str:
-    """One row a calibration: sparsity, score, margin, confidence slope and offset.
+    """One row per calibration: sparsity, score, margin, confidence slope and offset.
 
-    Before them stands the model's name, if it is given.
+    The model's name, if given, comes first.
     """
     return (f"model {model}\n" if model else "") + "".join(
-        # Thresholds are inclusive, so that not one digit of them may be rounded.
+        # Thresholds are inclusive, so no digit of them may be rounded away.
         f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r} "
         f"{p.confidence_slope:.6g} {p.confidence_offset:.6g}\n"
         for p in points
@@ -76,10 +76,10 @@ def calibration_text(points: Iterable[Calibration], model: str = "") -> str:
 
 @lru_cache(maxsize=16)
 def read_calibrations(text: str) -> CalibrationTable:
-    """The table of a text; an empty one if that is empty.
+    """The table in a text; an empty table if the text is empty.
 
-    Rows end with a line or a semicolon; what is missing at a row's end was not measured. The
-    first may be "model NAME". Raises ConfigError naming a row that cannot be read.
+    Rows end with a newline or a semicolon. Values missing at the end of a row were not measured.
+    The first row may be "model NAME". Raises ConfigError naming the row that cannot be read.
     """
     rows = [row.split() for row in text.replace(";", "\n").splitlines() if row.strip()]
     named = bool(rows) and len(rows[0]) > 1 and rows[0][0] == "model"

@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract a model file carries about itself, in the ONNX metadata.
+"""The contract of a model: what it takes and gives, written in the metadata of its ONNX file.
 
-Every fact that robot and evaluation need to run a model stands in the file itself; no YAML
-repeats it. Keys are `vpr.<field>`, values JSON.
+Everything that the robot and the evaluation need to run a model is in this one file. The keys are
+`vpr.<field>`, the values JSON.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from vpr_ros.core.calibration import Calibration, interpolated
 from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
-OPTIONAL = {"levels", "change"}  # younger than the first models
+OPTIONAL = {"levels", "change"}  # added after the first models
 
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """What a model is, eats and gives.
+    """What a model is, takes and gives.
 
-    The graph has an input `image` (N, 3, input_height, input_width) float32, RGB, scaled to
-    [0, 1], minus `mean`, over `std`; where `sparsity_max` > 0 a scalar float32 input `sparsity`;
-    and an output `descriptor` (N, descriptor_size) float32 of unit length.
+    Inputs of the graph: `image` (N, 3, input_height, input_width) float32, RGB scaled to [0, 1],
+    minus `mean`, divided by `std`; if `sparsity_max` > 0 also `sparsity`, a float32 scalar.
+    Output: `descriptor` (N, descriptor_size) float32 of unit length.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Contract:
     mean: tuple[float, float, float]  # RGB, of [0, 1]
     std: tuple[float, float, float]
     descriptor_size: int
-    sparsity_max: float  # 0: the model has no dial
+    sparsity_max: float  # 0: the model has only one sparsity
     dial: str  # what sparsity lowers: "none", "activations" or "resolution"
     tile: str  # tokens that share one selection, e.g. "4x4"; "" without one
-    calibration: tuple[Calibration, ...]  # rising in sparsity; () if never calibrated
+    calibration: tuple[Calibration, ...]  # by rising sparsity; () if not calibrated
     training_data: str
     licence: str
-    levels: tuple[float, ...] = ()  # sparsity of a medium and of a low battery, once measured
-    change: float = 0.0  # cosine distance from which on two frames are two views; 0: not measured
+    levels: tuple[float, ...] = ()  # sparsity at medium and at low battery; () if not measured
+    change: float = 0.0  # cosine distance at which two frames are two views; 0: not measured
     format: int = 1
 
     def __post_init__(self) -> None:
@@ -70,12 +70,12 @@ class Contract:
         steps = itertools.pairwise((0.0, *self.levels, self.sparsity_max))
         if len(self.levels) not in (0, 2) or not all(low <= high for low, high in steps):
             raise ModelError(
-                f"Model contract has levels {list(self.levels)}; give none, or two that rise from "
-                f"0 to at most {self.sparsity_max:g}."
+                f"Model contract has levels {list(self.levels)}; give none, or two rising values "
+                f"from 0 to {self.sparsity_max:g}."
             )
 
     def calibration_at(self, sparsity: float) -> Calibration:
-        """The thresholds for a sparsity: linear between the calibrated ones, NaN if none."""
+        """The thresholds at a sparsity; NaN if the model is not calibrated."""
         return interpolated(self.calibration, sparsity)
 
     def to_metadata(self) -> dict[str, str]:
@@ -89,7 +89,7 @@ class Contract:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str) -> Contract:
-        """Read the contract back; `source` names the file in errors."""
+        """The contract in the metadata of file `source`; raises ModelError if it is not valid."""
         found = {k[len(PREFIX) :]: v for k, v in metadata.items() if k.startswith(PREFIX)}
         known = {f.name for f in dataclasses.fields(cls)}
         if not found:

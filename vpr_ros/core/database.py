@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The keyframes seen so far: exact search, bounded memory, maps on disk."""
+"""The keyframes seen so far: exact search, bounded memory, saved as maps."""
 
 from __future__ import annotations
 
@@ -24,42 +24,46 @@ from vpr_ros.core.place_graph import PlaceGraph
 Vector = npt.NDArray[np.float32]
 _LAST = np.iinfo(np.int64).max
 
-# One query at a time gains nothing from a second thread, and OpenMP's threads spin: beside a busy
-# camera driver a search took 20 ms instead of 0.04 (20 keyframes, 2 cores).
+# A second thread does not speed up single queries, and OpenMP's threads spin: next to a busy
+# camera driver a search took 20 ms instead of 0.04 ms (20 keyframes, 2 cores).
 faiss.omp_set_num_threads(1)
 
 
 @dataclasses.dataclass(frozen=True)
 class DatabaseConfig(Config):
-    """How much is remembered, and what is too fresh to be a loop."""
+    """How many keyframes are kept, and which are too recent to be a loop."""
 
     group: ClassVar[str] = "database"
 
     max_keyframes: int = param(
         10_000,
-        "bound of the database; beyond it the most redundant of the older half go",
+        "most keyframes kept; beyond, the most redundant ones of the older half are evicted",
         minimum=4,
         maximum=1_000_000,
     )
     exclude_recent_s: float = param(
-        10.0, "keyframes younger than this are no loop", unit="s", minimum=0.0, maximum=3600.0
+        10.0,
+        "keyframes younger than this are never candidates",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
     )
     exclude_recent_keyframes: int = param(
-        10, "nor are this many last keyframes", minimum=1, maximum=10_000
+        10, "the most recent N keyframes are never candidates", minimum=1, maximum=10_000
     )
     precision: str = param(
         "float16",
-        "how descriptors are stored; the search is exhaustive either way",
+        "storage of descriptors; the search is exhaustive with both",
         choices=("float16", "float32"),
         read_only=True,
     )
 
 
 class Database:
-    """Places by order of arrival over a FAISS inner-product index."""
+    """Places in order of arrival, and a FAISS inner-product index of their descriptors."""
 
     def __init__(self, config: DatabaseConfig) -> None:
-        """Empty; the first keyframe or map fixes model and descriptor size."""
+        """The first keyframe or map determines the model and the descriptor size."""
         self.config = config
         self.model: str | None = None
         self.evicted = 0
@@ -82,7 +86,7 @@ class Database:
 
     @property
     def session(self) -> int:
-        """Number of the current stretch of rising time."""
+        """Number of the current session; time rises within one."""
         return self._session
 
     @property
@@ -97,13 +101,13 @@ class Database:
         """Raise DescriptorError unless `add` would take this keyframe."""
         if self.model not in (None, keyframe.model):
             raise DescriptorError(
-                f"Keyframe {keyframe.id} comes from model '{keyframe.model}', the database holds "
-                f"'{self.model}'. Run one model, or start the database anew."
+                f"Keyframe {keyframe.id} comes from model '{keyframe.model}', but the database "
+                f"holds keyframes of '{self.model}'. Use one model, or restart the database."
             )
         self.check_descriptor(keyframe.descriptor)
         if keyframe.id in self._sequence_of:
             raise DescriptorError(
-                f"Keyframe {keyframe.id} is already in the database; it was ignored."
+                f"Keyframe {keyframe.id} is already in the database and was ignored."
             )
 
     def check_descriptor(self, descriptor: Vector) -> None:
@@ -112,8 +116,8 @@ class Database:
             raise DescriptorError(f"Descriptor has shape {descriptor.shape}; give (D,).")
         if self._index is not None and descriptor.size != self.descriptor_size:
             raise DescriptorError(
-                f"Descriptor has {descriptor.size} values, the database holds "
-                f"{self.descriptor_size} ('{self.model}'). Use the same model for both."
+                f"Descriptor has {descriptor.size} values, but those in the database have "
+                f"{self.descriptor_size} (model '{self.model}'). Use the same model for both."
             )
         norm = float(np.linalg.norm(descriptor))
         if not 0.99 < norm < 1.01:  # false for NaN as well
@@ -123,14 +127,14 @@ class Database:
             )
 
     def observe_time(self, stamp_ns: int) -> None:
-        """Start a new session if time has jumped back behind the newest keyframe."""
+        """Start a new session if time has jumped back to before the newest keyframe."""
         if self._order:
             newest = self._places[self._order[-1]]
             if newest.session == self._session and stamp_ns < newest.stamp_ns:
                 self._session += 1
 
     def add(self, keyframe: Keyframe) -> Place:
-        """Remember a keyframe; may evict others. Raises DescriptorError as `check`."""
+        """Add a keyframe, possibly evicting others; raises DescriptorError as `check` does."""
         self.check(keyframe)
         self.observe_time(keyframe.stamp_ns)
         if len(self) >= self.config.max_keyframes:
@@ -156,7 +160,7 @@ class Database:
         return place
 
     def get(self, id: int) -> Place | None:
-        """The place of a keyframe id, or None if it is unknown or evicted."""
+        """The place of a keyframe id; None if it is unknown or evicted."""
         sequence = self._sequence_of.get(id)
         return None if sequence is None else self._places[sequence]
 
@@ -167,22 +171,22 @@ class Database:
         return vector
 
     def search_older(self, descriptor: Vector, stamp_ns: int, count: int) -> list[Candidate]:
-        """The best places that are older than the exclusion, best first.
+        """The best places that are not too recent to be a loop, best first.
 
-        The exclusion works inside the search: filtering its results afterwards would lose the
-        true loop whenever the robot stands still.
+        Recent ones are excluded within the search: they would crowd out the true loop if they
+        were filtered from its results, for instance after standing still.
         """
         limit = self._first_recent(stamp_ns)
         return self._search(descriptor, count, faiss.IDSelectorRange(0, limit))
 
     def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
-        """The best places for a stored keyframe, itself and its neighbours in time left out."""
+        """The best places for a stored keyframe, without itself and its neighbours in time."""
         reach = self.config.exclude_recent_keyframes
         near = faiss.IDSelectorRange(place.sequence - reach, place.sequence + reach + 1)
         return self._search(self.descriptor(place), count, faiss.IDSelectorNot(near))
 
     def search(self, descriptor: Vector, count: int) -> list[Candidate]:
-        """The best of all places."""
+        """The best of all places, best first."""
         return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
 
     def save(self, path: Path, overwrite: bool = False) -> int:
@@ -193,11 +197,11 @@ class Database:
         """
         path = _absolute(path)
         if not self._order:
-            raise MapError(f"There are no keyframes yet; map {path} was not written.")
+            raise MapError(f"There are no keyframes yet, so map {path} was not written.")
         if os.path.exists(path) and path != self._file and not overwrite:
             raise MapError(
-                f"Map {path} exists and is not the one in use. Load it first, choose another "
-                "name, or set overwrite."
+                f"Map {path} exists and was neither loaded nor saved here. Load it first, choose "
+                "another name, or set overwrite."
             )
         size = write_map(path, self._to_map())
         self._file = path
@@ -206,8 +210,9 @@ class Database:
     def load(self, path: Path, replace: bool = False) -> int:
         """Read a map; returns its number of keyframes.
 
-        Keyframes already here stay, as newer ones, unless `replace`. Raises MapError if the map
-        is missing, damaged or another model's; the database is then unchanged.
+        Keyframes already in the database stay, as the newer ones, unless `replace` is set. Raises
+        MapError if the map is missing, damaged or made with another model; the database is then
+        unchanged.
         """
         path = _absolute(path)
         data = read_map(path)
@@ -215,9 +220,9 @@ class Database:
         size = data.descriptors.shape[1]
         if keep and (data.model, size) != (self.model, self.descriptor_size):
             raise MapError(
-                f"Map {path} comes from model '{data.model}' ({size} values), the database holds "
-                f"'{self.model}' ({self.descriptor_size}). Run the model of the map, or load it "
-                "with replace."
+                f"Map {path} comes from model '{data.model}' ({size} values), but the database "
+                f"holds '{self.model}' ({self.descriptor_size}). Use the map's model, or load "
+                "the map with replace."
             )
         current = self._to_map() if keep else None
         fresh = Database(self.config)
@@ -250,7 +255,7 @@ class Database:
         ]
 
     def _first_recent(self, stamp_ns: int) -> int:
-        """Lowest sequence that counts as recent at `stamp_ns`; all from there on do."""
+        """The lowest sequence that counts as recent at `stamp_ns`, as do all after it."""
         self.observe_time(stamp_ns)
         order = self._order
         start = bisect.bisect_left(order, self._session, key=lambda s: self._places[s].session)
@@ -270,9 +275,9 @@ class Database:
         self.graph.add(place)
 
     def _evict(self) -> None:
-        """Drop the most redundant of the older half: those most like their neighbour in time.
+        """Drop the most redundant keyframes of the older half: those most like the one before.
 
-        One per cent at a time, since removing from the index moves all that follows.
+        One per cent at a time, because removing from the index moves everything behind it.
         """
         assert self._index is not None
         older = self._order[: max(2, len(self) // 2)]
@@ -281,7 +286,7 @@ class Database:
         likeness = np.concatenate(([-1.0], (rows[1:] * rows[:-1]).sum(axis=1)))
         gone: set[int] = set()
         for position in np.argsort(-likeness):
-            # The successor of one that goes has become less redundant by it.
+            # The successor of one that goes is no longer redundant.
             if position and older[position - 1] not in gone:
                 gone.add(older[position])
             if len(gone) >= max(1, self.config.max_keyframes // 100):
@@ -299,7 +304,7 @@ class Database:
         return pack(self.model or "", places, rows.reshape(len(places), -1), self.graph.links())
 
     def _append(self, data: MapData, without: Container[int] = ()) -> None:
-        """Add a map's keyframes behind those here, but for the ids in `without`."""
+        """Append a map's keyframes, except for the ids in `without`."""
         if self._index is None:
             self._index = _new_index(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
@@ -318,7 +323,7 @@ class Database:
         self._session = int(data.sessions[-1]) + session
 
     def _link_as(self, data: MapData) -> None:
-        """Take over a map's links, by the ids of its keyframes."""
+        """Add a map's links, matched by the ids of its keyframes."""
         places = zip(data.sequence.tolist(), data.ids.tolist(), strict=True)
         here = {old: self._sequence_of[id] for old, id in places}
         for a, b in data.links.tolist():
@@ -327,7 +332,7 @@ class Database:
 
 
 def _absolute(path: Path) -> Path:
-    """The path without `~`; unlike Path's own expansion it never raises."""
+    """The absolute path, `~` expanded; unlike Path.expanduser this never raises."""
     return Path(os.path.expanduser(path)).absolute()
 
 
@@ -339,7 +344,7 @@ def _new_index(size: int, precision: str) -> Any:
         flat = faiss.IndexScalarQuantizer(
             size, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
-        flat.is_trained = True  # half precision has nothing to learn
+        flat.is_trained = True  # half precision needs no training
     index = faiss.IndexIDMap2(flat)
     index.own_fields = True
     flat.this.disown()

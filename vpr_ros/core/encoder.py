@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model on onnxruntime: image in, descriptor out."""
+"""Run an ONNX model: image in, descriptor out."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Encoder:
     def __init__(self, path: str | Path, threads: int = 1, compiled: bool = True) -> None:
         """Load the model at `path` with `threads` compute threads.
 
-        Its operators are the compiled ones where they are there, unless `compiled` is false;
-        `operators` says in words which run and why. Raises ModelError if the file is missing, is
-        no ONNX model, or its contract is absent or does not fit its graph.
+        The compiled operators are used if they are available, unless `compiled` is false; the
+        attribute `operators` says which are used and why. Raises ModelError if the file is missing
+        or not an ONNX model, or if its contract is missing or does not match the graph.
         """
         self.path = Path(path)
         self.threads = threads
@@ -46,13 +46,13 @@ class Encoder:
     def encode(self, image: Image, sparsity: float = 0.0) -> Vector:
         """Unit descriptor (descriptor_size,) of a BGR image (H, W, 3) of any size.
 
-        `sparsity` lies in [0, contract.sparsity_max]; raises ConfigError outside, and
-        DescriptorError if the model yields values that are not finite.
+        Raises ConfigError unless `sparsity` is in [0, contract.sparsity_max], and DescriptorError
+        if the model gives values that are not finite.
         """
         return self.run(preprocess(image, self.contract), sparsity)
 
     def run(self, pixels: Vector, sparsity: float = 0.0) -> Vector:
-        """Like `encode`, for preprocessed `pixels` (1, 3, input_height, input_width)."""
+        """Like `encode`, from preprocessed `pixels` (1, 3, input_height, input_width)."""
         self.check_sparsity(sparsity)
         feed: dict[str, npt.NDArray[np.float32]] = {"image": pixels}
         if self.contract.sparsity_max > 0:
@@ -67,7 +67,7 @@ class Encoder:
         return descriptor
 
     def _try_out(self) -> None:
-        """Run once on grey: only then do all shapes and types of the graph show."""
+        """Run once on a grey image: only this reveals all shapes and types of the graph."""
         grey = np.full((8, 8, 3), 128, np.uint8)
         try:
             descriptor = self.encode(grey)
@@ -77,8 +77,8 @@ class Encoder:
         good = descriptor.shape == (self.contract.descriptor_size,)
         if not good or abs(np.linalg.norm(descriptor) - 1.0) > 0.01:
             raise ModelError(
-                f"{self.path} does not run as its contract promises, a unit descriptor of "
-                f"{self.contract.descriptor_size} values ({fault}). Export it again."
+                f"{self.path} does not give a unit descriptor of {self.contract.descriptor_size} "
+                f"values as its contract promises ({fault}). Export it again."
             )
 
     def check_sparsity(self, sparsity: float) -> None:
@@ -91,24 +91,24 @@ class Encoder:
 
 
 def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSession, str]:
-    """The session, and in words whose operators it runs."""
+    """The session, and a description of its operators."""
     if not path.is_file():
         raise ModelError(
             f"Model file {path} does not exist. Give the name of a shipped model or the path of "
             "an exported one."
         )
-    operators = find_operators(path) if compiled else stock("asked for")
+    operators = find_operators(path) if compiled else stock("requested")
     if operators.library is not None:
         try:
             return _session(path, threads, operators), operators.words
-        except Exception as error:  # a library or a graph that do not fit: the stock ones may
-            operators = stock(f"the compiled ones refuse: {_first_line(error)}")
+        except Exception as error:  # library and graph may not match; the stock ones may work
+            operators = stock(f"the compiled ones failed: {_first_line(error)}")
     try:
         return _session(path, threads, operators), operators.words
     except Exception as error:  # onnxruntime raises a dozen unrelated types here
         raise ModelError(
-            f"Model file {path} cannot be loaded ({_first_line(error)}). It is damaged or no ONNX "
-            "model; copy or export it again."
+            f"Model file {path} cannot be loaded ({_first_line(error)}). It is damaged or "
+            "not an ONNX model; copy or export it again."
         ) from None
 
 
@@ -116,10 +116,12 @@ def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSes
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning threads burn a core between frames: 184 % against 0.4 % CPU at 6 Hz (onnxruntime).
+    # Spinning threads burn a core between frames: 184 % against 0.4 % CPU at 6 Hz.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3 if operators.library is None else 4  # a refusal is our message
+    options.log_severity_level = (
+        3 if operators.library is None else 4
+    )  # if they fail, our own message says so
     if operators.library is not None:
         options.add_session_config_entry(THREADS_SETTING, str(threads))
         options.register_custom_ops_library(str(operators.library))

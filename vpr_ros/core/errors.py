@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The errors a user can act on; each message names the thing, its value and the way out."""
+"""Errors that a user can act on: each message names the cause, its value and a way out."""
 
 
 class VprError(Exception):

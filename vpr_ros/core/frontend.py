@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From frames to keyframes: gate, encoder, gate, features, in this order.
+"""From frames to keyframes: gate, encoder, gate again, local features.
 
-The encoder node and the evaluation both run this object.
+The encoder node and the evaluation both run this class.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vpr_ros.core.verifier import FeatureExtractor
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """A camera frame before decoding: `decode` is called only if the gate lets it pass."""
+    """A camera frame before decoding; `decode` is only called if the gate lets the frame pass."""
 
     stamp_ns: int
     decode: Callable[[], Image]
@@ -36,7 +36,7 @@ class Frame:
 
 
 class Frontend:
-    """Turns the frames worth keeping into keyframes."""
+    """Makes keyframes of the frames worth keeping."""
 
     def __init__(
         self, encoder: Encoder, gate: KeyframeGate, extractor: FeatureExtractor, first_id: int = 0
@@ -45,22 +45,22 @@ class Frontend:
         self.encoder = encoder
         self.gate = gate
         self.extractor = extractor
-        self.encode_s = 0.0  # of the last frame encoded: preprocessing and network
+        self.encode_s = 0.0  # preprocessing and network, for the last encoded frame
         self.encoded = 0
         self._next_id = first_id
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="features")
 
     def process(self, frame: Frame, sparsity: float) -> Keyframe | None:
-        """The keyframe of a frame, or None if it is not worth one.
+        """The keyframe of a frame; None if the frame is not worth keeping.
 
-        Raises ImageError from `frame.decode`, ConfigError on a bad sparsity, DescriptorError
-        from the encoder; the frame then has no effect.
+        Raises ImageError from `frame.decode`, ConfigError on a bad sparsity and DescriptorError
+        from the encoder; the frame is then ignored.
         """
         if not self.gate.wants(frame.stamp_ns, frame.pose):
             return None
         image = frame.decode()
-        # With odometry the frame is already known to be a keyframe, so its features are sought
-        # while the network runs; without it they wait for the second gate.
+        # With odometry the frame is certain to be a keyframe, so its features are extracted while
+        # the network runs; without odometry the second gate comes first.
         certain = frame.pose is not None
         beside = self._beside.submit(self._extract, image, frame) if certain else None
         started = time.perf_counter()
@@ -68,7 +68,7 @@ class Frontend:
             descriptor = self.encoder.encode(image, sparsity)
         finally:
             self.encode_s = time.perf_counter() - started
-            if beside is not None:  # never left to run beside the next frame
+            if beside is not None:  # must not run on into the next frame
                 wait([beside])
         self.encoded += 1
         contract = self.encoder.contract

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames become keyframes: what is not encoded costs nothing."""
+"""Which frames become keyframes; a frame that is not encoded costs nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.core.pose import Pose
 
-UNMEASURED = 0.03  # of models whose file does not say from when on a view is another
+UNMEASURED = 0.03  # fallback keyframe-change threshold, for models whose file has none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,18 +24,30 @@ class GateConfig(Config):
     group: ClassVar[str] = "gate"
 
     distance_m: float = param(
-        0.5, "with odometry: a new keyframe after this way", unit="m", minimum=0.0, maximum=1000.0
+        0.5,
+        "with odometry: add a keyframe after moving this far",
+        unit="m",
+        minimum=0.0,
+        maximum=1000.0,
     )
     angle_deg: float = param(
-        20.0, "with odometry: or after this turn", unit="deg", minimum=0.0, maximum=180.0
+        20.0,
+        "with odometry: add a keyframe after turning this far",
+        unit="deg",
+        minimum=0.0,
+        maximum=180.0,
     )
     interval_s: float = param(
-        0.2, "without odometry: encode at most this often", unit="s", minimum=0.0, maximum=3600.0
+        0.2,
+        "without odometry: shortest time between encoded frames",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
     )
     change: float = param(
         -1.0,
-        "without odometry: keep a frame whose descriptor differs from the last keyframe's by "
-        "this cosine distance; -1: the model's own",
+        "without odometry: add a keyframe when the descriptor's cosine distance from the last "
+        "keyframe reaches this; -1: the value in the model file",
         minimum=-1.0,
         maximum=2.0,
     )
@@ -49,7 +61,7 @@ class _View:
 
 
 class KeyframeGate:
-    """Decides before encoding (`wants`) and once more after it (`accepts`)."""
+    """Decides before encoding (`wants`) and again afterwards (`accepts`)."""
 
     def __init__(self, config: GateConfig) -> None:
         """`config` may be replaced at any time."""
@@ -58,13 +70,13 @@ class KeyframeGate:
         self._encoded_ns = 0
 
     def reset(self) -> None:
-        """Forget the last keyframe: the next frame is one (new map, new model)."""
+        """Forget the last keyframe, so that the next frame becomes one."""
         self._kept = None
 
     def wants(self, stamp_ns: int, pose: Pose | None) -> bool:
-        """Is this frame worth encoding? `pose` is None without odometry."""
+        """Whether a frame is worth encoding; `pose` is None without odometry."""
         if self._kept is None or stamp_ns < max(self._kept.stamp_ns, self._encoded_ns):
-            return True  # the first frame, or time has jumped back: start anew
+            return True  # the first frame, or time has jumped back
         if pose is not None and self._kept.pose is not None:
             return self._moved(pose, self._kept.pose)
         return stamp_ns - self._encoded_ns >= self.config.interval_s * NS_PER_S
@@ -76,10 +88,10 @@ class KeyframeGate:
         descriptor: npt.NDArray[np.float32],
         own_change: float = 0.0,
     ) -> bool:
-        """Is the encoded frame a keyframe? If so it is the one the next are compared with.
+        """Whether the encoded frame is a keyframe; if so, the next frames are compared with it.
 
-        `descriptor` (D,) has unit length; `own_change` is that of its model, 0 if it was not
-        measured. With odometry the motion has already decided.
+        `descriptor` (D,) has unit length; `own_change` is `change` of the model's contract. With
+        odometry the motion alone decides.
         """
         change = self.config.change if self.config.change >= 0.0 else own_change or UNMEASURED
         self._encoded_ns = stamp_ns

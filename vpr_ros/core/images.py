@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to arrays: every encoding a camera driver sends, or a clear refusal.
+"""Image messages to arrays, and arrays to network input.
 
-Robot and evaluation decode through this table, so that evaluation sees what the robot sees. All
-functions return (H, W, 3) uint8 in BGR order, whatever came in; grey images are repeated.
+Robot and evaluation decode through this table, so that evaluation sees what the robot sees.
+Decoded images are (H, W, 3) uint8 in BGR order; grey images are repeated in all three channels.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Buffer = bytes | bytearray | memoryview | array | npt.NDArray[np.uint8]  # type:
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """How an encoding lies in memory, and the cv2 code that makes it BGR."""
+    """How an encoding is laid out in memory, and the cv2 code that converts it to BGR."""
 
-    values: int  # per pixel and row; planar formats: of the first plane
+    values: int  # per pixel; in planar formats, of the first plane
     to_bgr: int | None
     dtype: str = "u1"
-    rows: tuple[int, int] = (1, 1)  # rows in memory over image rows
+    rows: tuple[int, int] = (1, 1)  # ratio of rows in memory to image rows
     even: tuple[int, int] = (1, 1)  # height and width must be multiples of these
 
 
-# ROS names a Bayer pattern by its first row read from the corner, OpenCV by the second row's
-# second and third pixel; hence rggb is OpenCV's BG.
+# ROS names a Bayer pattern by its first two rows, OpenCV by the second and third pixels of the
+# second row, so rggb is BG in OpenCV.
 ENCODINGS: dict[str, _Layout] = {
     "bgr8": _Layout(3, None),
     "rgb8": _Layout(3, cv2.COLOR_RGB2BGR),
@@ -64,10 +64,11 @@ def decode_raw(
 ) -> Image:
     """Decode the fields of a sensor_msgs/Image.
 
-    `step` is the length of a row in bytes and may exceed the pixels (padding); `height` counts
-    image rows, also for nv12, whose data has half as many again. mono16 is scaled by 255/65535.
+    `step` is the length of a row in bytes, padding included. `height` counts image rows, also for
+    nv12 and nv21, which have half as many rows again in memory. mono16 is scaled by 255/65535.
 
-    Raises ImageError on an unknown encoding, an empty image, or data that does not fit the size.
+    Raises ImageError for an unknown encoding, an empty image, or data that does not match the
+    size.
     """
     layout = ENCODINGS.get(encoding)
     if layout is None:
@@ -85,7 +86,7 @@ def decode_raw(
             f"Image step is {step} bytes, but a row of {width} px in {encoding} has {row_bytes}. "
             "Check the camera driver."
         )
-    # The last row may lack its padding.
+    # The last row may come without padding.
     if raw.size < step * (rows - 1) + row_bytes:
         raise ImageError(
             f"Image data has {raw.size} bytes, but {width}x{height} {encoding} with step {step} "
@@ -105,7 +106,7 @@ def decode_raw(
 def decode_compressed(data: Buffer, format: str = "") -> Image:
     """Decode the fields of a sensor_msgs/CompressedImage (JPEG or PNG).
 
-    Raises ImageError on depth transport, unknown formats, and cut-off files: decoders fill the
+    Raises ImageError for depth images, unknown formats and truncated files: decoders fill the
     missing part with grey, which would be matched as if it had been seen.
     """
     if "compressedDepth" in format:
@@ -128,8 +129,8 @@ def decode_compressed(data: Buffer, format: str = "") -> Image:
             f"Compressed image of {raw.size} bytes (format '{format}') is cut short. "
             "Check the link or the driver."
         )
-    # The orientation tag is ignored: image_transport's decoders ignore it, and a phone that
-    # writes it would otherwise turn the place.
+    # The orientation tag is ignored, as image_transport's decoders do; otherwise the same place
+    # would look different when a phone is held another way.
     try:
         pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # a damaged header that promises gigapixels
@@ -172,7 +173,7 @@ def normalised(
 
 
 def _end(raw: npt.NDArray[np.uint8]) -> bytes:
-    """The last bytes of a file, without the zeros that cameras fill their buffers with."""
+    """The last bytes of a file, without the zeros that cameras pad their buffers with."""
     filled = raw.tobytes().rstrip(b"\0")
     return filled[-64:]
 

@@ -24,8 +24,8 @@ class LocalFeatures:
 
     keypoints: npt.NDArray[np.float32]  # (N, 2) x, y [px of the camera image]
     descriptors: npt.NDArray[np.uint8]  # (N, 32) ORB
-    pixel_size: float = 1.0  # camera pixels per pixel of the reduced image they were found in
-    camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3) or unknown
+    pixel_size: float = 1.0  # camera pixels per pixel of the reduced image searched
+    camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3); None: unknown
 
     @property
     def nbytes(self) -> int:
@@ -35,7 +35,7 @@ class LocalFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Keyframe:
-    """One encoded view."""
+    """A view worth remembering: one encoded image."""
 
     id: int
     stamp_ns: int
@@ -44,17 +44,17 @@ class Keyframe:
     descriptor: npt.NDArray[np.float32]  # (D,) unit length
     frame: str = ""  # of the camera
     pose: Pose | None = None
-    pose_frame: str = ""  # in which `pose` is given
+    pose_frame: str = ""  # of `pose`
     features: LocalFeatures | None = None
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A keyframe in the database; its descriptor lies in the index."""
+    """A keyframe in the database, without its descriptor, which is in the index."""
 
     sequence: int  # order of arrival
-    session: int  # grows when time jumps back and when a map is loaded
+    session: int  # rises when time jumps back and when a map is loaded
     id: int
     stamp_ns: int
     sparsity: float
@@ -65,13 +65,13 @@ class Place:
 
     @property
     def nbytes(self) -> int:
-        """Memory besides the descriptor [bytes]."""
+        """Memory without the descriptor [bytes]."""
         return _PLACE_BYTES + (self.features.nbytes if self.features else 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A place that a search returned."""
+    """A place found by a search."""
 
     place: Place
     score: float  # cosine

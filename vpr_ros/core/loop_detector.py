@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy: is this place one we have seen, and if not, why not?
+"""Decide whether a keyframe closes a loop, and if not, say why.
 
-Four gates, the cheap first and the expensive last: score, margin, temporal, geometric.
+Four gates, from cheap to expensive: score, margin, temporal, geometric.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.database import Database
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.keyframe import Candidate, Keyframe, Place
-from vpr_ros.core.verifier import RelativePose, Verification, verify
+from vpr_ros.core.verifier import Verification, verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,52 +29,52 @@ class LoopConfig(Config):
 
     score_threshold: float = param(
         -1.0,
-        "lowest cosine of a closure, at any sparsity; -1: as in calibration",
+        "minimum cosine of a match, at every sparsity; -1: as calibrated",
         minimum=-1.0,
         maximum=1.0,
     )
     margin_threshold: float = param(
         -1.0,
-        "lowest lead in cosine over the best match of another place; -1: as in calibration",
+        "minimum lead in cosine over the best match of another place; -1: as calibrated",
         minimum=-1.0,
         maximum=2.0,
     )
     calibration: str = param(
         "",
-        "thresholds per sparsity as `vpr calibrate` finds them, linear between: rows of sparsity, "
-        "score, margin, confidence slope and offset, parted by ; or line, before them 'model "
-        "NAME'; empty, or of another model: the model's own",
+        "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity, "
+        "score, margin, confidence slope and offset, separated by ';' or newline; optional first "
+        "row 'model NAME'. If empty or of another model, the model file's own are used",
     )
     candidates: int = param(
-        20, "places returned by a search and published", minimum=1, maximum=1000
+        20, "number of candidates searched for and published", minimum=1, maximum=1000
     )
     place_keyframes: int = param(
         5,
-        "keyframes at most this far apart count as one place (margin and temporal gate)",
+        "keyframes at most this many apart count as one place (margin and temporal gates)",
         minimum=0,
         maximum=1000,
     )
     temporal_window: int = param(
         3,
-        "the temporal gate looks at this many last keyframes, the new one included; 1: off",
+        "number of recent keyframes in the temporal gate, including the new one; 1: off",
         minimum=1,
         maximum=100,
     )
     temporal_matches: int = param(
         2,
-        "so many of them must match the same place; 1: off",
+        "minimum number of recent keyframes that must match the same place; 1: off",
         minimum=1,
         maximum=100,
     )
     min_inliers: int = param(
         45,
-        "geometric gate: correspondences that one camera motion must explain; 0: off",
+        "geometric gate: minimum number of correspondences that fit one camera motion; 0: off",
         minimum=0,
         maximum=5000,
     )
     verified_candidates: int = param(
         3,
-        "geometric gate: keyframes of the matched place to try, the most similar first",
+        "geometric gate: maximum number of keyframes of the matched place to try",
         minimum=1,
         maximum=1000,
     )
@@ -89,14 +89,14 @@ class LoopConfig(Config):
             )
 
     def calibrated_for_another(self, model: str) -> str:
-        """The name of the model that `calibration` is of, if it is another than this; else ''."""
+        """The model that `calibration` is for, if it names another one than this; otherwise ""."""
         named = read_calibrations(self.calibration).model
         return named if named != model else ""
 
     def calibration_at(self, sparsity: float, own: Calibration, model: str) -> Calibration:
-        """What holds at a sparsity of a model: the user's values, where there are none its own.
+        """The thresholds at a sparsity: the user's if there are any, otherwise the model's `own`.
 
-        The probability belongs to a model's scores, whatever the thresholds are.
+        The confidence is always the calibrated one, since it describes the model's scores.
         """
         points = read_calibrations(self.calibration).points
         if self.calibrated_for_another(model):
@@ -110,19 +110,19 @@ class LoopConfig(Config):
 
 
 def _lead(candidates: tuple[Candidate, ...], rival: Candidate | None) -> float:
-    """Of the best candidate over its rival: see Query.margin."""
+    """Lead of the best candidate over its rival: see Query.margin."""
     if not candidates:
         return math.nan
     return math.inf if rival is None else candidates[0].score - rival.score
 
 
 def _chosen(parameter: float, calibrated: float) -> float:
-    """The user's threshold, or the calibrated one where the user set none."""
+    """The user's threshold, or the calibrated one if the user set none."""
     return calibrated if parameter == -1.0 else parameter
 
 
 class Reason(enum.IntEnum):
-    """Why a query closed a loop or not (vpr_msgs/Query.reason)."""
+    """Why a query did or did not close a loop (vpr_msgs/Query.reason)."""
 
     ACCEPTED = 0
     NO_OLDER_PLACES = 1
@@ -138,20 +138,20 @@ class LoopClosure:
 
     match: Place
     score: float  # cosine
-    margin: float  # cosine, lead of the place's best view over the best match of another place
-    confidence: float  # calibrated probability that the place is right, NaN if uncalibrated
+    margin: float  # cosine, lead of the best match over the best match of another place
+    confidence: float  # calibrated probability of being right; NaN if uncalibrated
     verification: Verification | None  # None: not verified
 
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """What the database answered to one keyframe."""
+    """The answer to one keyframe."""
 
-    place: Place  # of the keyframe that asked
+    place: Place  # of the keyframe
     candidates: tuple[Candidate, ...]  # best first
     reason: Reason
     message: str  # the reason in one sentence, with the numbers
-    margin: float  # cosine, over the best candidate of another place; inf: none, NaN: no candidate
+    margin: float  # as in LoopClosure; inf: no candidate of another place; NaN: no candidate
     closure: LoopClosure | None = None
 
 
@@ -162,7 +162,7 @@ class _Rejection:
 
 
 class LoopDetector:
-    """Feeds keyframes into a database and decides which of them close a loop."""
+    """Adds keyframes to a database and decides which of them close a loop."""
 
     def __init__(self, config: LoopConfig, database: Database) -> None:
         """`config` may be replaced at any time."""
@@ -171,11 +171,11 @@ class LoopDetector:
         self._history: deque[Query] = deque(maxlen=100)
 
     def reset(self) -> None:
-        """Forget the last queries; their places have changed (a map was loaded)."""
+        """Forget recent queries, because their places have changed: a map was loaded."""
         self._history.clear()
 
     def process(self, keyframe: Keyframe) -> Query:
-        """Search, decide, remember. Raises DescriptorError, without effect, on a bad keyframe."""
+        """Search, decide, remember; a bad keyframe raises DescriptorError and is ignored."""
         self.database.check(keyframe)
         candidates = tuple(
             self.database.search_older(
@@ -188,7 +188,7 @@ class LoopDetector:
         margin = _lead(candidates, rival)
         if isinstance(verdict, LoopClosure):
             self.database.graph.link(place, verdict.match)
-            message = f"closed with keyframe {verdict.match.id} at score {verdict.score:.3f}"
+            message = f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
             query = Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
         else:
             query = Query(place, candidates, verdict.reason, verdict.message, margin)
@@ -213,17 +213,17 @@ class LoopDetector:
         if math.isnan(wanted):
             return _Rejection(
                 Reason.LOW_SCORE,
-                f"model '{keyframe.model}' has no calibrated score threshold; set score_threshold",
+                f"model '{keyframe.model}' is not calibrated; set loop.score_threshold",
             )
         if best.score < wanted:
             return _Rejection(
                 Reason.LOW_SCORE, f"best score {best.score:.3f} is below {wanted:.3f}"
             )
 
-        # Without a rival among the candidates the lead is at least that over the last of them.
+        # Without a rival, the lead is at least the one over the last candidate.
         margin = best.score - (rival or candidates[-1]).score
         lead = thresholds.margin_threshold
-        if rival is not None and margin < lead:  # false where no margin was calibrated
+        if rival is not None and margin < lead:  # false if the margin is not calibrated
             return _Rejection(
                 Reason.AMBIGUOUS,
                 f"keyframe {best.place.id} leads keyframe {rival.place.id} of another place by "
@@ -234,7 +234,7 @@ class LoopDetector:
         if support < self.config.temporal_matches:
             return _Rejection(
                 Reason.INCONSISTENT,
-                f"{support} of the last {self.config.temporal_window} keyframes match this place, "
+                f"{support} of the last {self.config.temporal_window} keyframes match this place; "
                 f"{self.config.temporal_matches} are needed",
             )
 
@@ -245,7 +245,7 @@ class LoopDetector:
         if verification is not None and verification.inliers < self.config.min_inliers:
             return _Rejection(
                 Reason.GEOMETRY,
-                f"{verification.inliers} correspondences agree with keyframe {match.place.id}, "
+                f"{verification.inliers} correspondences agree with keyframe {match.place.id}; "
                 f"{self.config.min_inliers} are needed",
             )
         return LoopClosure(
@@ -253,12 +253,12 @@ class LoopDetector:
         )
 
     def _rival(self, candidates: tuple[Candidate, ...]) -> Candidate | None:
-        """The best candidate of another place than the best; None if all are of one place."""
+        """The best candidate of another place; None if all are of one place."""
         others = (c for c in candidates if not self._same_place(c.place, candidates[0].place))
         return next(others, None)
 
     def _support(self, place: Place, match: Place, wanted: float) -> int:
-        """How many of the last keyframes, this one included, found the matched place."""
+        """How many of the recent keyframes, including this one, match the same place."""
         before = self.config.temporal_window - 1
         recent = [
             query
@@ -276,10 +276,10 @@ class LoopDetector:
     def _verified(
         self, place: Place, views: list[Candidate]
     ) -> tuple[Candidate, Verification | None]:
-        """The first of a place's views, best first, that geometry confirms, else the one nearest
-        to it; views[0] and None if nothing can be verified.
+        """The first view that geometry confirms, otherwise the one with the most inliers.
 
-        The most similar keyframe need not be the one that shares most points with the query.
+        `views` are of one place, best first; if none can be verified, the first one and None. The
+        most similar view need not share the most points with the query.
         """
         found: tuple[Candidate, Verification | None] = views[0], None
         most = -1
@@ -298,13 +298,3 @@ class LoopDetector:
 
     def _same_place(self, a: Place, b: Place) -> bool:
         return self.database.graph.same_place(a, b, self.config.place_keyframes)
-
-
-__all__ = [
-    "LoopClosure",
-    "LoopConfig",
-    "LoopDetector",
-    "Query",
-    "Reason",
-    "RelativePose",
-]

@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A map on disk: one file, written whole or not at all, checked when read.
+"""Maps on disk: one file each, written completely or not at all, and checked when read.
 
-The file is a NumPy .npz archive (a zip, whose checksums reveal damage) without pickles.
+The file is a NumPy .npz archive without pickles, a zip whose checksums reveal damage.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SUFFIX = ".vprmap"
 
 @dataclasses.dataclass(frozen=True)
 class MapData:
-    """N keyframes as arrays; NaN rows stand for a missing pose or camera matrix."""
+    """N keyframes as arrays; a row of NaN is a missing pose or camera matrix."""
 
     model: str
-    names: tuple[str, ...]  # frame names, indexed by `frames`
+    names: tuple[str, ...]  # of frames, indexed by `frames`
     ids: npt.NDArray[np.uint64]  # (N,)
     sequence: npt.NDArray[np.int64]  # (N,) order of arrival, rising
     sessions: npt.NDArray[np.int64]  # (N,)
@@ -45,7 +45,7 @@ class MapData:
     feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts, 32)
     pixel_sizes: npt.NDArray[np.float32]  # (N,) NaN: no features
     camera_matrices: npt.NDArray[np.float64]  # (N, 3, 3)
-    links: npt.NDArray[np.int64]  # (M, 2) sequence numbers of closed loops
+    links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence
 
 
 _ARRAYS = tuple(f.name for f in dataclasses.fields(MapData) if f.name not in ("model", "names"))
@@ -57,7 +57,7 @@ def pack(
     descriptors: npt.NDArray[Any],
     links: Sequence[tuple[int, int]],
 ) -> MapData:
-    """The map of N places with their descriptors (N, D) and M links between sequences."""
+    """The map of N places, their descriptors (N, D) and M links between sequence numbers."""
     names = sorted({n for p in places for n in (p.frame, p.pose_frame)})
     frames = [(names.index(p.frame), names.index(p.pose_frame)) for p in places]
     features = [p.features for p in places if p.features is not None]
@@ -87,7 +87,7 @@ def pack(
 
 
 def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
-    """The places in the given rows of a map."""
+    """The places in these rows of a map."""
     ends = data.feature_counts.clip(min=0).cumsum()
     for row in map(int, rows):
         camera, fixed = data.frames[row]
@@ -105,9 +105,9 @@ def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
 
 
 def write_map(path: Path, data: MapData) -> int:
-    """Write `data` to `path` atomically and durably; returns the file's size [bytes].
+    """Write a map atomically and durably; returns the size of the file [bytes].
 
-    Raises MapError if the folder cannot be written; a file already there is then untouched.
+    Raises MapError if it cannot be written; an existing file is then untouched.
     """
     header = json.dumps({"format": FORMAT, "model": data.model, "names": data.names})
     arrays = {name: getattr(data, name) for name in _ARRAYS}
@@ -115,7 +115,7 @@ def write_map(path: Path, data: MapData) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{path.name}.*.tmp"):
-            left.unlink()  # of a save that was killed
+            left.unlink()  # by a save that was killed
         with temporary.open("wb") as file:
             np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)
             file.flush()
@@ -124,22 +124,22 @@ def write_map(path: Path, data: MapData) -> int:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder may be no folder at all
+        with contextlib.suppress(OSError):  # the folder may not be a folder
             temporary.unlink()
         raise MapError(
-            f"Map {path} cannot be written ({error.strerror}). Nothing saved before is lost; "
-            "choose a folder that is writable and has room."
+            f"Map {path} cannot be written ({error.strerror}). Earlier maps are untouched; choose "
+            "a folder that is writable and has enough space."
         ) from None
     return size
 
 
 def read_map(path: Path) -> MapData:
-    """Read a map and check it throughout; raises MapError if it is missing or damaged."""
-    if not os.path.isfile(path):  # Path.is_file raises where a folder may not be read
+    """Read a map and check all of it; raises MapError if it is missing or damaged."""
+    if not os.path.isfile(path):  # Path.is_file raises if a folder is not readable
         raise MapError(f"Map {path} does not exist. Give the path that SaveMap was called with.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            # NumPy checks the sum of an array only if it reads all of it.
+            # NumPy only checks the checksum of an array that it reads to the end.
             if damaged := archive.zip.testzip():
                 raise ValueError(f"wrong checksum of {damaged}")
             header = json.loads(bytes(archive["header"]))
@@ -154,8 +154,8 @@ def read_map(path: Path) -> MapData:
     except MapError:
         raise
     except PermissionError:
-        raise MapError(f"Map {path} may not be read. Change its permissions.") from None
-    except Exception as error:  # zipfile and NumPy raise a dozen types on damaged files
+        raise MapError(f"Map {path} is not readable. Change its permissions.") from None
+    except Exception as error:  # zipfile and NumPy raise a dozen types for damaged files
         raise MapError(
             f"Map {path} is damaged ({error}). Restore it from a copy; nothing was loaded."
         ) from None
@@ -176,7 +176,7 @@ def _check(data: MapData) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
+    """Make the rename survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -204,7 +204,7 @@ def _features(data: MapData, row: int, end: int) -> LocalFeatures | None:
         return None
     matrix = data.camera_matrices[row]
     return LocalFeatures(
-        # copied, so that an evicted place frees its memory
+        # copied, so that an evicted place releases its memory
         keypoints=data.keypoints[end - count : end].copy(),
         descriptors=data.feature_descriptors[end - count : end].copy(),
         pixel_size=float(data.pixel_sizes[row]),

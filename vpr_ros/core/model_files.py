@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which model runs, and where the shipped models are."""
+"""The choice of the model, and where model files are found."""
 
 from __future__ import annotations
 
@@ -17,26 +17,24 @@ DEFAULT_MODEL = "mobilenetv2-gem"
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """The model and how it runs."""
+    """The model and how it is run; the same for the encoder node and for evaluations."""
 
-    model: str = param(DEFAULT_MODEL, "name of a shipped model, or path of an .onnx file")
-    threads: int = param(
-        1, "compute threads of the network", minimum=1, maximum=64, read_only=True
-    )
+    model: str = param(DEFAULT_MODEL, "name of a shipped model or path of an .onnx file")
+    threads: int = param(1, "compute threads of the model", minimum=1, maximum=64, read_only=True)
     sparsity: float = param(
         0.0,
-        "0: full compute; higher: less compute, less accuracy; the model limits it further",
+        "0: full compute; higher: less compute, less accuracy; the model limits the range",
         minimum=0.0,
         maximum=0.95,
     )
 
 
 def find_model(name: str) -> Path:
-    """The file of a model, given by path or by the name of a shipped one.
+    """The file of a model, given by its path or by the name of a shipped model.
 
-    Raises ModelError naming the shipped ones if there is no such file.
+    Raises ModelError listing the shipped models if there is no such file.
     """
-    path = Path(os.path.expanduser(name))  # unlike Path's, never raises
+    path = Path(os.path.expanduser(name))  # unlike Path.expanduser, never raises
     if path.is_file():
         return path
     folders = _model_folders()
@@ -51,7 +49,7 @@ def find_model(name: str) -> Path:
 
 
 def _model_folders() -> list[Path]:
-    """Next to the sources, then every ROS prefix, then Python's own prefix."""
+    """Beside the sources, then in every ROS prefix, then in Python's own prefix."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     roots = [Path(p) for p in (*prefixes, sys.prefix) if p]
     beside = Path(__file__).resolve().parents[2] / "models"

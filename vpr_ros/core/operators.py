@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled operators: where they are, whether a model uses them, and why not if not."""
+"""The compiled operators: where they are, and whether a model can use them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pathlib import Path
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 LIBRARY = KERNELS / "libvpr_kernels.so"
 NOTE = KERNELS / "not_built.txt"  # written by `kernels/build.py`
-SWITCH = "VPR_KERNELS"  # environment variable; "off": stock operators
-THREADS_SETTING = "vpr_ros.threads"  # of a session; the operators cannot see its threads
+SWITCH = "VPR_KERNELS"  # environment variable; "off": use stock operators
+THREADS_SETTING = "vpr_ros.threads"  # tells the operators a session's number of threads
 
-# What a file that has operators of ours calls them, see `export/names.py`.
+# Operators of domain `vpr_ros` in model files (see the room `export`).
 NAMES = (b"TernaryLinear", b"Int8Linear")
 
 
 @dataclasses.dataclass(frozen=True)
 class Operators:
-    """What a session's operators of domain `vpr_ros` are run by."""
+    """What runs the operators of domain `vpr_ros` in a session."""
 
-    words: str  # for people: which, and why
+    words: str  # which, and why, for people
     library: Path | None = None  # None: stock operators
 
 
 def find_operators(model: Path, library: Path = LIBRARY) -> Operators:
-    """The compiled operators if `library` is there and works, and if `model` has use for them.
+    """The compiled operators if `library` exists and works and `model` uses them.
 
-    The environment variable VPR_KERNELS=off forbids them.
+    The environment variable VPR_KERNELS=off disables them.
     """
     if os.environ.get(SWITCH, "").lower() in ("off", "0", "no"):
         return stock(f"{SWITCH}={os.environ[SWITCH]}")
     if not _has_operators(model):
-        return stock("this model has no others")
+        return stock("this model needs no others")
     if not library.is_file():
         note = library.with_name(NOTE.name)
         reason = note.read_text().strip() if note.is_file() else "see vpr_ros/kernels/build.py"
@@ -48,17 +48,17 @@ def find_operators(model: Path, library: Path = LIBRARY) -> Operators:
     ask.restype = ctypes.c_char_p
     isa = ask()
     if isa is None:
-        return stock("VPR_ROS_KERNELS_ISA names instructions that are not to be had here")
+        return stock("VPR_ROS_KERNELS_ISA requests an instruction set this CPU lacks")
     return Operators(f"compiled operators, {isa.decode()}", library)
 
 
 def stock(reason: str) -> Operators:
-    """Those that onnxruntime brings along."""
+    """The operators of onnxruntime itself."""
     return Operators(f"stock operators: {reason}")
 
 
 def release_free_memory() -> None:
-    """Hand memory that loading a model has freed back to the system; glibc keeps it otherwise."""
+    """Return memory freed after loading a model to the system; glibc would keep it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

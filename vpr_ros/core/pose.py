@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot is, and where it was when an image was taken."""
+"""Poses of the robot, and a buffer that gives the pose at the stamp of an image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pose:
 
     @classmethod
     def planar(cls, x: float, y: float, yaw: float) -> Pose:
-        """Pose on the floor; `yaw` in rad."""
+        """Pose on the ground plane; `yaw` in rad."""
         return cls(x, y, 0.0, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
 
     @property
@@ -36,17 +36,17 @@ class Pose:
         )
 
     def distance_m(self, other: Pose) -> float:
-        """Straight distance between the positions [m]."""
+        """Euclidean distance between the positions [m]."""
         return math.dist((self.x, self.y, self.z), (other.x, other.y, other.z))
 
     def angle_deg(self, other: Pose) -> float:
-        """Angle of the rotation from one to the other [deg], 0 to 180."""
-        # Over the lengths: one that is 1 % too short would read as a turn of 23 degrees.
+        """Angle of the rotation between the two [deg], 0 to 180."""
+        # Normalised: a quaternion that is 1 % too short would read as a turn of 23 degrees.
         cosine = abs(self._dot(other)) / math.sqrt(self._dot(self) * other._dot(other))
         return math.degrees(2 * math.acos(min(1.0, cosine)))
 
     def between(self, other: Pose, t: float) -> Pose:
-        """Linear in position, normalised linear in rotation; t = 0 is self, 1 is other."""
+        """Interpolate position and rotation linearly; t = 0 is self, t = 1 is other."""
         sign = 1.0 if self._dot(other) >= 0 else -1.0
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         position = [(1 - t) * a + t * b for a, b in zip(mine[:3], theirs[:3], strict=True)]
@@ -65,10 +65,10 @@ class Pose:
 
 
 class PoseBuffer:
-    """The latest poses by stamp, asked for the pose at an image's stamp."""
+    """The latest poses, by stamp."""
 
     def __init__(self, tolerance_s: float = 0.2, capacity: int = 1000) -> None:
-        """Answers within `tolerance_s` of a known pose; keeps the newest `capacity`."""
+        """Keep `capacity` poses; a pose is known up to `tolerance_s` around them."""
         self.tolerance_ns = int(tolerance_s * 1e9)
         self._stamps: deque[int] = deque(maxlen=capacity)
         self._poses: deque[Pose] = deque(maxlen=capacity)
@@ -90,7 +90,7 @@ class PoseBuffer:
         self._poses.append(pose)
 
     def at(self, stamp_ns: int) -> Pose | None:
-        """Pose at a stamp, interpolated; None if no pose is near enough in time."""
+        """The pose at a stamp, interpolated; None if no pose is close enough in time."""
         after = bisect.bisect_left(self._stamps, stamp_ns)
         around = [i for i in (after - 1, after) if 0 <= i < len(self._stamps)]
         if not around or all(abs(self._stamps[i] - stamp_ns) > self.tolerance_ns for i in around):

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The geometric gate: do two views agree on one rigid scene?"""
+"""Geometric verification: whether two views can show the same rigid scene."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from vpr_ros.core.keyframe import LocalFeatures
 
 @dataclasses.dataclass(frozen=True)
 class FeatureConfig(Config):
-    """The local features that verification needs."""
+    """Local features for geometric verification."""
 
     group: ClassVar[str] = "features"
 
     count: int = param(
         300,
-        "ORB features kept per keyframe for geometric verification; 0: none",
+        "maximum number of ORB features per keyframe, for geometric verification; 0: none",
         minimum=0,
         maximum=5000,
     )
     image_width: int = param(
         320,
-        "images are shrunk to this width before features are sought",
+        "images wider than this are reduced to it before features are extracted",
         unit="px",
         minimum=64,
         maximum=4096,
@@ -38,18 +38,18 @@ class FeatureConfig(Config):
 
 
 class FeatureExtractor:
-    """ORB keypoints of an image, at reduced size."""
+    """Extracts ORB keypoints from a reduced image."""
 
     def __init__(self, config: FeatureConfig) -> None:
         """`config` holds for the life of the extractor."""
         self.config = config
-        # A quarter of OpenCV's threshold: dim and blurred images have corners too, only flatter.
+        # A quarter of OpenCV's threshold, for the weak corners of dim and blurred images.
         self._orb = cv2.ORB.create(nfeatures=config.count, fastThreshold=5)
 
     def extract(
         self, image: Image, camera_matrix: npt.NDArray[np.float64] | None = None
     ) -> LocalFeatures | None:
-        """Features of a BGR image (H, W, 3) with `camera_matrix` (3, 3); None if switched off."""
+        """Features of a BGR image (H, W, 3) with `camera_matrix` (3, 3); None if turned off."""
         if self.config.count == 0:
             return None
         scale = min(1.0, self.config.image_width / image.shape[1])
@@ -58,7 +58,7 @@ class FeatureExtractor:
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         try:
             keypoints, descriptors = self._orb.detectAndCompute(grey, None)
-        except cv2.error:  # an image so thin that ORB's pyramid vanishes
+        except cv2.error:  # the image is too thin for ORB's pyramid
             keypoints, descriptors = (), None
         if descriptors is None:
             descriptors = np.empty((0, 32), np.uint8)
@@ -71,15 +71,15 @@ class FeatureExtractor:
         )
 
 
-# Chosen on rtabmap_samples and the demo's route: the settings that best part right from wrong.
+# Chosen on rtabmap_samples and the demo's drive, where they best separate right from wrong.
 RATIO = 0.8  # nearest over second nearest distance (Lowe, IJCV 2004, section 7.1)
-FARTHEST = 64  # of 256 bits; above, two ORB descriptors are as far apart as unrelated ones
+FARTHEST = 64  # of 256 bits; ORB descriptors of unrelated points are farther apart
 TOLERANCE = 1.5  # px of the reduced image
 
 
 @dataclasses.dataclass(frozen=True)
 class RelativePose:
-    """Pose of the query camera in the match camera; the length of the way is not known."""
+    """Pose of the query camera in the match camera; the distance is unknown."""
 
     rotation: npt.NDArray[np.float64]  # (3, 3)
     direction: npt.NDArray[np.float64]  # (3,) unit length
@@ -87,18 +87,18 @@ class RelativePose:
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What the geometry says about a match."""
+    """The result of geometric verification."""
 
     inliers: int
-    T_match_query: RelativePose | None  # needs both camera matrices
+    T_match_query: RelativePose | None  # None unless both camera matrices are known
 
 
 def verify(query: LocalFeatures, match: LocalFeatures) -> Verification:
-    """Count the correspondences that one epipolar geometry explains.
+    """Count the correspondences that fit one epipolar geometry.
 
-    RANSAC (OpenCV's USAC: its number of trials follows from the confidence of 0.999): the
-    essential matrix where both camera matrices are known, else the fundamental matrix. Below 8
-    correspondences nothing is counted.
+    RANSAC (OpenCV's USAC, with a confidence of 0.999) estimates the essential matrix if both
+    camera matrices are known, otherwise the fundamental matrix. Fewer than 8 correspondences
+    count as none.
     """
     pairs = _correspondences(query, match)
     if len(pairs) < 8:
@@ -106,7 +106,7 @@ def verify(query: LocalFeatures, match: LocalFeatures) -> Verification:
     tolerance_px = TOLERANCE * max(query.pixel_size, match.pixel_size)
     try:
         return _fit(query, match, pairs, tolerance_px)
-    except cv2.error:  # USAC asserts where no model fits any of its samples
+    except cv2.error:  # USAC asserts if no model fits any of its samples
         return Verification(0, None)
 
 
@@ -142,7 +142,7 @@ def _fit(
 
 
 def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.int64]:
-    """Indices (M, 2) of query and match keypoints that stand out as alike."""
+    """Indices (M, 2) of query and match keypoints with clearly similar descriptors."""
     if not len(query.descriptors) or len(match.descriptors) < 2:
         return np.empty((0, 2), np.int64)
     nearest = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(query.descriptors, match.descriptors, k=2)
@@ -159,7 +159,7 @@ def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[
 def _normalised(
     points: npt.NDArray[np.float32], camera_matrix: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Pixels (M, 2) to the image plane at distance 1."""
+    """Pixels (M, 2) projected to the image plane at distance 1."""
     focal = camera_matrix[[0, 1], [0, 1]]
     centre = camera_matrix[[0, 1], [2, 2]]
     rays: npt.NDArray[np.float64] = (points.astype(np.float64) - centre) / focal
