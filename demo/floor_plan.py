@@ -89,23 +89,6 @@ class Plan:
         index = int(self.cells[self.cell(x, y)])
         return None if index == SOLID else self.areas[index]
 
-    def clearance_m(self, x: float, y: float, limit_m: float = 2.0) -> float:
-        """Distance from a point to the nearest wall, step or decoration, at most `limit_m`."""
-        ci, cj = self.cell(x, y)
-        reach = math.ceil(limit_m / CELL_M) + 1
-        nearest = limit_m
-        for i in range(ci - reach, ci + reach + 1):
-            for j in range(cj - reach, cj + reach + 1):
-                inside = 0 <= i < self.cells.shape[0] and 0 <= j < self.cells.shape[1]
-                index = int(self.cells[i, j]) if inside else SOLID
-                if index != SOLID and self.areas[index].floor_m == 0.0:
-                    continue
-                left, low = self.origin[0] + i * CELL_M, self.origin[1] + j * CELL_M
-                dx = max(left - x, 0.0, x - left - CELL_M)
-                dy = max(low - y, 0.0, y - low - CELL_M)
-                nearest = min(nearest, math.hypot(dx, dy))
-        return min([nearest, *(math.hypot(t.x - x, t.y - y) for t in self.things)])
-
     def walls(self) -> list[Wall]:
         """Every boundary between two different areas, equal neighbours joined to one wall."""
         walls: list[Wall] = []

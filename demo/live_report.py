@@ -49,6 +49,7 @@ TIMELINE = (
     "the start are what battery drivers send before their first reading; the encoder ignores "
     "them. Every dot and tick is one keyframe; where there are none, the robot stands still."
 )
+UNKNOWN = ("Encode", "Search and gates")  # terms of times that the nodes do not publish
 LIVE_TERMS = {
     "Latency": "from the stamp of the image to the arrival of the database's answer in another "
     "process.",
@@ -133,8 +134,8 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
         ),
         sections=[
             route_section(drive),
-            pairs_section(drive, bag, live.image_topic),
             Section("Timeline", TIMELINE, timeline),
+            pairs_section(drive, bag, live.image_topic),
             numbers_section(live_rows(metrics)),
             similarity_section(drive),
             curve_section(drive),
@@ -145,7 +146,7 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
             "True loop": f"positions within {RULE.metres:g} m, headings within "
             f"{RULE.degrees:g} degrees, and the match is older than the {exclusion_s:g} s that "
             "the database excludes.",
-            **{term: text for term, text in TERMS.items() if term not in ("Encode",)},
+            **{term: text for term, text in TERMS.items() if term not in UNKNOWN},
             **LIVE_TERMS,
         },
         command=metrics["command"],

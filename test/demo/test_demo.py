@@ -26,11 +26,12 @@ def test_the_demo_closes_its_loops_and_writes_its_report():
     done = subprocess.run(
         [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=380
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = (ROOT / "results" / "latest").resolve()
     assert (ROOT / "results" / "demo").resolve() == folder
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["precision"] >= 0.97 and metrics["recall"] >= 0.6, metrics
+    # Claimed are 100 % and 94 to 96 %: which frames the nodes see depends on the machine's load.
+    assert metrics["precision"] == 1.0 and metrics["recall"] >= 0.90, metrics
     sparsities = [value for _, value in metrics["sparsity"]]
     low = Encoder(find_model(ModelConfig().model)).contract.levels[1]
     assert sparsities == sorted(sparsities) and sparsities[-1] == low, "the battery drains"
