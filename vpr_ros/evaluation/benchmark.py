@@ -63,6 +63,9 @@ def run_benchmark(
         "command": own_command(),
         "dataset": image_set.name,
         "right": image_set.rule,
+        "database": len(image_set.database),
+        "queries": len(image_set.queries),
+        "unanswerable": image_set.unanswerable,  # they count as missed
         "threads": threads,
         "peak_memory_mb": round(peak_mb),
         "changes": {change.name: change.words for change in changes},

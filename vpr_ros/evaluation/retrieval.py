@@ -52,9 +52,6 @@ class Row:
     search_p50_ms: float  # one query in the whole map, exhaustive; of single images
     search_p95_ms: float
     descriptor_bytes: int  # in the map, as float16
-    database: int
-    queries: int
-    unanswerable: int  # queries without a right answer; they count as missed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +151,6 @@ def measure(
                     search_p50_ms=search_ms[0],
                     search_p95_ms=search_ms[1],
                     descriptor_bytes=2 * queries.descriptors.shape[1],
-                    database=len(image_set.database),
-                    queries=len(image_set.queries),
-                    unanswerable=image_set.unanswerable,
                 )
             )
     return rows

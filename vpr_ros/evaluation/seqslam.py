@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import uniform_filter1d
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.evaluation.image_set import Indices
@@ -79,9 +80,9 @@ def local_contrast(difference: Array, searched: npt.NDArray[np.bool_]) -> Array:
     local mean.
     """
     values = np.where(searched, difference, 0).astype(np.float64)
-    count = np.maximum(_window_sum(searched.astype(np.float64)), 1)
-    mean = _window_sum(values) / count
-    variance = _window_sum(values**2) / count - mean**2
+    count = np.maximum(_window_mean(searched.astype(np.float64)), 1e-9)
+    mean = _window_mean(values) / count
+    variance = _window_mean(values**2) / count - mean**2
     deviation = np.sqrt(np.maximum(variance, LEAST_DEVIATION**2))
     return np.where(searched, (values - mean) / deviation, 0).astype(np.float32)
 
@@ -103,8 +104,6 @@ def best_lines(contrast: Array, length: int) -> Array:
     return lowest / np.float32(length)
 
 
-def _window_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Sum over `WINDOW` columns to either side, the column itself included."""
-    padded = np.pad(values, ((0, 0), (WINDOW + 1, WINDOW)))
-    running = padded.cumsum(axis=1)
-    return np.asarray(running[:, 2 * WINDOW + 1 :] - running[:, : -2 * WINDOW - 1])
+def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean over WINDOW columns to either side, the column itself included; beyond is 0."""
+    return np.asarray(uniform_filter1d(values, 2 * WINDOW + 1, axis=1, mode="constant"))
