@@ -25,7 +25,7 @@ from students import (
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.export.checkpoint import export_checkpoint
+from vpr_ros.export.export_checkpoint import export_checkpoint
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.training.initial_network import make_network

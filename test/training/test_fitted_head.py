@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from students import ALIKE, SIDE, TUNE, changed, column, recipe_of, teacher_of, weights
+from students import ALIKE, TUNE, changed, column, recipe_of, teacher_of, weights
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
@@ -158,7 +158,7 @@ def test_the_whitening_is_fitted_to_views_of_places_at_both_ends_of_the_dial(sta
         assert run.train()
     _, descriptors, labels = fit.call_args.args
     assert descriptors.shape == (2 * 2 * 24, run.network.descriptor_size)  # batches, ends, views
-    views = view_batches(run._setting.shares, 2, SIDE, SIDE)
+    views = view_batches(run._setting.shares, 2, run._recipe.run)
     wanted = [own for _, own in views for _ in (0.0, 0.6)]
     assert torch.equal(labels, torch.cat(wanted))
     dense, sparse = descriptors[:24], descriptors[24:48]
