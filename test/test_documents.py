@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/*.md")]
 
 
 def test_generated_tables_and_parameter_file_are_up_to_date():
@@ -22,16 +23,51 @@ def test_generated_tables_and_parameter_file_are_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_make_target_the_readme_names_exists():
+def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^ *|`)make ([a-z-]+)", README, re.MULTILINE))
-    assert {"demo", "test"} <= named <= targets
+    for page in PAGES:
+        named = set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert named <= targets, page.name
+    assert {"demo", "test"} <= set(re.findall(r"^ *make ([a-z-]+)", README, re.MULTILINE))
+
+
+def test_every_module_that_is_run_exists():
+    own = ("bench", "demo", "tools", "vpr_ros")
+    for page in PAGES:
+        for module in re.findall(r"python -m ([\w.]+)", page.read_text()):
+            if module.split(".")[0] in own:
+                path = ROOT / module.replace(".", "/")
+                assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), (
+                    f"{page.name}: {module}"
+                )
+
+
+def test_every_vpr_command_has_the_verb_and_the_options_that_are_named():
+    pytest.importorskip("typer")
+    from vpr_ros.cli import app
+
+    options = {
+        command.name or command.callback.__name__.replace("_", "-"): command.callback
+        for command in app.registered_commands
+    }
+    for page in PAGES:
+        for verb, rest in re.findall(r"^ {4}vpr ([a-z-]+)(.*)", page.read_text(), re.MULTILINE):
+            assert verb in options, f"{page.name}: vpr {verb}"
+            known = {f"--{name.replace('_', '-')}" for name in options[verb].__annotations__}
+            named = set(re.findall(r"(?<= )--[a-z-]+|(?<=\[)--[a-z-]+", rest.split("#")[0]))
+            assert named <= known, f"{page.name}: vpr {verb} {named - known}"
 
 
 def test_every_local_link_leads_somewhere():
-    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("models/*.md")]:
-        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+    for page in PAGES:
+        text = page.read_text()
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for link, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)", text):
+            target = page.parent / link if link else page
+            headings = re.findall(r"^#+ (.+)", target.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, f"{page.name}: {link}#{anchor}"
 
 
 def test_versions_and_licences_agree():
