@@ -281,7 +281,7 @@ def train(
     best.pt.
 
     Example: vpr train efficientvpr --config efficientvpr-s --data datasets
-    Example: vpr train tat-vpr --config tat-vpr-s --data datasets --teacher best.pt
+    Example: vpr train tat-vpr --config tat-vpr-s --data datasets
     """
     from vpr_ros.networks.checkpoint import load_checkpoint
     from vpr_ros.training.train_command import train as run

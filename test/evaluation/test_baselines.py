@@ -121,7 +121,7 @@ def test_a_sequence_skips_frames_that_are_no_query_and_what_is_not_searched():
 
 def test_sequences_that_cannot_be():
     _, queries = drives(8)
-    with pytest.raises(ConfigError, match=r"Sequences of 1 frame\(s\) are none"):
+    with pytest.raises(ConfigError, match=r"A sequence of 1 frame\(s\) is not one"):
         SequenceRanking(queries, np.arange(12), 12, length=1)
     with pytest.raises(ConfigError, match="12 x 100000000 differences"):
         SequenceRanking(queries, np.arange(12), 100_000_000, length=4)

@@ -17,7 +17,7 @@ from vpr_ros.evaluation.benchmark import (
     robustness_table,
     run_benchmark,
 )
-from vpr_ros.evaluation.changes import Change
+from vpr_ros.evaluation.image_changes import Change
 from vpr_ros.evaluation.image_set import DatasetError, ImageSet
 from vpr_ros.evaluation.retrieval import measure
 from vpr_ros.evaluation.sweep import run_sweep

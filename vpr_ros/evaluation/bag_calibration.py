@@ -51,7 +51,6 @@ class CalibrationResult:
     revisits: int
     right: int = 0  # closures with these thresholds, all gates on
     wrong: int = 0
-    recall: float = math.nan
     precision_interval: Interval = UNDEFINED  # bootstrap
     threshold_interval: Interval = UNDEFINED  # bootstrap, of the score
     held_out: tuple[int, int] = (0, 0)  # right, all, with thresholds from other parts of the drive
@@ -137,7 +136,6 @@ def calibrate(
         checked.revisits,
         right,
         wrong,
-        checked.recall,
         of_precision,
         of_score,
         held_out(matches, precision, margin),

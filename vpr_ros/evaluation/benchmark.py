@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from vpr_ros.core.model_files import DEFAULT_MODEL
-from vpr_ros.evaluation.changes import AS_TAKEN, CHANGES, Change
 from vpr_ros.evaluation.console import TextTable, say
+from vpr_ros.evaluation.image_changes import AS_TAKEN, CHANGES, Change
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.methods import open_methods

@@ -13,6 +13,7 @@ from html import escape
 from rich import box
 from rich import progress as bars
 from rich.console import Console
+from rich.markup import escape as escape_markup
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -29,21 +30,21 @@ class TextTable:
     def print(self, console: Console) -> None:
         """Print it whole: a console too narrow wraps lines rather than losing digits."""
         table = Table(
-            title=self.title,
+            title=escape_markup(self.title),
             title_justify="left",
-            caption="\n".join(self.notes),
-            caption_justify="left",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
             collapse_padding=True,
         )
         for column, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if column else "left", no_wrap=True)
+            table.add_column(escape_markup(heading), justify="right" if column else "left", no_wrap=True)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape_markup, row))
         needed = Measurement.get(console, console.options.update(width=10_000), table).maximum
         # A console of its own: rich never prints wider than the console is.
         Console(file=console.file, width=max(console.width, needed)).print(table)
+        for note in self.notes:
+            console.print(note, highlight=False, markup=False)
 
     def markdown(self) -> str:
         """For files."""
@@ -73,7 +74,7 @@ def show(console: Console, rows: Sequence[tuple[str, str]], title: str = "") -> 
     """Print (what, value with unit) rows as a table."""
     table = Table(show_header=False, title=title or None, title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape_markup, row))
     console.print(table)
 
 

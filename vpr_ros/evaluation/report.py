@@ -29,6 +29,7 @@ from vpr_ros.evaluation.figures import (
 )
 from vpr_ros.evaluation.gallery import gallery
 from vpr_ros.evaluation.metrics import Metrics, milliseconds, percent, reason_text
+from vpr_ros.evaluation.truth import PairTruth
 
 REASONS = {
     "ACCEPTED": "a loop closure",
@@ -233,7 +234,7 @@ def write_report(
 def _rule(run: BagRun) -> str:
     rule, database = run.request.rule, run.request.settings.database
     where = f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
-    if run.drive.truth.unit != "m":
+    if isinstance(run.drive.truth, PairTruth):
         where = f"the match lies within {rule.frames} images of one listed for the query"
     return (
         f"{where}, and the match is older than the database excludes: "

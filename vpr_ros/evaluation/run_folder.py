@@ -21,10 +21,11 @@ RESULTS = Path("results")
 
 @contextlib.contextmanager
 def run_folder(root: Path = RESULTS) -> Iterator[Path]:
-    """A folder to write into that becomes `root`/<time>, and `root`/latest, if all goes well.
+    """A folder to write into that becomes `root`/<time> and `root`/latest if no error occurs.
 
-    After an error or Ctrl-C nothing of it remains. Yields a folder of another name: do not keep
-    its path; `latest(root)` has the final one. Raises VprError if `root` cannot be written.
+    After an error or Ctrl-C nothing of it remains. The folder has another name while it is
+    written: do not keep its path; `latest(root)` gives the final one. Raises VprError if `root`
+    cannot be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -47,21 +48,19 @@ def latest(root: Path = RESULTS) -> Path:
 
 
 def own_command() -> str:
-    """What a reader of the results types to get them again."""
+    """The command line of this run, for those who want to repeat it."""
     program = Path(sys.argv[0]).name
     return shlex.join(["vpr" if program in ("cli.py", "__main__.py") else program, *sys.argv[1:]])
 
 
 def _rename(unfinished: Path, root: Path) -> Path:
     """Give the run its final name; two runs in one second get a number each."""
-    name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    for number in range(2, 100):
-        final = root / name
-        if not final.exists():
-            unfinished.rename(final)
-            return final
-        name = f"{name.split('.')[0]}.{number}"
-    raise VprError(f"{root} already holds {name}. Wait a second.")
+    final = first = root / time.strftime("%Y-%m-%d_%H-%M-%S")
+    number = 1
+    while final.exists():
+        number += 1
+        final = root / f"{first.name}.{number}"
+    return unfinished.rename(final)
 
 
 def _point_latest_to(folder: Path) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""SeqSLAM: a place is recognised by the frames that led to it (Milford and Wyeth, ICRA 2012)."""
+"""SeqSLAM: recognise a place by the frames that led to it (Milford and Wyeth, ICRA 2012)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_DEVIATION = 1e-6
 
 
 class SequenceRanking:
-    """Like Ranking, but judges lines through the difference matrix instead of single frames.
+    """Like Ranking, but scores lines through the difference matrix instead of single frames.
 
     Queries and database must be drives, image after image.
     """
@@ -32,12 +32,15 @@ class SequenceRanking:
         length: int,
         searchable: Indices | None = None,
     ) -> None:
-        """Frame numbers (Q,) of the queries, the count of database images, frames a sequence.
+        """`queries` (Q, D) with frame numbers `frames` (Q,), among `database` images.
 
-        Raises ConfigError if the difference matrix would be too large.
+        `length`: frames per sequence; `searchable` as in Ranking. Raises ConfigError if the
+        difference matrix would be too large.
         """
         if length < 2:
-            raise ConfigError(f"Sequences of {length} frame(s) are none; give 2 or more, or 0.")
+            raise ConfigError(
+                f"A sequence of {length} frame(s) is not one; give 2 or more, or 0 for none."
+            )
         if len(queries) * database > CELLS:
             raise ConfigError(
                 f"Sequence matching holds all {len(queries)} x {database} differences, more than "
@@ -52,14 +55,14 @@ class SequenceRanking:
         self._difference = np.zeros((len(queries), database), dtype=np.float32)
 
     def add(self, descriptors: Array, start: int) -> None:
-        """Take in a chunk (C, D) of the database whose first image has the index `start`."""
+        """Add a chunk (C, D) of the database whose first image has the index `start`."""
         part = slice(start, start + len(descriptors))
         self._difference[:, part] = 1 - self._queries @ descriptors.T
 
     def ranked(self) -> Ranked:
         """The best of all that was added; scores are contrasts, not cosines."""
         contrast = local_contrast(self._difference, self._searched)
-        # A frame that is no query counts as 0, the local mean.
+        # A frame that is not a query counts as 0, the local mean.
         drive = np.zeros((self._frames.max() + 1, contrast.shape[1]), dtype=np.float32)
         drive[self._frames] = contrast
         lines = best_lines(drive, self._length)[self._frames]

@@ -102,14 +102,13 @@ class Trajectory:
 class Truth(abc.ABC):
     """What is known of every keyframe's place; keyframes are numbered from 0."""
 
-    unit: str  # of a distance
     known: Mask  # (N,) can its answer be checked?
     can_match: Mask  # (N,) can it be said whether it is a right match?
     trajectory: Trajectory | None  # (N) poses to draw, if there are any
 
     @abc.abstractmethod
     def apart(self, first: Indices, second: Indices) -> Floats:
-        """Distances in `unit` between keyframes of one place, else infinity.
+        """Distances (metres or frames) between keyframes of one place, else infinity.
 
         The shapes of `first` and `second`, numbers of keyframes, are broadcast.
         """
@@ -125,8 +124,6 @@ class Truth(abc.ABC):
 
 class PoseTruth(Truth):
     """By the true pose of every keyframe."""
-
-    unit = "m"
 
     def __init__(self, poses: Trajectory, rule: LoopRule) -> None:
         """`poses` of the N keyframes; NaN where not known."""
@@ -156,8 +153,6 @@ class PoseTruth(Truth):
 
 class PairTruth(Truth):
     """By a list of image numbers that show the same place."""
-
-    unit = "frames"
 
     def __init__(
         self,

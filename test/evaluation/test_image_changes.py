@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr_ros.evaluation.changes import AS_TAKEN, CHANGES
+from vpr_ros.evaluation.image_changes import AS_TAKEN, CHANGES
 
 CHANGE = {change.name: change.apply for change in (AS_TAKEN, *CHANGES)}
 
