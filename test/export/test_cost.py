@@ -10,8 +10,8 @@ import torch
 from network_costs import layer_costs
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.checkpoint import export_checkpoint
 from vpr_ros.export.cost import cost_of, kept_channels
+from vpr_ros.export.export_checkpoint import export_checkpoint
 from vpr_ros.networks import sparse_ternary_linear
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
@@ -106,9 +106,9 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
 
     with pytest.raises(ModelError, match=r"no\.onnx does not exist"):
         cost_of(tmp_path / "no.onnx")
-    refused("no ONNX file", b"")
-    refused("no ONNX file", b"some text, not a graph")
-    refused("no ONNX file", SHIPPED.read_bytes()[:1000])
+    refused("not an ONNX file", b"")
+    refused("not an ONNX file", b"some text, not a graph")
+    refused("not an ONNX file", SHIPPED.read_bytes()[:1000])
     refused("no vpr_ros contract", change=lambda model: model.ClearField("metadata_props"))
     refused("unknown colour", change=field("colour"))
     refused("lacks", change=lambda model: model.metadata_props.pop())

@@ -7,9 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vpr_ros.export.functions import OPSETS, constant, int8_linear, node
+from vpr_ros.export.functions import DOMAIN, OPSETS, constant, int8_linear, node
 from vpr_ros.export.fusion import fuse
-from vpr_ros.export.names import DOMAIN
 
 GELU = [
     constant("root2", np.sqrt(2), np.float32),

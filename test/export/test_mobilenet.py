@@ -90,8 +90,7 @@ def item():
 
 @pytest.fixture(scope="module")
 def exported(item, tmp_path_factory):
-    from vpr_ros.export.mobilenet import export
-    from vpr_ros.export.resolution import TOLERANCE_HALF
+    from vpr_ros.export.mobilenet import TOLERANCE_HALF, export
 
     path = tmp_path_factory.mktemp("export") / "random.onnx"
     assert export(item, path) <= TOLERANCE_HALF
@@ -116,7 +115,7 @@ def run(path, images, sparsity, output="descriptor"):
 def test_onnxruntime_agrees_with_torch(item, exported, sparsity):
     import torch
 
-    from vpr_ros.export.resolution import TOLERANCE_HALF
+    from vpr_ros.export.mobilenet import TOLERANCE_HALF
 
     images = images_for(item.contract)
     with torch.no_grad():
@@ -135,7 +134,7 @@ def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
     import onnx
     import torch
 
-    from vpr_ros.export.storage import store_half
+    from vpr_ros.export.onnx_file import store_half
     from vpr_ros.export.trace import trace
 
     dense = trace(item.network.network, {"image": torch.zeros(2, 3, 96, 128)}, free_sides=True)
@@ -171,12 +170,12 @@ def test_the_exported_file_is_small_and_runs_with_stock_operators(exported):
 
 
 def test_a_difference_from_torch_is_refused_and_the_older_file_stays(item, monkeypatch, tmp_path):
-    from vpr_ros.export import resolution
+    from vpr_ros.export import mobilenet
     from vpr_ros.export.mobilenet import export
 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
-    monkeypatch.setattr(resolution, "TOLERANCE", 0.0)
+    monkeypatch.setattr(mobilenet, "TOLERANCE", 0.0)
     with pytest.raises(ModelError, match="Nothing was written"):
         export(item, path)
     assert path.read_bytes() == b"older"
@@ -218,11 +217,11 @@ def test_the_shipped_file_is_what_the_exporter_writes(tmp_path):
     assert main(["mobilenetv2-gem", "--output", str(again)]) == 0
     contract = Encoder(SHIPPED).contract
     assert Encoder(again).contract.to_metadata() == contract.to_metadata()
-    # Torch folds the batch norms in float32, whose last bit depends on the processor. A weight that
-    # lies that close to the middle between two half-precision numbers is stored as its other
-    # neighbour, off by up to eps(float16) of itself. If all weights were, with random signs, a
-    # layer's output would change by about eps(float16) of its norm; few are, in 52 layers. The
-    # norm of a descriptor is 1, spread over its values.
+    # Torch folds the batch norms in float32, and its last bit depends on the processor. A weight
+    # close to the middle of two half-precision numbers may then be stored as the other one, which
+    # changes it by up to eps(float16) of itself. If that happened to all weights, with random
+    # signs, the output of a layer would change by about eps(float16) of its norm; it happens to
+    # few weights, in 52 layers. A descriptor has norm 1, spread over its values.
     tolerance = np.finfo(np.float16).eps / np.sqrt(contract.descriptor_size)  # 2.7e-5
     images = images_for(contract)
     for sparsity in (0.0, 0.6):

@@ -18,7 +18,7 @@ import torch
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.images import preprocess
 from vpr_ros.export.check import sample_images
-from vpr_ros.export.checkpoint import export_checkpoint
+from vpr_ros.export.export_checkpoint import export_checkpoint
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig

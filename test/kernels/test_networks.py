@@ -16,9 +16,9 @@ import torch
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.images import preprocess
 from vpr_ros.core.operators import THREADS_SETTING
-from vpr_ros.export.build import build
-from vpr_ros.export.checkpoint import contract_of
-from vpr_ros.export.write import write_onnx
+from vpr_ros.export.export_checkpoint import contract_of
+from vpr_ros.export.onnx_file import write_onnx
+from vpr_ros.export.transformer import build_transformer
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -30,7 +30,7 @@ FIRST_LAP, SECOND_LAP = range(3, 41, 8), (47, 67, 80)  # frames of rtabmap_sampl
 
 
 def written(network, path):
-    model, _ = build(network.eval(), SIDE, SIDE, "int8", ())
+    model, _ = build_transformer(network.eval(), SIDE, SIDE, "int8", ())
     contract = contract_of(network, {"name": path.stem}, (SIDE, SIDE), "int8")
     write_onnx(model, contract, path)
     return path
@@ -111,10 +111,10 @@ def test_a_batch_gives_what_its_images_give(tat, kernels, pixels, sparsity, thre
     images = np.concatenate([pixels(frame, contract) for frame in (1, 20, 67)])
     feed = {"sparsity": np.array(sparsity, np.float32)}
     together = session.run(None, {"image": images, **feed})[0]
-    # onnxruntime's float products (patches, head) may add in another order for another batch, by
-    # processor. A value on the edge then becomes the neighbouring code, 1 / 127 of its token's
-    # peak away. Even if every token had such a code, unit descriptors would differ by no more
-    # than this; those of different images differ by more.
+    # For another batch, onnxruntime may sum its float products (patches, head) in another order,
+    # depending on the processor. A value halfway between two codes may then become the other code,
+    # 1 / 127 of its token's peak away. Even if that happened in every token, unit descriptors
+    # would differ by no more than this; those of different images differ by more.
     tolerance = 1.0 / 127 / np.sqrt(together.shape[1])
     assert np.abs(together[0] - together[1]).max() > 2 * tolerance
     for image, descriptor in zip(images, together, strict=True):

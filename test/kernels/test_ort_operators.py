@@ -19,10 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vpr_ros.core.operators import THREADS_SETTING
 from vpr_ros.export import functions
-from vpr_ros.export.names import DOMAIN, EPILOGUES
-from vpr_ros.export.nested_function import nested_ternary_linear
+from vpr_ros.export.functions import DOMAIN, EPILOGUES
 from vpr_ros.export.packing import pack_ternary
-from vpr_ros.export.trace import IR_VERSION
+from vpr_ros.export.transformer import IR_VERSION
 
 TOKENS, INPUTS, OUTPUTS, HEADS = 1 + 4 * 5, 72, 60, 3
 SPARSITIES = (0.0, 0.2, 0.4, 0.6)
@@ -97,7 +96,8 @@ def nested(epilogue="", batch=1, slim=False, **changes):
     feed = {"x": random(batch, TOKENS, INPUTS), "sparsity": np.array(0.4, np.float32), **residual}
     constants |= {name: value for name, value in changes.items() if name in constants}
     feed |= {name: value for name, value in changes.items() if name in feed}
-    return model_of(nested_ternary_linear(epilogue, slim), constants, feed), feed
+    define = functions.slim_ternary_linear if slim else functions.nested_ternary_linear
+    return model_of(define(epilogue), constants, feed), feed
 
 
 def int8(epilogue="", batch=1, **changes):

@@ -12,49 +12,44 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.functions import epilogue_inputs
-from vpr_ros.export.names import DOMAIN, LINEAR, SLIM, SPARSE, TERNARY
-from vpr_ros.export.operators import (
-    Attention,
-    Int8Product,
-    NestedTernaryProduct,
-    Order,
-    SparseTernaryProduct,
-)
+from vpr_ros.export.deploy_layers import Attention, Int8Product, Order, TernaryProduct
+from vpr_ros.export.functions import DOMAIN, LINEAR, SLIM, SPARSE, TERNARY, epilogue_inputs
 from vpr_ros.export.packing import unsqueeze
 from vpr_ros.networks.sparse_ternary_linear import kept_channels
 
 Array = npt.NDArray[np.float32]
 
-OPERATOR_TOLERANCE = 1e-4  # relative, of an operator's output: float32 sums in another order
-DESCRIPTOR_TOLERANCE = 1e-3  # 1 - cosine; what the network itself does to noise comes on top
-DISTURBANCE = 1e-6  # of a pixel, relative: what float32 leaves open anyway
+OPERATOR_TOLERANCE = 1e-4  # relative error of an operator: float32 sums in another order
+DESCRIPTOR_TOLERANCE = 1e-3  # 1 - cosine, in addition to the network's own sensitivity
+DISTURBANCE = 1e-6  # relative change of a pixel, about the rounding of float32
 
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How near onnxruntime and torch are at one sparsity, worst case of all images."""
+    """How close onnxruntime and torch are at one sparsity, in the worst image."""
 
     sparsity: float
     operator_error: float  # relative error of one operator, given the same input
     cosine: float  # between descriptors of onnxruntime and torch, same weights
     cosine_to_original: float  # to the network before its weights were rounded
-    unrest: float  # 1 - cosine in torch alone, when the image changes by `DISTURBANCE`
+    sensitivity: float  # 1 - cosine in torch alone if the image changes by `DISTURBANCE`
 
 
 def check(
-    model: onnx.ModelProto, twin: nn.Module, network: nn.Module, sparsity: float
+    model: onnx.ModelProto, runs: nn.Module, network: nn.Module, sparsity: float
 ) -> Agreement:
-    """Compare `model` with the `twin` it was traced from, two images, alone and together.
+    """Compare `model` with `runs`, from which it was traced, on two images, alone and together.
 
-    Two comparisons, because a network of rounded codes and top-k choices multiplies rounding
-    noise: every operator on the inputs that it really gets, tightly; and the descriptor, within
-    what the twin itself does when the image changes by one part in a million. Raises ModelError
-    if either fails. How far the rounded weights lead from `network` is measured, not judged.
+    A network that rounds to codes and chooses channels amplifies rounding noise, so there are two
+    comparisons: a tight one of every operator on its real inputs, and one of the descriptor,
+    within what `runs` itself does if the image changes by one part in a million. Raises ModelError
+    if either fails. How much the descriptor differs from that of `network`, whose weights are not
+    rounded, is measured but not judged.
     """
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     images = sample_images(shape[2], shape[3])
@@ -62,13 +57,13 @@ def check(
     setting = (torch.tensor(sparsity),) if dial else ()
     feed = {"sparsity": np.array(sparsity, dtype=np.float32)} if dial else {}
     with torch.no_grad():
-        expected = twin(images, *setting)
-        disturbed = twin(images * (1.0 + DISTURBANCE * torch.randn_like(images)), *setting)
+        expected = runs(images, *setting)
+        disturbed = runs(images * (1.0 + DISTURBANCE * torch.randn_like(images)), *setting)
         original = network.eval()(images, *setting)
     session = session_of(model)
     batches = images.numpy(), images[:1].numpy(), images[1:].numpy()
-    runs = [session.run(["descriptor"], {"image": batch, **feed})[0] for batch in batches]
-    found = torch.from_numpy(np.concatenate(runs))
+    outputs = [session.run(["descriptor"], {"image": batch, **feed})[0] for batch in batches]
+    found = torch.from_numpy(np.concatenate(outputs))
     agreement = Agreement(
         sparsity,
         check_operators(model, images[:1].numpy(), feed),
@@ -76,7 +71,7 @@ def check(
         _cosine(original.repeat(2, 1), found),
         1.0 - _cosine(expected, disturbed),
     )
-    allowed = DESCRIPTOR_TOLERANCE + 4.0 * agreement.unrest
+    allowed = DESCRIPTOR_TOLERANCE + 4.0 * agreement.sensitivity
     if not 1.0 - agreement.cosine <= allowed:  # NaN must fail too
         raise ModelError(
             f"At sparsity {sparsity:g} the exported descriptor has cosine {agreement.cosine:.5f} "
@@ -86,7 +81,7 @@ def check(
 
 
 def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]) -> float:
-    """The worst relative error of any operator of ours on its real inputs; see `check`."""
+    """The worst relative error of any of our operators on its real inputs; see `check`."""
     nodes = [node for node in model.graph.node if node.domain == DOMAIN]
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -129,7 +124,7 @@ def check_operators(model: onnx.ModelProto, image: Array, feed: dict[str, Array]
 
 
 def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """What torch computes, and the residual that is added to it."""
+    """The output according to torch, without the residual, and the residual."""
     none = torch.zeros(())
     if node.op_type == "RepackTernary":
         squeezed, shape = (tensor.numpy() for tensor in tensors)
@@ -138,9 +133,9 @@ def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> tuple[Tensor, Ten
         x, gain, offset = tensors
         return F.layer_norm(x, gain.shape, gain, offset, node.attribute[0].f), none
     if node.op_type in ("Attention", "CrossAttention"):
-        return Attention.apply(*tensors, node.attribute[0].i), none
+        return Attention.run(*tensors, node.attribute[0].i), none
     if node.op_type == "SelfAttention":
-        return Attention.apply(*tensors[0].chunk(3, dim=-1), node.attribute[0].i), none
+        return Attention.run(*tensors[0].chunk(3, dim=-1), node.attribute[0].i), none
     base = next(name for name in LINEAR if node.op_type.startswith(name))
     epilogue = node.op_type.removeprefix(base)
     own = len(tensors) - len(epilogue_inputs(epilogue))
@@ -156,7 +151,7 @@ def _reference(node: onnx.NodeProto, tensors: list[Tensor]) -> tuple[Tensor, Ten
 
 
 def _first_outputs(y: Tensor, sparsity: Tensor) -> Tensor:
-    """With zeros for what the next nested layer drops."""
+    """y with zeros for what the next nested layer drops."""
     if y.ndim == 0 or sparsity == 0:
         return y
     kept = kept_channels(sparsity, y.shape[-1])
@@ -165,11 +160,9 @@ def _first_outputs(y: Tensor, sparsity: Tensor) -> Tensor:
 
 def _product(base: str, tensors: list[Tensor]) -> Tensor:
     if base not in TERNARY:
-        return Int8Product.apply(*tensors)
-    if base != SPARSE:
-        *rest, rank = tensors
-        return NestedTernaryProduct.apply(*rest, Order(rank, base == SLIM))
-    return SparseTernaryProduct.apply(*tensors)
+        return Int8Product.run(*tensors)
+    order = None if base == SPARSE else Order(tensors.pop(), base == SLIM)
+    return TernaryProduct.run(*tensors, order)
 
 
 def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
@@ -193,3 +186,16 @@ def sample_images(height: int, width: int) -> Tensor:
         noise = torch.randn(2, 3, cells, cells, generator=generator)
         images += F.interpolate(noise, (height, width), mode="bilinear")
     return images
+
+
+def agreement_table(agreements: list[Agreement]) -> Table:
+    """How close the written file is to torch, for `vpr export`."""
+    table = Table("sparsity", "worst operator", "cosine to torch", "cosine to the checkpoint")
+    for agreement in agreements:
+        table.add_row(
+            f"{agreement.sparsity:g}",
+            f"{agreement.operator_error:.1e}",
+            f"{agreement.cosine:.5f}",
+            f"{agreement.cosine_to_original:.5f}",
+        )
+    return table

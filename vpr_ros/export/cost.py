@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model file costs, counted from its own graph; needs onnx, not torch."""
+"""What a model file says about itself and costs, counted from its graph. Needs onnx, not torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
+from rich.table import Table
 
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.names import EPILOGUES, LINEAR, SLIM, TERNARY
+from vpr_ros.export.functions import EPILOGUES, LINEAR, ROUNDING_GUARD, SLIM, TERNARY
 from vpr_ros.export.packing import PER_BYTE
 
 OPSETS = range(7, 22)  # of ONNX; what onnxruntime 1.19 runs
 SPARSITIES = (0.0, 0.2, 0.4, 0.6)
-GUARD = 1e-3  # of the rounding in `kept_channels`
 
 Shape = tuple[int, ...]
 # Multiply-accumulates of a node, from the shapes of its inputs and of its first output.
@@ -35,10 +35,10 @@ class Cost:
     """Size and work of one model file."""
 
     contract: Contract
-    operators: str  # who runs the file's own operators on this machine, in words
+    operators: str  # what runs the file's own operators on this machine, in words
     opset: int
     file_bytes: int
-    parameters: int  # weights in the file, packed ones counted singly
+    parameters: int  # weights in the file; packed ones count individually
     macs: dict[float, int]  # sparsity -> multiply-accumulates per image
     uncounted: tuple[str, ...]  # operators that may multiply and have no rule here
 
@@ -46,10 +46,10 @@ class Cost:
 def cost_of(path: Path) -> Cost:
     """What the model at `path` costs, at sparsities from 0 to its largest.
 
-    Counts convolutions, matrix and attention products; norms, activation functions and the
-    choice of channels are not counted. Sparse layers count the channels that they keep: that
-    is what a compiled operator computes, while plain onnxruntime multiplies by the zeros too.
-    Raises ModelError if the file is no model that this package can run.
+    Counts convolutions, matrix and attention products, but not norms, activation functions and
+    the choice of channels. Sparse layers count the channels that they keep: compiled operators
+    compute only those, while stock ones multiply by the zeros too. Raises ModelError if this
+    package cannot run the file.
     """
     model = _load(path)
     opset = _checked_opset(model, path)
@@ -74,9 +74,9 @@ def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
     except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is no ONNX file ({error}). Give an exported one.") from None
+        raise ModelError(f"{path} is not an ONNX file ({error}). Give an exported one.") from None
     if not model.graph.node:
-        raise ModelError(f"{path} is no ONNX file, or an empty one. Give an exported one.")
+        raise ModelError(f"{path} is not an ONNX file, or is empty. Give an exported one.")
     return model
 
 
@@ -143,7 +143,7 @@ RULES: dict[str, Rule] = {
     **{f"{name}{epilogue}": _product for name in LINEAR for epilogue in EPILOGUES},
 }
 WITHOUT_PRODUCT = ("RepackTernary", "LayerNorm")
-# May multiply matrices, whatever it is, in a graph that this package did not write.
+# What may multiply matrices in a graph that this package did not write.
 DOMAINS = ("", "ai.onnx")
 PRODUCTS_WITHOUT_RULE = ("Einsum", "ConvTranspose", "QLinearConv", "QLinearMatMul", "LSTM", "GRU")
 
@@ -163,9 +163,9 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], sparsity: float) -> in
 
 
 def kept_channels(sparsity: float, channels: int) -> int:
-    """How many of `channels` a sparse layer multiplies, as its definition rounds."""
+    """How many of `channels` a sparse layer keeps, rounded as in its definition."""
     share = np.float32(1.0) - np.float32(sparsity)
-    return max(1, math.ceil(share * np.float32(channels) - np.float32(GUARD)))
+    return max(1, math.ceil(share * np.float32(channels) - np.float32(ROUNDING_GUARD)))
 
 
 def _may_multiply(node: onnx.NodeProto) -> bool:
@@ -190,3 +190,50 @@ def _parameters(model: onnx.ModelProto, shapes: dict[str, Shape]) -> int:
         if t.data_type not in indices and t.name not in packed | repacks
     ]
     return sum(others) + sum(PER_BYTE * math.prod(shapes[name]) for name in packed)
+
+
+def contract_table(path: Path, cost: Cost) -> Table:
+    """What a file says about itself, and its size."""
+    contract = cost.contract
+    dial = f"{contract.dial}, sparsity 0 to {contract.sparsity_max:g}"
+    rows = {
+        "model": f"{contract.name}, version {contract.version}",
+        "file": f"{path}, {cost.file_bytes / 1e6:.1f} MB, ONNX opset {cost.opset}",
+        "parameters": f"{cost.parameters / 1e6:.2f} M",
+        "input": f"RGB {contract.input_height}x{contract.input_width} px (height x width)",
+        "mean, std": f"{contract.mean}, {contract.std}",
+        "descriptor": f"{contract.descriptor_size} values",
+        "dial": dial if contract.sparsity_max > 0 else "none",
+        "battery levels": ", ".join(f"{s:g}" for s in contract.levels) or "not measured",
+        "another view from": f"cosine distance {contract.change:g}"
+        if contract.change
+        else "not measured",
+        "tile": contract.tile or "none",
+        "runs here on": cost.operators,
+        "training data": contract.training_data,
+        "licence": contract.licence,
+        "format": str(contract.format),
+    }
+    table = Table(show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def cost_table(cost: Cost) -> Table:
+    """Multiply-accumulates and thresholds per sparsity, for `vpr model-info`."""
+    table = Table("sparsity", "MMAC per image", "of dense", "score >=", "margin >=")
+    for sparsity, macs in cost.macs.items():
+        limits = cost.contract.calibration_at(sparsity)
+        table.add_row(
+            f"{sparsity:g}",
+            f"{macs / 1e6:,.1f}",
+            f"{100 * macs / cost.macs[0.0]:.0f} %",
+            f"{limits.score_threshold:.3f}",
+            f"{limits.margin_threshold:.3f}",
+        )
+    if not cost.contract.calibration:
+        table.caption = "not calibrated: set loop.score_threshold from data of your own"
+    if cost.uncounted:
+        table.caption = f"not counted: {', '.join(cost.uncounted)}"
+    return table

@@ -1,11 +1,11 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operators of the exported file: each one node, each defined inside the file.
+"""The operators of exported files: each is one node, and each is defined inside the file.
 
-An ONNX file may carry functions: operators defined by stock operators. onnxruntime inlines them
-at load and folds constants, the expansion of ternary weights among them. Where a library that
-implements an operator of the same domain and name is registered, onnxruntime takes that instead;
-so one file runs everywhere, and faster where the library is.
+An ONNX file may contain functions: operators defined by stock operators. onnxruntime inlines them
+when it loads the file and folds constants, including the expansion of ternary weights. If a
+library is registered that implements an operator of the same domain and name, onnxruntime uses
+that instead. So one file runs everywhere, and faster where the library is. Needs onnx, not torch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,29 @@ import numpy as np
 import numpy.typing as npt
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
-from vpr_ros.export.names import DOMAIN, INT8, SPARSE
 from vpr_ros.export.packing import repacking_tables, unpacking_table
-from vpr_ros.networks.sparse_ternary_linear import LEVELS, ROUNDING_GUARD, SMALLEST_PEAK
+
+# The names of our operators; the compiled library knows the same, except SPARSE.
+DOMAIN = "vpr_ros"
+SPARSE = "SparseTernaryLinear"  # every token chooses its channels
+NESTED = "NestedTernaryLinear"  # all tokens keep the first channels of one order
+SLIM = "SlimTernaryLinear"  # nested, with only those outputs that the next nested layer keeps
+INT8 = "Int8Linear"
+TERNARY = (SPARSE, NESTED, SLIM)
+LINEAR = (*TERNARY, INT8)
+# What may follow the product, as the end of a linear operator's name: a bias (N), then GELU or the
+# addition of `residual` (B, M, N).
+EPILOGUES = ("", "Bias", "BiasGelu", "BiasAdd")
+
+# As in networks/sparse_ternary_linear.py, which needs torch; a test compares them.
+LEVELS = 127
+SMALLEST_PEAK = 1e-8
+ROUNDING_GUARD = 1e-3
 
 CONTRIB = "com.microsoft"
 OPSET = 18
 OPSETS = (helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1))
-ZERO_POINT = 128  # codes are stored unsigned, which the int8 product wants on the left
+ZERO_POINT = 128  # codes are unsigned, as the left operand of the int8 product must be
 
 
 def constant(name: str, value: npt.ArrayLike, dtype: type) -> NodeProto:
@@ -38,7 +53,7 @@ def node(operator: str, inputs: str, outputs: str, domain: str = "", **options: 
 
 
 def constants() -> list[NodeProto]:
-    """What `quantise`, `multiply` and `_kept` refer to."""
+    """The constants that `quantise`, `multiply` and `kept_count` refer to."""
     return [
         constant("last_axis", [-1], np.int64),
         constant("levels", LEVELS, np.float32),
@@ -63,7 +78,7 @@ def quantise(x: str = "x") -> list[NodeProto]:
 
 
 def multiply(codes: str, weight: str, weight_scale: str, epilogue: str) -> list[NodeProto]:
-    """`codes` times int8 `weight`, back at the scale of x, and what follows: y (B, M, N)."""
+    """`codes` times int8 `weight`, at the scale of x, and the epilogue: y (B, M, N)."""
     steps = [("Mul", "peak", "")]
     if epilogue:
         steps.append(("Add", "bias", ""))
@@ -88,7 +103,7 @@ def multiply(codes: str, weight: str, weight_scale: str, epilogue: str) -> list[
 
 
 def epilogue_inputs(epilogue: str) -> list[str]:
-    """The inputs that it adds to an operator, in order."""
+    """The inputs that an epilogue adds to an operator, in order."""
     residual = ["residual"] if epilogue == "BiasAdd" else []
     return ["bias", *residual] if epilogue else []
 
@@ -138,7 +153,7 @@ def _headed_product() -> NodeProto:
 
 
 def repack_ternary() -> FunctionProto:
-    """Ternary weights as they lie in the file, `squeezed` (4, G), to `packed` of `shape`."""
+    """Ternary weights as stored in the file, `squeezed` (4, G), to `packed` of `shape`."""
     tables = repacking_tables()
     body = [
         constant("flat", [-1], np.int64),
@@ -168,10 +183,10 @@ def repack_ternary() -> FunctionProto:
 
 
 def sparse_ternary_linear(epilogue: str = "") -> FunctionProto:
-    """y = delta (mask * x) W_t, the product of the layer `SparseTernaryLinear`.
+    """y = delta (mask * x) W_t with a mask per token, as in the paper (arXiv 2505.16447).
 
     Inputs: x (B, M, K); packed (K, N / 4) uint8, see `packing`; delta, a scalar or (N,);
-    sparsity, a scalar. At sparsity 0 the branch that selects does not run.
+    sparsity, a scalar. At sparsity 0 the branch that selects channels does not run.
     """
     dial = [
         constant("none_dropped", 0.0, np.float32),
@@ -193,6 +208,53 @@ def sparse_ternary_linear(epilogue: str = "") -> FunctionProto:
     return helper.make_function(DOMAIN, f"{SPARSE}{epilogue}", inputs, ["y"], body, OPSETS)
 
 
+def nested_ternary_linear(epilogue: str = "") -> FunctionProto:
+    """y = delta (mask * x) W_t for a nested layer, whose mask keeps the channels of lowest rank.
+
+    Inputs: x (..., K); packed (K, N / 4) uint8; delta, a scalar or (N,); sparsity, a scalar;
+    rank (K,) int64, the place of every channel.
+
+    Stock operators multiply by the zeros: onnxruntime prepares constant weights once for its
+    product, and gathering some of them in every run would take longer than it saves.
+    """
+    body = [
+        *constants(),
+        *unpack(),
+        constant("zero", 0.0, np.float32),
+        *kept_count("inputs", "kept"),
+        node("Less", "rank kept", "is_kept"),
+        node("Where", "is_kept x zero", "kept_x"),
+        *quantise("kept_x"),
+        *multiply("codes", "weight", "delta", epilogue),
+    ]
+    inputs = ["x", "packed", "delta", "sparsity", "rank", *epilogue_inputs(epilogue)]
+    return helper.make_function(DOMAIN, f"{NESTED}{epilogue}", inputs, ["y"], body, OPSETS)
+
+
+def slim_ternary_linear(epilogue: str = "") -> FunctionProto:
+    """The same with zeros in y beyond the values that the next nested layer keeps."""
+    function = nested_ternary_linear(epilogue)
+    function.name = f"{SLIM}{epilogue}"
+    function.node[-1].output[0] = "every_y"
+    function.node.extend(_first_outputs())
+    return function
+
+
+def _first_outputs() -> list[NodeProto]:
+    """`every_y` (..., N) to `y`, with zeros for what the next layer drops."""
+    return [
+        constant("first", 0, np.int64),
+        constant("stride", 1, np.int64),
+        constant("no_axes", [], np.int64),
+        node("Shape", "weight", "outputs", start=1),
+        *kept_count("outputs", "wanted"),
+        node("Reshape", "outputs no_axes", "output_count"),
+        node("Range", "first output_count stride", "places"),
+        node("Less", "places wanted", "is_wanted"),
+        node("Where", "is_wanted every_y zero", "y"),
+    ]
+
+
 def unpack() -> list[NodeProto]:
     """`packed` (K, N / 4) to the int8 `weight` (K, N); K as `inputs` (1,)."""
     return [
@@ -207,7 +269,7 @@ def unpack() -> list[NodeProto]:
 
 
 def _selection() -> Any:
-    """The branch that clears all but the largest channels of every token: `largest_channels`."""
+    """The branch that clears all but the largest codes of every token: `largest_channels`."""
     magnitude = [
         constant("zero_code", ZERO_POINT, np.float32),
         node("Cast", "codes", "unsigned", to=TensorProto.FLOAT),
@@ -227,17 +289,12 @@ def _selection() -> Any:
         node("Cast", "keep", "is_kept", to=TensorProto.BOOL),
         node("Where", "is_kept codes zero_point", "masked"),
     ]
-    steps = [
-        *kept_count("inputs", "kept"),
-        *magnitude,
-        *mask,
-        *apply,
-    ]
+    steps = [*kept_count("inputs", "kept"), *magnitude, *mask, *apply]
     return helper.make_graph(steps, "select", [], [_codes("masked")])
 
 
 def kept_count(channels: str, kept: str) -> list[NodeProto]:
-    """How many of `channels` (1,) stay at `sparsity`, `kept` (1,): `kept_channels`."""
+    """`kept` (1,), how many of `channels` (1,) are kept at `sparsity`: `kept_channels`."""
     return [
         constant(f"{kept}_guard", ROUNDING_GUARD, np.float32),
         constant(f"{kept}_least", [1], np.int64),

@@ -1,10 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What follows a product becomes part of its operator, so that a compiled one does it in passing.
+"""Joins products with what follows them, so that a compiled operator does both in one pass.
 
-Bias, GELU and residual go into the linear operators, the cut into query, key and value into
-attention; norms get a name of ours. The operators' definitions hold the same stock operators, so
-that nothing changes where no library is.
+Bias, GELU and residual become part of the linear operators, and the split into queries, keys and
+values part of attention; norms get one of our names. The definitions of these operators contain
+the same stock operators, so nothing changes without the library.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from vpr_ros.export.names import DOMAIN, LINEAR
+from vpr_ros.export.functions import DOMAIN, LINEAR
 
 
 def fuse(graph: onnx.GraphProto, attention: bool) -> None:
     """Join, in place, every linear operator with its epilogue and attention with its Split.
 
-    Without `attention` it stays as it is, under a name that no library takes over: float32.
+    Without `attention`, attention keeps a name that the library does not have, and so its float32
+    definition.
     """
     fusion = _Fusion(graph)
     for node in list(graph.node):
@@ -36,7 +37,7 @@ def fuse(graph: onnx.GraphProto, attention: bool) -> None:
 
 
 class _Fusion:
-    """The graph's connections, and which nodes have been taken in by others."""
+    """The connections of a graph, and which of its nodes have become part of others."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
@@ -48,12 +49,12 @@ class _Fusion:
         self.constants = {t.name: t for t in graph.initializer} | {
             n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"
         }
-        self.taken: set[int] = set()  # ids of nodes that vanish
+        self.taken: set[int] = set()  # ids of nodes that disappear
         self.renamed: list[str] = []  # outputs of norms
-        self.place_of: dict[int, NodeProto] = {}  # id of the last one taken -> who replaces it
+        self.place_of: dict[int, NodeProto] = {}  # id of the last node taken -> its successor
 
     def join_epilogue(self, linear: NodeProto) -> None:
-        """Take in Add of a bias, then GELU or Add of a residual."""
+        """Take over the Add of a bias, then GELU or the Add of a residual."""
         base = linear.op_type
         add = self._only_reader(linear, "Add")
         bias = _other(add, linear.output[0]) if add is not None else ""
@@ -71,7 +72,7 @@ class _Fusion:
                 self._take(linear, [residual], f"{base}BiasAdd", other)
 
     def join_split(self, attention: NodeProto) -> None:
-        """Read query, key and value from one tensor where one Split makes them."""
+        """Read queries, keys and values from one tensor if one Split makes them."""
         attention.op_type = "CrossAttention"
         split = self.maker.get(attention.input[0])
         if split is None or split.op_type != "Split" or split.output[:] != attention.input[:]:
@@ -83,7 +84,7 @@ class _Fusion:
             self.taken.add(id(split))
 
     def rename_norm(self, norm: NodeProto) -> None:
-        """Call a norm of the last dimension LayerNorm."""
+        """Rename a norm of the last dimension to LayerNorm."""
         options = {a.name: a for a in norm.attribute}
         if len(norm.input) != 3 or len(norm.output) != 1 or options["axis"].i != -1:
             return
@@ -94,7 +95,10 @@ class _Fusion:
         self.renamed.append(norm.output[0])
 
     def apply(self) -> None:
-        """Write the nodes that are left, fused ones where all their inputs are there."""
+        """Write the remaining nodes, and joined ones where the last node they took over was.
+
+        There, all their inputs exist.
+        """
         moved = {id(node) for node in self.place_of.values()}
         nodes = []
         for node in self.graph.node:
@@ -108,7 +112,7 @@ class _Fusion:
         self._declare([*self.renamed, *(node.output[0] for node in self.place_of.values())])
 
     def _declare(self, outputs: list[str]) -> None:
-        """Types for the outputs of fused operators: what they consist of leaves them open."""
+        """Add types for the outputs of joined operators, which shape inference leaves open."""
         made = {name for node in self.graph.node for name in node.output}
         known = [v for v in self.graph.value_info if v.name in made]
         types = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
@@ -128,7 +132,7 @@ class _Fusion:
         return readers[0] if len(readers) == 1 and readers[0].op_type == operator else None
 
     def _gelu(self, x: str) -> list[NodeProto]:
-        """The nodes of x / 2 * (1 + erf(x / sqrt 2)) as torch traces it; [] if it is none."""
+        """The nodes of GELU, x / 2 * (1 + erf(x / sqrt 2)), as torch traces it; or []."""
         readers = self.readers.get(x, [])
         if Counter(reader.op_type for reader in readers) != Counter(("Div", "Mul")):
             return []
@@ -147,12 +151,12 @@ class _Fusion:
         return [divide, erf, add, multiply, halve] if meant else []
 
     def _scalar(self, node: NodeProto, input: str) -> float:
-        """The constant that `node` applies to `input`; NaN if it is none."""
+        """The constant that `node` applies to `input`, or NaN."""
         tensor = self.constants.get(_other(node, input))
         values = np.array([]) if tensor is None else numpy_helper.to_array(tensor)
         return float(values.item()) if values.size == 1 else math.nan
 
 
 def _other(node: NodeProto, input: str) -> str:
-    """The input of a node of two that is not `input`."""
+    """The other one of the two inputs of `node`."""
     return node.input[1] if node.input[0] == input else node.input[0]

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ternary weights at two bits each."""
+"""Ternary weights at two bits each and, in the file, at five to a byte."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pack_ternary(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
 
 
 def unpacking_table() -> npt.NDArray[np.int8]:
-    """The four codes of every possible byte, (256, 4)."""
+    """The four codes of every byte value, (256, 4)."""
     byte = np.arange(256, dtype=np.int64)[:, None]
     fields = (byte >> (2 * np.arange(PER_BYTE))) & 3
     return (fields - 1).astype(np.int8)
@@ -41,10 +41,10 @@ def unpack_ternary(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
 
 
 def squeeze(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Packed bytes (K, N / 4) at five codes to a byte, (4, G): lossless, a fifth smaller.
+    """Packed bytes (K, N / 4) at five codes to a byte, (4, G): lossless and a fifth smaller.
 
-    3 ** 5 = 243 values fit into a byte. The array is cut into five planes of G bytes; byte g of
-    all five holds 20 codes, and so does byte g of the four rows given back.
+    Possible because 3 ** 5 = 243 fits into a byte. The array is cut into five planes of G bytes;
+    byte g of all five planes holds 20 codes, and so does byte g of the four rows returned.
     """
     planes = np.zeros((5, -(-packed.size // 5)), dtype=np.uint8)
     planes.reshape(-1)[: packed.size] = packed.reshape(-1)
@@ -65,9 +65,9 @@ def unsqueeze(squeezed: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> npt.ND
 
 
 def repacking_tables() -> dict[tuple[int, int], npt.NDArray[np.uint8]]:
-    """(row, plane) -> what each value of a squeezed row's byte puts into that plane's byte.
+    """(row, plane) -> what each byte value of a squeezed row contributes to that plane's byte.
 
-    A plane's byte is the sum of its parts; each row reaches two planes.
+    A plane's byte is the sum of its parts. Each row contributes to two planes.
     """
     byte = np.arange(256)
     tables: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}

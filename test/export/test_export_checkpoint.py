@@ -5,6 +5,7 @@
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -12,8 +13,8 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.export import check
-from vpr_ros.export.checkpoint import export_checkpoint
-from vpr_ros.export.write import write_calibration
+from vpr_ros.export.export_checkpoint import export_checkpoint
+from vpr_ros.export.onnx_file import write_onnx
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -95,7 +96,8 @@ def test_thresholds_go_into_the_file_and_change_nothing_else(tat, tmp_path):
     export_checkpoint(tat, output)
     before = Encoder(output)
     points = (Calibration(0.0, 0.5, 0.0), Calibration(0.6, 0.4, 0.0))
-    write_calibration(output, points)
+    contract = dataclasses.replace(before.contract, calibration=points)
+    write_onnx(onnx.load(output), contract, output)
     after = Encoder(output)
     assert after.contract.calibration_at(0.3).score_threshold == pytest.approx(0.45)
     assert dataclasses.replace(after.contract, calibration=()) == before.contract

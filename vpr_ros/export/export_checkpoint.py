@@ -1,21 +1,20 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint of training to the file that a robot runs."""
+"""From a training checkpoint to the file that a robot runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from vpr_ros.core.contract import Contract
-from vpr_ros.export.build import build
 from vpr_ros.export.check import Agreement
-from vpr_ros.export.twins import check_precision
-from vpr_ros.export.write import check_output, write_onnx
+from vpr_ros.export.deploy_layers import check_precision
+from vpr_ros.export.onnx_file import check_output, write_onnx
+from vpr_ros.export.transformer import build_transformer
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.checkpoint import load_checkpoint
+from vpr_ros.networks.efficientvpr import EfficientVPR
 from vpr_ros.networks.tat_vpr import TatVPR
 
 SPARSITY_MAX = 0.6  # the largest that TAT-VPR is trained with (arXiv 2505.16447)
@@ -32,30 +31,32 @@ def export_checkpoint(
 ) -> list[Agreement]:
     """Write the network in `checkpoint` to `output` for images of height x width px.
 
-    `precision` is one of `twins.PRECISIONS`. The size defaults to that of the training images
-    (TAT-VPR) or of the paper's tests (EfficientVPR). The checkpoint's notes `name`, `version`,
-    `sparsity_max`, `training_data` and `licence` go into the contract. Returns how well
-    onnxruntime agrees with torch; raises ModelError, and leaves an older file alone, if it does
-    not.
+    `precision` is one of `deploy_layers.PRECISIONS`. The size defaults to that of the training
+    images (TAT-VPR) or of the paper's tests (EfficientVPR). The checkpoint's notes `name`,
+    `version`, `sparsity_max`, `training_data` and `licence` go into the contract. Returns how
+    close onnxruntime and torch are. Raises ModelError, and leaves an older file alone, if they
+    disagree.
     """
     check_precision(precision)
     check_output(output)
     network, notes = load_checkpoint(checkpoint)
+    assert isinstance(network, TatVPR | EfficientVPR)
     side = network.config.image_size if isinstance(network, TatVPR) else EFFICIENTVPR_SIDE
     size = (height or side, width or side)
     contract = contract_of(network, {"name": checkpoint.stem, **notes}, size, precision)
     top = contract.sparsity_max
     sparsities = (0.0, top / 2, top) if top else (0.0,)
-    model, agreements = build(network, *size, precision, sparsities)
+    model, agreements = build_transformer(network, *size, precision, sparsities)
     write_onnx(model, contract, output)
     return agreements
 
 
 def contract_of(
-    network: nn.Module, notes: dict[str, Any], size: tuple[int, int], precision: str
+    network: TatVPR | EfficientVPR, notes: dict[str, Any], size: tuple[int, int], precision: str
 ) -> Contract:
-    """What the file of `network` at `precision` says about itself; not calibrated yet."""
-    dial = isinstance(network, TatVPR) and precision != "fp32"
+    """What the file of `network` at `precision` says about itself, without thresholds."""
+    selection = network.config.selection if isinstance(network, TatVPR) else ""
+    dial = bool(selection) and precision != "fp32"
     return Contract(
         name=str(notes["name"]),
         version=str(notes.get("version", "1")),
@@ -66,7 +67,7 @@ def contract_of(
         descriptor_size=network.descriptor_size,
         sparsity_max=float(notes.get("sparsity_max", SPARSITY_MAX)) if dial else 0.0,
         dial="activations" if dial else "none",
-        tile=network.config.selection if dial else "",
+        tile=selection if dial else "",
         calibration=(),
         training_data=str(notes.get("training_data", UNKNOWN)),
         licence=str(notes.get("licence", UNKNOWN)),

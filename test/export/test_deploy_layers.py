@@ -1,16 +1,16 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the robot computes what was trained, or nearly where it is rounded."""
+"""The layers on the robot compute what the trained ones do, or nearly so where they round."""
 
 import pytest
 import torch
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.twins import (
+from vpr_ros.export.deploy_layers import (
     Int8Conv,
     Int8Linear,
     PackedTernaryLinear,
-    exchange,
+    deployed,
     fold_layer_scales,
 )
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
@@ -64,11 +64,11 @@ def test_folded_layer_scales_change_nothing():
 def test_the_network_itself_stays_as_it_was():
     network = TatVPR(TatVPRConfig(image_size=32, dim=64, depth=1, heads=1, head="cls"))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    exchange(network, "int8")
+    deployed(network, "int8")
     assert before.keys() == network.state_dict().keys()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 def test_unknown_precision_is_an_error():
     with pytest.raises(ModelError, match="Precision is 'int4'; give one of fp32"):
-        exchange(torch.nn.Linear(1, 1), "int4")
+        deployed(torch.nn.Linear(1, 1), "int4")

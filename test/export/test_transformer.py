@@ -8,13 +8,17 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from torch import nn
+from torch.nn import functional as F
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.build import build
+from vpr_ros.export import functions
 from vpr_ros.export.check import OPERATOR_TOLERANCE, check, sample_images
+from vpr_ros.export.deploy_layers import PRECISIONS, Int8Linear, deployed
 from vpr_ros.export.functions import CONTRIB, DOMAIN
-from vpr_ros.export.storage import SMALLEST, names_read
-from vpr_ros.export.twins import PRECISIONS, exchange
+from vpr_ros.export.onnx_file import SMALLEST, names_read
+from vpr_ros.export.transformer import build_transformer, layers_hurt_by_int8
+from vpr_ros.networks import sparse_ternary_linear
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
@@ -58,7 +62,7 @@ def run(model, image, sparsity=None):
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tat_vpr_agrees_with_torch(precision):
-    model, agreements = build(tat(), SIDE, SIDE, precision)
+    model, agreements = build_transformer(tat(), SIDE, SIDE, precision)
     assert [a.sparsity for a in agreements] == [0.0, 0.4, 0.6]
     for agreement in agreements:
         assert agreement.operator_error <= OPERATOR_TOLERANCE
@@ -68,18 +72,18 @@ def test_tat_vpr_agrees_with_torch(precision):
 
 @pytest.mark.parametrize("head", ["boq", "mixvpr", "cls", "queries-whitened"])
 def test_every_head_exports(head):
-    _, agreements = build(tat(head=head), SIDE, SIDE, "int8", (0.4,))
+    _, agreements = build_transformer(tat(head=head), SIDE, SIDE, "int8", (0.4,))
     assert agreements[0].cosine > 0.999
 
 
 def test_salad_exports():
     network = tat(head="salad", image_size=144)
-    assert build(network, 144, 144, "int8", (0.4,))[1][0].cosine > 0.999
+    assert build_transformer(network, 144, 144, "int8", (0.4,))[1][0].cosine > 0.999
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_efficientvpr_exports(precision):
-    model, (agreement,) = build(efficient(), SIDE, SIDE, precision)
+    model, (agreement,) = build_transformer(efficient(), SIDE, SIDE, precision)
     assert agreement.cosine > 0.9999
     assert agreement.cosine_to_original > 0.999
     assert [i.name for i in model.graph.input] == ["image"]
@@ -87,7 +91,7 @@ def test_efficientvpr_exports(precision):
 
 def test_the_dial_is_in_the_graph():
     network, image = tat(), sample_images(SIDE, SIDE)[:1]
-    model, _ = build(network, SIDE, SIDE, "fp16")
+    model, _ = build_transformer(network, SIDE, SIDE, "fp16")
     outputs = [run(model, image, sparsity) for sparsity in (0.0, 1e-6, 0.3, 0.6)]
     assert np.array_equal(outputs[0], outputs[1])  # all channels kept: dense
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-3
@@ -95,7 +99,7 @@ def test_the_dial_is_in_the_graph():
 
 
 def test_any_batch_size():
-    model, _ = build(tat(), SIDE, SIDE, "int8")
+    model, _ = build_transformer(tat(), SIDE, SIDE, "int8")
     images = torch.randn(5, 3, SIDE, SIDE)
     together = run(model, images, 0.4)
     alone = np.concatenate([run(model, image[None], 0.4) for image in images])
@@ -105,7 +109,7 @@ def test_any_batch_size():
 
 def test_weights_are_packed_and_operators_are_stock():
     network = tat(dim=128, heads=2)
-    model, _ = build(network, SIDE, SIDE, "int8")
+    model, _ = build_transformer(network, SIDE, SIDE, "int8")
     squeezed = [t for t in model.graph.initializer if t.name.endswith(".squeezed")]
     ternary = [m for m in network.modules() if type(m).__name__ == "SparseTernaryLinear"]
     assert len(squeezed) == len(ternary) == 2 * 2 + 1 * 2
@@ -123,15 +127,20 @@ def test_weights_are_packed_and_operators_are_stock():
 
 @pytest.mark.parametrize("make", [tat, efficient])
 def test_nothing_is_stored_that_nothing_reads(make):
-    model, _ = build(make(), SIDE, SIDE, "int8")
+    model, _ = build_transformer(make(), SIDE, SIDE, "int8")
     read = names_read(model.graph.node)
     constants = [n.output[0] for n in model.graph.node if n.op_type == "Constant"]
     assert {*constants, *(t.name for t in model.graph.initializer)} <= read
 
 
+def test_constants_of_the_graph_are_those_of_the_layers():
+    for name in ("LEVELS", "SMALLEST_PEAK", "ROUNDING_GUARD"):
+        assert getattr(functions, name) == getattr(sparse_ternary_linear, name)
+
+
 def test_float32_is_the_dense_yardstick():
     network, image = tat(), sample_images(SIDE, SIDE)[:1]
-    model, _ = build(network, SIDE, SIDE, "fp32")
+    model, _ = build_transformer(network, SIDE, SIDE, "fp32")
     assert [i.name for i in model.graph.input] == ["image"]
     assert not any(t.name.endswith(".packed") for t in model.graph.initializer)
     with torch.no_grad():
@@ -141,8 +150,8 @@ def test_float32_is_the_dense_yardstick():
 
 def test_a_wrong_descriptor_is_refused():
     network = tat()
-    model, _ = build(network, SIDE, SIDE, "int8")
-    other = exchange(network, "int8")
+    model, _ = build_transformer(network, SIDE, SIDE, "int8")
+    other = deployed(network, "int8")
     torch.nn.init.normal_(other.backbone.norm.weight)
     with pytest.raises(ModelError, match="exported descriptor has cosine"):
         check(model, other, network, 0.0)
@@ -150,12 +159,12 @@ def test_a_wrong_descriptor_is_refused():
 
 def test_a_wrong_operator_is_refused():
     network = tat()
-    model, _ = build(network, SIDE, SIDE, "int8")
+    model, _ = build_transformer(network, SIDE, SIDE, "int8")
     function = next(f for f in model.functions if f.name == "SparseTernaryLinear")
     guard = next(n for n in _selection(function) if n.output[0] == "kept_guard")
     guard.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array(1.0, dtype=np.float32)))
     with pytest.raises(ModelError, match="Operator SparseTernaryLinear"):
-        check(model, exchange(network, "int8"), network, 0.5)
+        check(model, deployed(network, "int8"), network, 0.5)
 
 
 def _selection(function):
@@ -178,7 +187,7 @@ def nested():
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_nested_layers_run_as_they_were_trained(precision):
     network, images = nested(), sample_images(SIDE, SIDE)
-    model, agreements = build(network, SIDE, SIDE, precision, (0.0, 0.2, 0.6))
+    model, agreements = build_transformer(network, SIDE, SIDE, precision, (0.0, 0.2, 0.6))
     assert all(a.operator_error < OPERATOR_TOLERANCE for a in agreements)
     for sparsity in (0.0, 0.2, 0.6):
         with torch.no_grad():
@@ -190,12 +199,12 @@ def test_nested_layers_run_as_they_were_trained(precision):
 def test_what_a_nested_mlp_drops_is_not_computed_before():
     network = nested()
     order = network.backbone.blocks[0].mlp.narrow.rank.argsort()
-    twin = exchange(network, "int8")
-    mlp = twin.backbone.blocks[0].mlp
+    runs = deployed(network, "int8")
+    mlp = runs.backbone.blocks[0].mlp
     assert mlp.widen.slim and not mlp.narrow.slim
     assert torch.equal(mlp.narrow.rank, torch.arange(len(order)))
     assert torch.equal(mlp.widen.bias, network.backbone.blocks[0].mlp.widen.bias[order])
-    model, _ = build(network, SIDE, SIDE, "int8", (0.5,))
+    model, _ = build_transformer(network, SIDE, SIDE, "int8", (0.5,))
     slim = [n for n in model.graph.node if n.op_type == "SlimTernaryLinearBiasGelu"]
     assert len(slim) == 2  # the last MLP is dense
     model.graph.output.append(
@@ -208,7 +217,41 @@ def test_what_a_nested_mlp_drops_is_not_computed_before():
 
 def test_only_hidden_values_that_nothing_else_reads_are_left_out():
     reference = tat(selection="nested")  # a norm over all hidden values stands between
-    twin = exchange(reference, "int8")
-    assert not twin.backbone.blocks[0].mlp.widen.slim
-    model, _ = build(reference, SIDE, SIDE, "int8", (0.0, 0.5))
+    runs = deployed(reference, "int8")
+    assert not runs.backbone.blocks[0].mlp.widen.slim
+    model, _ = build_transformer(reference, SIDE, SIDE, "int8", (0.0, 0.5))
     assert not any(n.op_type.startswith("SlimTernary") for n in model.graph.node)
+
+
+class Toy(nn.Module):
+    """Two linear layers; the second gets one channel that is `loudness` times as large.
+
+    It ignores that channel, as a whitening does.
+    """
+
+    def __init__(self, loudness):
+        super().__init__()
+        torch.manual_seed(1)
+        self.first = nn.Linear(12, 16)
+        self.second = nn.Linear(16, 16)
+        self.gain = torch.ones(16)
+        self.gain[0] = loudness
+        self.second.weight.data[:, 0] = 0.0
+
+    def forward(self, images):
+        patches = F.avg_pool2d(images, 8).flatten(2).transpose(1, 2)  # (B, N, 3)
+        tokens = patches[:, :64].unflatten(1, (16, 4)).flatten(2)  # (B, 16, 12)
+        return F.normalize(self.second(self.first(tokens) * self.gain).flatten(1), dim=1)
+
+
+def test_a_layer_with_one_loud_channel_stays_float():
+    toy = Toy(loudness=1000.0)
+    kept = layers_hurt_by_int8(toy, 64, 64)
+    assert kept == {"second"}
+    runs = deployed(toy, "int8", kept)
+    assert isinstance(runs.first, Int8Linear) and type(runs.second) is nn.Linear
+
+
+@pytest.mark.parametrize("loudness", [1.0, 2.0])
+def test_an_even_network_is_int8_throughout(loudness):
+    assert layers_hurt_by_int8(Toy(loudness), 64, 64) == frozenset()

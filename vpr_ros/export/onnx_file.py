@@ -1,27 +1,31 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How weights lie in the file: smaller than onnxruntime computes with them."""
+"""The ONNX file: how weights are stored in it, and how it is written. Needs onnx, not torch."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from vpr_ros.export.functions import repack_ternary
-from vpr_ros.export.names import DOMAIN, INT8, TERNARY
+from vpr_ros.core.contract import Contract
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.errors import ModelError
+from vpr_ros.export.functions import DOMAIN, INT8, TERNARY, repack_ternary
 from vpr_ros.export.packing import squeeze
 
-SMALLEST = 2048  # values; fewer are not worth a node
+SMALLEST = 2048  # values; a smaller tensor is not worth a node
 
 
 def store_half(model: onnx.ModelProto) -> None:
-    """Store large float32 tensors in half precision: half the bytes, the same speed.
+    """Store large float32 tensors in half precision: half the bytes at the same speed.
 
-    onnxruntime folds the Casts into float32 constants at load. The scales of int8 weights stay:
-    they may be too small for half precision's exponent.
+    onnxruntime folds the Casts into float32 constants when it loads the file. The scales of int8
+    weights stay float32, because they may be too small for the exponent of half precision.
     """
     scales = {n.input[2] for n in model.graph.node if n.op_type.startswith(INT8)}
     casts = []
@@ -35,9 +39,9 @@ def store_half(model: onnx.ModelProto) -> None:
 
 
 def store_ternary(model: onnx.ModelProto) -> None:
-    """Store packed ternary weights at five codes to a byte and let the load repack them.
+    """Store packed ternary weights at five codes to a byte.
 
-    The sparse layers still get their four codes to a byte, as a constant.
+    onnxruntime repacks them when it loads the file, so the layers still read four codes to a byte.
     """
     packed = {n.input[1] for n in model.graph.node if n.op_type.startswith(TERNARY)}
     repacks, shapes = [], {}
@@ -57,21 +61,18 @@ def store_ternary(model: onnx.ModelProto) -> None:
 
 
 def share_constants(model: onnx.ModelProto) -> None:
-    """Let equal Constant nodes be one, such as the tiles of the tokens in every sparse layer.
-
-    Those that nothing reads any more go.
-    """
+    """Merge equal Constant nodes and remove those that nothing reads."""
     first: dict[bytes, str] = {}
-    twin_of: dict[str, str] = {}
+    merged: dict[str, str] = {}
     kept = []
     for node in model.graph.node:
         if node.op_type == "Constant":
             value = node.attribute[0].SerializeToString()
             name = first.setdefault(value, node.output[0])
             if name != node.output[0]:
-                twin_of[node.output[0]] = name
+                merged[node.output[0]] = name
                 continue
-        node.input[:] = [twin_of.get(name, name) for name in node.input]
+        node.input[:] = [merged.get(name, name) for name in node.input]
         kept.append(node)
     read = names_read(kept) | {output.name for output in model.graph.output}
     left = [n for n in kept if n.op_type != "Constant" or n.output[0] in read]
@@ -80,7 +81,7 @@ def share_constants(model: onnx.ModelProto) -> None:
 
 
 def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
-    """Inputs of nodes and of what their branches hold."""
+    """The inputs of nodes, including those of nodes in their branches."""
     found: set[str] = set()
     for node in nodes:
         found.update(node.input)
@@ -90,7 +91,39 @@ def names_read(nodes: Iterable[onnx.NodeProto]) -> set[str]:
 
 
 def put_in_front(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    """Let `nodes` run before all others of `graph`."""
+    """Insert `nodes` before all others of `graph`."""
     body = list(graph.node)
     graph.ClearField("node")
     graph.node.extend([*nodes, *body])
+
+
+def check_output(path: Path) -> None:
+    """Raise ModelError if no file can be written at `path`, before any work is done for it."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ModelError(
+            f"Cannot write {path}: give a file name in a folder that exists and is writable."
+        )
+
+
+def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
+    """Write `model` with `contract` as its metadata to `path`.
+
+    Raises ModelError, and leaves an older file alone, if the robot's `Encoder` refuses the new
+    one or reads another contract from it.
+    """
+    check_output(path)
+    helper.set_model_props(model, contract.to_metadata())
+    descriptor = helper.make_tensor_value_info(
+        "descriptor", TensorProto.FLOAT, ["batch", contract.descriptor_size]
+    )
+    model.graph.output[0].CopyFrom(descriptor)
+    onnx.checker.check_model(model, full_check=True)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(model.SerializeToString())
+        if Encoder(temporary).contract.to_metadata() != contract.to_metadata():
+            raise ModelError(f"{path}: the contract read back is not the one written.")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
