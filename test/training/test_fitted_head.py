@@ -143,7 +143,7 @@ def tmp_of(run):
 
 
 def test_a_run_that_goes_on_has_the_same_whitening(start):
-    recipe = recipe_of({**TUNE, "epochs": 1}, WHITEN, options=WHITENED)
+    recipe = recipe_of({**TUNE, "epochs": 1}, {**WHITEN, "epochs": 1}, options=WHITENED)
     whole = start(recipe, "whole", teacher_of())
     assert whole.train()
     while not (piece := start(recipe, "pieces", teacher_of())).train(0.0):

@@ -49,40 +49,26 @@ class AugmentConfig(Config):
 
     viewpoint: float = _share(0.9, "another viewpoint")
     shift_m: float = param(
-        0.6,
-        "Largest shift of the camera along each axis, either way.",
-        unit="m",
-        minimum=0.0,
-        maximum=3.0,
+        0.6, "Largest shift along each axis.", unit="m", minimum=0.0, maximum=3.0
     )
     near_m: float = param(2.5, "Smallest distance of the scene.", unit="m", minimum=0.1)
     far_m: float = param(12.0, "Largest distance of the scene.", unit="m", minimum=0.5)
-    yaw_deg: float = param(
-        15.0, "Largest turn to the side.", unit="degrees", minimum=0.0, maximum=45.0
-    )
+    yaw_deg: float = param(15.0, "Largest turn.", unit="degrees", minimum=0.0, maximum=45.0)
     pitch_deg: float = param(4.0, "Largest tilt.", unit="degrees", minimum=0.0, maximum=30.0)
     roll_deg: float = param(15.0, "Largest roll.", unit="degrees", minimum=0.0, maximum=45.0)
     zoom: float = param(1.3, "Largest magnification, which crops.", minimum=1.0, maximum=4.0)
     occlusion: float = _share(0.3, "up to three rectangles in front")
-    occlusion_area: float = param(
-        0.12, "Largest share of the picture that one rectangle covers.", minimum=0.0, maximum=0.5
-    )
+    occlusion_area: float = param(0.12, "Largest area of a rectangle.", minimum=0.0, maximum=0.5)
     weather: float = _share(0.12, "fog or rain")
     light: float = _share(0.8, "different light")
     gain_low: float = param(0.4, "Darkest exposure.", minimum=0.05, maximum=1.0)
     gain_high: float = param(2.2, "Brightest exposure.", minimum=1.0, maximum=5.0)
-    gamma: float = param(
-        1.5, "Largest gamma; the smallest is 1 / gamma.", minimum=1.0, maximum=4.0
-    )
-    temperature: float = param(
-        0.2, "Largest gain of red against blue, either way.", minimum=0.0, maximum=0.8
-    )
+    gamma: float = param(1.5, "Largest gamma; smallest: its inverse.", minimum=1.0, maximum=4.0)
+    temperature: float = param(0.2, "Largest gain of red over blue.", minimum=0.0, maximum=0.8)
     vignette: float = param(0.5, "Largest loss of light in the corners.", minimum=0.0, maximum=1)
     night: float = _share(0.1, "night instead of different light: dark, blue or yellow, noisy")
     blur: float = _share(0.3, "motion blur, softness or lost focus")
-    blur_size: float = param(
-        0.04, "Largest length of motion blur, as a share of the width.", minimum=0.0, maximum=0.2
-    )
+    blur_size: float = param(0.04, "Largest blur, share of the width.", minimum=0.0, maximum=0.2)
     noise: float = param(8.0, "Largest noise by day, standard deviation.", minimum=0.0)
     jpeg: float = _share(0.3, "JPEG artefacts")
     jpeg_quality: int = param(25, "Lowest JPEG quality.", minimum=1, maximum=95)

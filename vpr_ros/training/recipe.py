@@ -134,14 +134,12 @@ class StageConfig(Config):
     method: str = param(END_TO_END, "training method", choices=METHODS)
     tokens: int = param(0, "number of views whose tokens are computed once (pooled)", minimum=0)
     epochs: int = param(30, "epochs", minimum=1)
-    trained_blocks: int = param(
-        0, "train the last N blocks; with all of them, the embedding as well", minimum=0
-    )
-    rate_heads: float = param(2e-4, "AdamW's rate of heads", minimum=0.0)
-    rate_prompts: float = param(2e-2, "AdamW's rate of the prompts", minimum=0.0)
-    rate_blocks: float = param(1e-5, "AdamW's rate of the backbone's blocks", minimum=0.0)
+    trained_blocks: int = param(0, "train the last N blocks; if all, the embedding too", minimum=0)
+    rate_heads: float = param(2e-4, "learning rate of the heads", minimum=0.0)
+    rate_prompts: float = param(2e-2, "learning rate of the prompts", minimum=0.0)
+    rate_blocks: float = param(1e-5, "learning rate of the backbone's blocks", minimum=0.0)
     rate_vectors: float = param(
-        0.0, "AdamW's rate of the blocks' norms and biases; 0: rate_blocks", minimum=0.0
+        0.0, "learning rate of the blocks' norms and biases; 0: rate_blocks", minimum=0.0
     )
     schedule: str = param(STEPS, "how the rates fall", choices=SCHEDULES)
     decay: float = param(0.8, "factor on all rates (steps)", minimum=0.0, maximum=1.0)
@@ -149,10 +147,7 @@ class StageConfig(Config):
     warm_up: int = param(0, "batches over which the rates rise from 0", minimum=0)
     weight_decay: float = param(0.0, "AdamW's weight decay", minimum=0.0)
     clip: float = param(0.0, "largest norm of the gradient; 0: no limit", minimum=0.0)
-    layers: str = param(
-        LAST, "whose tokens are compared: the last block's or every block's (distil)",
-        choices=LAYERS,
-    )  # fmt: skip
+    layers: str = param(LAST, "compare the last block's tokens or all (distil)", choices=LAYERS)
     fit: int = param(
         0,
         "batches of 32 places x 3 views that the head is fitted to before the first step; if an "
@@ -165,10 +160,7 @@ class StageConfig(Config):
         "to after the last step",
         minimum=0,
     )
-    consistency: float = param(
-        0.0, "weight of the loss that pulls the descriptors of all sparsities to one target",
-        minimum=0.0,
-    )  # fmt: skip
+    consistency: float = param(0.0, "weight of pulling all sparsities to one target", minimum=0.0)
     target: str = param(
         DENSE,
         "that target: the image's own descriptor at sparsity 0, the teacher's descriptor, or the "
