@@ -10,7 +10,7 @@ setup:
 setup-torch:
 	@$(PYTHON) tools/setup_workspace.py --torch
 
-demo: setup  ## drive a rendered route twice and close its loops; a report in results/latest
+demo: setup  ## drive a rendered route twice and close its loops; report in results/latest
 	@$(IN_ROS) python -m demo
 
 test: setup-torch lint  ## everything that is checked
@@ -21,14 +21,14 @@ lint: setup
 	@$(IN_ROS) ruff check .
 	@$(IN_ROS) mypy
 
-bench: setup-torch  ## ratios, measured in one run: the nodes, then the networks (some minutes)
+bench: setup-torch  ## the nodes, then the networks, as ratios (some minutes)
 	@$(IN_ROS) python -m bench
 	@$(IN_ROS) python -m bench.networks
 
 bench-kernels: setup-torch  ## the compiled operators against stock onnxruntime
 	@$(IN_ROS) python -m bench.kernels
 
-tables: setup  ## write the README's tables anew from the code
+tables: setup  ## regenerate the README's tables and config/vpr.yaml from the code
 	@$(IN_ROS) python -m tools.generate
 
 clean:

@@ -1,3 +1,3 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks: ratios and medians, measured in one run on the machine at hand."""
+"""Benchmarks: ratios and medians, measured in one run on this machine."""

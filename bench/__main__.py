@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: what the robot's nodes cost, against what the work itself costs."""
+"""`make bench`: what the nodes cost beyond the work itself."""
 
 from __future__ import annotations
 

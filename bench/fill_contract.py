@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what a model file tells the robot of itself: thresholds, battery levels, view change.
+"""Measures what a model file must tell the robot: thresholds, battery levels, view change.
 
 python -m tools.shared_sets ../sets
 python -m bench.fill_contract tat-vpr-s --sets ../sets --drive results/demo/drive [--write]

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes add: two processes over DDS, 640x480 raw images at 5 Hz, every one a closure."""
+"""What the nodes add: two processes over DDS, 640x480 raw images at 5 Hz, each one a closure."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def drive(features: int) -> dict[str, Row]:
             f"{p95 - encode:.1f}",
             "ms",
         ),
-        "encoder's CPU a frame": (f"{1e3 * cpu:.1f}", "", "ms"),
+        "encoder's CPU per frame": (f"{1e3 * cpu:.1f}", "", "ms"),
         "  over the work alone": (f"{cpu / work:.2f}", "", "ratio"),
     }
 
 
 class _Robot(Node):
-    """Publishes images and odometry, and hears closures and diagnostics."""
+    """Publishes images and odometry; receives closures and diagnostics."""
 
     def __init__(self) -> None:
         super().__init__("bench", namespace="vpr")
@@ -141,7 +141,7 @@ class _Robot(Node):
 
 
 def _work_cpu(pictures: list[np.ndarray], features: int) -> float:
-    """CPU time a frame [s] of decoding, encoding and feature extraction alone, in this process."""
+    """CPU time per frame [s] of decoding, encoding and feature extraction, in this process."""
     frontend = Frontend(
         Encoder(find_model(DEFAULT_MODEL), threads=1),
         KeyframeGate(GateConfig(distance_m=0.1)),
@@ -155,7 +155,7 @@ def _work_cpu(pictures: list[np.ndarray], features: int) -> float:
     cpu = 0.0
     for number in range(-5, len(messages)):  # the first ones warm up
         message = messages[number]
-        time.sleep(1.0 / RATE_HZ - 0.03)  # as cold as in the node
+        time.sleep(1.0 / RATE_HZ - 0.03)  # caches as cold as in the node
         started = time.process_time()
         frame = Frame(
             stamp_ns=(number + 10) * 200_000_000,

@@ -9,11 +9,11 @@ import dataclasses
 import numpy as np
 
 BATTERY_HZ = 2
-BOOT_MESSAGES = 2  # drivers report zeros until the first reading has come in
-FULL, LEFT = 1.0, 0.1  # charge at the begin and at the end
+BOOT_MESSAGES = 2  # drivers report zeros until they have a first reading
+FULL, LEFT = 1.0, 0.1  # charge at the start and at the end
 CELLS, EMPTY_V, SPAN_V = 4, 3.3, 0.85  # open-circuit volts of a cell: EMPTY_V + SPAN_V * charge
 RESISTANCE_OHM = 0.06
-IDLE_A, DRIVE_A = 2.0, 4.0  # amperes standing, and more per m/s
+IDLE_A, DRIVE_A = 2.0, 4.0  # amperes when standing, and in addition per m/s
 CAPACITY_AH = 5.2
 
 
@@ -28,9 +28,9 @@ class Reading:
 
 
 def readings(times: np.ndarray, speeds: np.ndarray, seed: int) -> list[Reading]:
-    """The reports over a drive; `times` (N,) s rise, `speeds` (N,) m/s; what is drawn drains.
+    """The reports over a drive at rising `times` (N,) s and `speeds` (N,) m/s.
 
-    Hours of driving are pressed into one drive: the charge is scaled to end at LEFT.
+    Hours of driving are compressed into one drive: the charge is scaled to end at LEFT.
     """
     rng = np.random.default_rng(seed)
     current = IDLE_A + DRIVE_A * np.abs(speeds)

@@ -14,7 +14,7 @@ STALAGMITE, EYE = 47, 41
 def corridor(
     name: str, x: float, y: float, turned: bool, wall: str, niche: str, sign: str
 ) -> tuple[Area, ...]:
-    """Four equal bays over 12 m eastwards from (x, y); `turned` is the same driven westwards.
+    """Four equal bays over 12 m eastwards from (x, y); `turned`: the same for driving westwards.
 
     The corridors of the ring have one shape, colour and light. What tells them apart is fine:
     the joints of the `wall`, the doors of the cabinets in each `niche`, and one `sign`.

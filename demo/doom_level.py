@@ -67,7 +67,7 @@ def textmap(plan: Plan, start: tuple[float, float]) -> str:
 
 
 def wad(text: str) -> bytes:
-    """A patch WAD with the one level MAP01."""
+    """A patch WAD with a single level, MAP01."""
     lumps = [(b"ZMAPINFO", LEVEL.encode("ascii")), (b"MAP01", b"")]
     lumps += [(b"TEXTMAP", text.encode("ascii")), (b"ENDMAP", b"")]
     body, directory, offset = b"", b"", 12

@@ -49,7 +49,7 @@ class DrivePose:
 
 
 def drive(plan: Plan) -> list[DrivePose]:
-    """The poses at ODOM_HZ: one lap, the second otherwise, then a wing never seen before."""
+    """The poses at ODOM_HZ: a lap, a second one along other lines, then a wing never seen."""
     path = _path()
     step = np.hypot(*np.diff(path[:, :2], axis=0).T)
     arc = np.concatenate([[0.0], np.cumsum(step)])  # (P,) m
@@ -78,7 +78,7 @@ def lap_starts(poses: list[DrivePose]) -> dict[int, float]:
 
 
 def _path() -> np.ndarray:
-    """The way as points (P, 3): x and y in metres and the count of waypoints behind.
+    """The path as points (P, 3): x and y in metres, and the number of waypoints passed.
 
     Corners are cut four times at a quarter of each leg (Chaikin 1974), which gives a curve
     without kinks that no dynamics of the robot needs to be known for.
@@ -94,7 +94,7 @@ def _path() -> np.ndarray:
 def _schedule(
     path: np.ndarray, arc: np.ndarray, second: float, third: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times (s) and metres along the way: bounded acceleration and turn rate, one long stop."""
+    """Times (s) and metres along the path: bounded acceleration and turn rate, one long stop."""
     place = np.linspace(0.0, arc[-1], round(float(arc[-1]) / 0.02))
     turn = np.abs(np.gradient(_heading(path, arc, place), place))  # rad/m
     limit = np.where(place < second, SPEED[1], np.where(place < third, SPEED[2], SPEED[3]))
@@ -114,7 +114,7 @@ def _schedule(
 
 
 def _heading(path: np.ndarray, arc: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Direction of the way at the places, unwrapped rad: of the chord 0.5 m ahead to behind."""
+    """Direction of the path [rad], unwrapped: that of the chord from 0.5 m behind to ahead."""
     ends = np.clip([places + 0.5, places - 0.5], 0.0, arc[-1])
     dx, dy = (np.diff(np.interp(ends, arc, path[:, axis]), axis=0)[0] for axis in (0, 1))
     return np.unwrap(np.arctan2(-dy, -dx))
@@ -123,11 +123,11 @@ def _heading(path: np.ndarray, arc: np.ndarray, places: np.ndarray) -> np.ndarra
 def _aside(
     path: np.ndarray, arc: np.ndarray, times: np.ndarray, places: np.ndarray, second: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y (m) and unwrapped yaw (rad) at the places; from lap 2 on beside the way and askew."""
+    """x, y (m) and unwrapped yaw (rad); from lap 2 on beside the path and turned away from it."""
     x, y = (np.interp(places, arc, path[:, axis]) for axis in (0, 1))
     heading = _heading(path, arc, places)
     beyond = np.maximum(places - second, 0.0)
-    fade = np.minimum(beyond / 4.0, 1.0)  # the first metres lead over smoothly
+    fade = np.minimum(beyond / 4.0, 1.0)  # a smooth transition over the first metres
     aside = fade * LATERAL_M * np.sin(math.tau * beyond / LATERAL_PERIOD_M)
     askew = fade * HEADING_RAD * np.sin(math.tau * beyond / HEADING_PERIOD_M)
     moving = np.minimum(np.gradient(places, times), 1.0)

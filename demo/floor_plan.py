@@ -15,7 +15,7 @@ SOLID = -1
 
 @dataclasses.dataclass(frozen=True)
 class Area:
-    """A rectangle of one look, metres; `height_m` 0 makes it solid (a pillar of texture `wall`).
+    """A rectangle with one look, in metres; `height_m` 0 makes it a pillar of texture `wall`.
 
     A later area covers an earlier one. Textures are names from the Freedoom resource file.
     """
@@ -45,7 +45,7 @@ class Thing:
 
 @dataclasses.dataclass(frozen=True)
 class Wall:
-    """A straight wall from (x0, y0) to (x1, y1), grid units; `front` lies on its right hand."""
+    """A straight wall from (x0, y0) to (x1, y1), grid units; `front` is on its right."""
 
     x0: int
     y0: int
@@ -57,7 +57,7 @@ class Wall:
 
 
 class Plan:
-    """The painted grid: which area every cell belongs to."""
+    """The painted grid: the area that each cell belongs to."""
 
     def __init__(self, areas: tuple[Area, ...], things: tuple[Thing, ...]) -> None:
         self.areas = areas
@@ -90,7 +90,7 @@ class Plan:
         return None if index == SOLID else self.areas[index]
 
     def walls(self) -> list[Wall]:
-        """Every boundary between two different areas, equal neighbours joined to one wall."""
+        """Every boundary between different areas; equal neighbours are joined into one wall."""
         walls: list[Wall] = []
         for axis in (0, 1):
             cells = self.cells if axis == 0 else self.cells.T
@@ -116,7 +116,7 @@ class Plan:
         front, back = (right, left) if upward else (left, right)
         ends = ((i, j), (i, j + 1)) if axis == 0 else ((j, i), (j + 1, i))
         start, end = ends if upward else ends[::-1]
-        # the solid cell, if any, may be a pillar with a coat of its own
+        # The solid cell, if any, may be a pillar with a texture of its own.
         solid_i = i if after == SOLID else i - 1
         solid_cell = (solid_i, j) if axis == 0 else (j, solid_i)
         texture = self.areas[front].wall
@@ -130,7 +130,7 @@ class Plan:
 
 
 def _join(run: Wall | None, piece: Wall | None) -> Wall | None:
-    """The two as one wall, None if they do not belong together."""
+    """The two as one wall; None if they do not continue each other."""
     if run is None or piece is None:
         return None
     if (run.front, run.back, run.texture) != (piece.front, piece.back, piece.texture):

@@ -109,7 +109,7 @@ def _wait_until_ready(processes: Processes) -> None:
 
 
 def _follow(processes: Processes, duration_s: float, console: Console) -> None:
-    """Show how far the drive is and what the nodes say, until the player has ended."""
+    """Show the progress of the drive and what the nodes say, until the player has ended."""
     columns = (
         TextColumn("Driving the route", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),

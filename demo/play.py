@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays the drive at its own pace, as if it happened now: `python -m demo.play BAG PLAY_JSON`.
 
-Every stamp is moved by one constant offset, which the JSON file names, so that the poses of the
-drive still belong to the moved stamps.
+All stamps are shifted by one constant offset, which the JSON file records, so that the shifted
+stamps can be traced back to the drive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LISTENER_TIMEOUT_S = 20.0
 LEAD_S = 0.3
 PROGRESS_S = 0.25
 STAMP = struct.Struct("<iI")  # sec, nanosec
-STAMP_AT = 4  # behind the four bytes of encapsulation: every type here opens with its header
+STAMP_AT = 4  # after the four bytes of encapsulation: every type here starts with its header
 
 
 def read(bag: Path) -> list[tuple[int, str, bytearray]]:
@@ -41,18 +41,20 @@ def read(bag: Path) -> list[tuple[int, str, bytearray]]:
 
 
 def restamp(raw: bytearray, offset_ns: int) -> bytes:
-    """The message with its header's stamp moved."""
+    """The message with the stamp of its header shifted."""
     sec, nanosec = STAMP.unpack_from(raw, STAMP_AT)
     STAMP.pack_into(raw, STAMP_AT, *divmod(sec * 10**9 + nanosec + offset_ns, 10**9))
     return bytes(raw)
 
 
 def wait_for_listeners(publishers: dict[str, Publisher]) -> None:
-    """Return when every topic has a subscriber; end the process if one stays without."""
+    """Return when every topic has a subscriber; end the process if one never gets any."""
     deadline = time.monotonic() + LISTENER_TIMEOUT_S
     while silent := [t for t, p in publishers.items() if not p.get_subscription_count()]:
         if time.monotonic() > deadline:
-            sys.exit(f"Nobody listens to {', '.join(silent)} after {LISTENER_TIMEOUT_S:.0f} s.")
+            sys.exit(
+                f"Nothing subscribes to {', '.join(silent)} after {LISTENER_TIMEOUT_S:.0f} s."
+            )
         if not rclpy.ok():
             sys.exit("Interrupted while waiting for listeners.")
         time.sleep(0.05)
@@ -61,7 +63,7 @@ def wait_for_listeners(publishers: dict[str, Publisher]) -> None:
 def play(
     messages: list[tuple[int, str, bytearray]], publishers: dict[str, Publisher]
 ) -> dict[str, float]:
-    """Publish all at the right moments; returns the offset, and how late they went out."""
+    """Publish all messages on time; returns the offset, and how late they were."""
     begin = messages[0][0]
     offset = time.time_ns() + round(LEAD_S * 1e9) - begin
     lags, told = [], 0.0
@@ -97,7 +99,7 @@ def main() -> None:
     rclpy.init()
     node = Node("drive")
     publishers = {
-        # cameras and drivers usually send best effort; so does this one
+        # As cameras and drivers usually do.
         topic: node.create_publisher(kind, topic, qos_profile_sensor_data)
         for topic, kind in KINDS.items()
     }

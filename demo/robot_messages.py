@@ -97,7 +97,7 @@ class Messages:
         )
 
     def battery(self, nanoseconds: int, reading: Reading) -> Any:
-        """A lithium battery that is being discharged; what is not measured is NaN."""
+        """A lithium battery that is discharging; what is not measured is NaN."""
         cells = np.full(CELLS, reading.voltage / CELLS, dtype=np.float32)
         constants: Any = self.store.types[TYPES[BATTERY]]
         return self.make(

@@ -43,7 +43,7 @@ class Shade:
         if self.blur_px > 0.0:
             shaded = cv2.GaussianBlur(shaded, (0, 0), self.blur_px)
         if self.noise > 0.0:
-            # Sensor noise; drawn at one channel, it costs a third and looks the same.
+            # Sensor noise; one channel for all three costs a third and looks the same.
             grain = rng.normal(0.0, self.noise, shaded.shape[:2]).astype(np.float32)
             noisy = shaded.astype(np.float32) + grain[..., np.newaxis]
             shaded = np.clip(noisy, 0, 255).astype(np.uint8)
@@ -56,7 +56,7 @@ SHADES = {1: NOON, 2: EVENING, 3: EVENING}  # by lap
 
 
 def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.ndarray]]:
-    """Every image pose with its view (480, 640, 3) uint8 BGR, shaded as its lap demands."""
+    """Every image pose with its view (480, 640, 3) uint8 BGR, in the light of its lap."""
     rng = np.random.default_rng(seed)
     frames = poses[:: ODOM_HZ // IMAGE_HZ]
     with Camera(building(), (poses[0].x_m, poses[0].y_m), seed) as camera:
@@ -99,5 +99,5 @@ def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[DrivePos
 
 
 def nanoseconds(stamp_s: float) -> int:
-    """A time of the drive as a ROS stamp."""
+    """A time of the drive as a ROS stamp [ns]."""
     return EPOCH_S * 10**9 + round(stamp_s * 1e9)

@@ -25,7 +25,7 @@ class MapPlan:
         self._lines = np.array(lines, np.float64).reshape(-1, 4)
         self._starts = np.cumsum([0, *(len(s.lines) for s in open_)])[:-1]  # first of each sector
         self._floor = np.array([s.floor_height for s in open_])
-        # A line between two open sectors is seen through; all others are walls.
+        # One can see through a line between two open sectors; all others are walls.
         sides = Counter(_key(line) for line in lines)
         blocking = [line.is_blocking for s in open_ for line in s.lines]
         wall = [b or sides[_key(line)] < 2 for line, b in zip(lines, blocking, strict=True)]
@@ -33,7 +33,7 @@ class MapPlan:
 
     @property
     def bounds(self) -> tuple[Points, Points]:
-        """The lowest and the highest corner (2,)."""
+        """The lowest and the highest corner, each (2,)."""
         corners = self._lines.reshape(-1, 2)
         return corners.min(axis=0), corners.max(axis=0)
 

