@@ -126,7 +126,7 @@ def test_the_readme_has_a_row_for_every_room_and_no_other():
         ("vpr_ros/core/a.py", "from vpr_ros import networks", 1),
         ("vpr_ros/core/a.py", "import cv2, faiss\nfrom vpr_ros.core.pose import Pose", 0),
         ("vpr_ros/nodes/a.py", "import rclpy\nimport vpr_msgs.msg", 0),
-        ("vpr_ros/nodes/a.py", "from vpr_ros.evaluation.judge import judge", 1),
+        ("vpr_ros/nodes/a.py", "from vpr_ros.evaluation.evaluated_drive import Drive", 1),
         ("vpr_ros/networks/a.py", "import torch", 0),
         ("vpr_ros/training/a.py", "import torch\nfrom vpr_ros.nodes.run import run", 1),
         ("vpr_ros/evaluation/a.py", "import torch\nimport rosbags", 1),
