@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import measure
-from bench.nodes import Row, drive
+from bench.nodes import Cells, drive
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.images import preprocess
@@ -24,7 +24,7 @@ KEYFRAMES, SIZE = 10_000, 1280
 ROUNDS = 100
 
 
-def database_costs() -> dict[str, Row]:
+def database_costs() -> dict[str, Cells]:
     """Search plus update of a nearly full database, one storage precision after the other.
 
     Not alternately: each would push the other out of the cache, which no robot does.
@@ -49,7 +49,7 @@ def database_costs() -> dict[str, Row]:
     return times | sizes
 
 
-def encoder_costs() -> dict[str, Row]:
+def encoder_costs() -> dict[str, Cells]:
     """`Encoder.run` against a bare onnxruntime session with the same options."""
     encoder = Encoder(find_model(DEFAULT_MODEL), threads=1)
     options = ort.SessionOptions()
@@ -68,7 +68,7 @@ def encoder_costs() -> dict[str, Row]:
     }
 
 
-def _milliseconds(times_ms: np.ndarray) -> Row:
+def _milliseconds(times_ms: np.ndarray) -> Cells:
     p50, p95 = np.percentile(times_ms, (50, 95))
     return f"{p50:.2f}", f"{p95:.2f}", "ms"
 

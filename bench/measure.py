@@ -16,7 +16,7 @@ import numpy as np
 
 from vpr_ros.core.encoder import Encoder
 
-Run = Callable[[], object]
+Call = Callable[[], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cost:
         return float(np.median(self.times_ms))
 
 
-def measure(runs: dict[str, Run], rounds: int) -> dict[str, Cost]:
+def measure(runs: dict[str, Call], rounds: int) -> dict[str, Cost]:
     """What each of `runs` takes; they run alternately, every other round in reverse order.
 
     A busy spell of the machine so hits all of them. One more round warms up.

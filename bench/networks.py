@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from bench.measure import Run, measure
+from bench.measure import Call, measure
 from vpr_ros.core.errors import ModelError
 from vpr_ros.core.operators import LIBRARY, THREADS_SETTING
 from vpr_ros.export.check import sample_images
@@ -120,7 +120,7 @@ def session(model: onnx.ModelProto, threads: int, compiled: bool) -> ort.Inferen
     )
 
 
-def run_of(model: onnx.ModelProto, image: Tensor, threads: int, compiled: bool) -> Run:
+def run_of(model: onnx.ModelProto, image: Tensor, threads: int, compiled: bool) -> Call:
     """One dense run of a file."""
     opened = session(model, threads, compiled)
     feed = {"image": image.numpy()}
@@ -139,7 +139,7 @@ def row(network: nn.Module, side: int, threads: int, rounds: int) -> list[str]:
     def eager() -> Tensor:
         return plain(image)
 
-    runs: dict[str, Run] = {"eager torch": eager}
+    runs: dict[str, Call] = {"eager torch": eager}
     for precision, model in files.items():
         runs[precision] = run_of(model, image, threads, compiled=False)
     if LIBRARY.is_file():

@@ -32,10 +32,10 @@ LAPS = 8  # the diagnostics look at the last 200 answers: laps 2 to 7 and some o
 RATE_HZ = 5.0
 DOMAIN = "91"
 
-Row = tuple[str, str, str]  # p50, p95, unit
+Cells = tuple[str, str, str]  # p50, p95, unit
 
 
-def drive(features: int) -> dict[str, Row]:
+def drive(features: int) -> dict[str, Cells]:
     """Latency beyond the encoder's own time, and CPU time over that of the work itself."""
     os.environ["ROS_DOMAIN_ID"] = DOMAIN
     pictures = [_picture(number) for number in range(PLACES)]

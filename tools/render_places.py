@@ -87,7 +87,7 @@ class MapCamera(VizdoomGame):
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class RenderedPlace:
     """Views around one pose."""
 
     x_m: float
@@ -96,7 +96,7 @@ class Place:
     views: list[Image]
 
 
-def places_of(level: str, count: int, seed: int) -> Iterator[Place]:
+def places_of(level: str, count: int, seed: int) -> Iterator[RenderedPlace]:
     """Up to `count` places of a map whose views show something to recognise."""
     key = zlib.crc32(level.encode())
     random = np.random.default_rng([seed, key])
@@ -111,7 +111,7 @@ def places_of(level: str, count: int, seed: int) -> Iterator[Place]:
                 return
 
 
-def _try_place(camera: MapCamera, random: np.random.Generator) -> Place | None:
+def _try_place(camera: MapCamera, random: np.random.Generator) -> RenderedPlace | None:
     """A place around a random pose, or None if one of its views is blocked, blank or dark."""
     middle = _standing_point(camera.plan, random)
     yaw_deg = random.uniform(0.0, 360.0)
@@ -129,7 +129,7 @@ def _try_place(camera: MapCamera, random: np.random.Generator) -> Place | None:
             return None  # neighbouring views would be no better
         views.append(view.image)
         if len(views) == VIEWS:
-            return Place(middle[0] / UNITS_PER_M, middle[1] / UNITS_PER_M, yaw_deg, views)
+            return RenderedPlace(middle[0] / UNITS_PER_M, middle[1] / UNITS_PER_M, yaw_deg, views)
     return None
 
 

@@ -5,12 +5,15 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from demo.drive import DrivePose
+from demo.live_report import headline, live_metrics, live_rows, write_report
 from demo.live_run import read_live_run
+from demo.readme_picture import write_picture
 from demo.robot_messages import BATTERY, IMAGE, ODOM, TYPES, Messages
 from demo.topics import CLOSURES, DIAGNOSTICS, KEYFRAMES, QUERIES, typestore
 from vpr_ros.core.errors import VprError
@@ -129,13 +132,14 @@ def write_drive(folder):
 @pytest.fixture
 def folder(tmp_path):
     write_drive(tmp_path / "drive")
-    play = {"offset_ns": OFFSET, "begin_ns": BEGIN, "duration_s": 31.0}
+    play = {"offset_ns": OFFSET, "begin_ns": BEGIN, "duration_s": 31.0, "lag_p95_ms": 1.0}
     (tmp_path / "play.json").write_text(json.dumps(play))
     closures = tmp_path / "closures"
     with Writer(closures, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         bag = Recorded(writer)
-        bag.diagnostics(0.5, "encoder", model="m", memory_mb="240")
-        bag.diagnostics(0.5, "database", bytes_per_keyframe="3000")
+        common = {"cpu_s": "2.5", "problems": "0", "dropped_images": "3"}
+        bag.diagnostics(0.5, "encoder", model="m", memory_mb="240", **common)
+        bag.diagnostics(0.5, "database", bytes_per_keyframe="3000", memory_mb="120", problems="0")
         for number, (second, _) in enumerate(DRIVE):
             bag.keyframe(number, second, 0.4 if number > 5 else 0.1)
         for number, (second, _) in enumerate(DRIVE[:12]):
@@ -144,7 +148,7 @@ def folder(tmp_path):
         bag.query(12, 30.0, Reason.ACCEPTED, best=0, score=0.5)
         bag.query(13, 31.0, Reason.GEOMETRY, best=1, score=0.25)
         bag.query(13, 31.0, ASKED, query_id=0)  # answers a person's FindPlace
-        bag.diagnostics(32.0, "encoder", model="m", memory_mb="250")
+        bag.diagnostics(32.0, "encoder", model="m", memory_mb="230", **common)
     return tmp_path
 
 
@@ -177,7 +181,24 @@ def test_they_are_judged_by_the_exact_odometry(live):
 def test_what_only_the_live_nodes_know(live):
     assert live.sparsity_changes() == [(0.0, pytest.approx(0.1)), (6.0, pytest.approx(0.4))]
     assert live.battery == pytest.approx(np.array([[4.0, 0.8]]))
-    assert [told["memory_mb"] for told in live.diagnostics["encoder"]] == ["240", "250"]
+    assert [told["memory_mb"] for told in live.diagnostics["encoder"]] == ["240", "230"]
+
+
+def test_numbers_and_page(folder, live):
+    metrics = live_metrics(live, "make demo")
+    assert (metrics["latency_p50_ms"], metrics["dropped_images"]) == (pytest.approx(50.0), 3)
+    assert metrics["memory_mb"] == {"encoder": 240.0, "database": 120.0}, "the peak"
+    rows = dict(live_rows(metrics))
+    assert rows["Sparsity"] == "0.1 → 0.4 at 6 s"
+    assert rows["Recall"].startswith("50.0 %") and "Encode, per keyframe" not in rows
+    assert headline(metrics).startswith("1 loop closures in 31 s: precision 100.0 %")
+    with Bag(folder / "drive") as drive:
+        write_report(folder, live, drive, metrics)
+        write_picture(folder / "picture.png", live, drive, headline(metrics))
+    page = (folder / "report.html").read_text()
+    assert "Timeline" in page and page.count("<svg") >= 5
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert cv2.imread(str(folder / "picture.png")).shape == (900, 1600, 3)
 
 
 def test_a_drive_that_did_not_end_is_an_error(folder):

@@ -12,7 +12,7 @@ import pytest
 from demo.vizdoom_game import UNITS_PER_M, RenderError
 from tools import render_places
 from tools.map_plan import MapPlan
-from tools.render_places import DEPTH_M, MAPS, VIEWS, MapCamera, Place, main
+from tools.render_places import DEPTH_M, MAPS, VIEWS, MapCamera, RenderedPlace, main
 from vpr_ros.training.sources import load_places
 
 LEVEL = "freedoom2/MAP05"
@@ -91,7 +91,7 @@ def test_maps_that_are_there_are_kept_and_drafts_are_not(tmp_path, monkeypatch):
         drawn.append(level)
         if level == MAPS[1]:
             raise RenderError("stopped")
-        yield Place(0.0, 0.0, 0.0, [np.zeros((4, 4, 3), np.uint8)])
+        yield RenderedPlace(0.0, 0.0, 0.0, [np.zeros((4, 4, 3), np.uint8)])
 
     monkeypatch.setattr(render_places, "places_of", places_of)
     assert main([str(tmp_path), "--maps", *MAPS[:2]]) == 1
