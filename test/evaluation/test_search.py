@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from vpr_ros.evaluation import search
-from vpr_ros.evaluation import truth as truth_module
 from vpr_ros.evaluation.evaluated_drive import recall_at
 from vpr_ros.evaluation.search import (
     NOBODY,
@@ -164,7 +163,6 @@ def plain(descriptors, limits, truth, count):
 def test_tiles_change_nothing(monkeypatch, rows, columns):
     monkeypatch.setattr(search, "ROWS", rows)
     monkeypatch.setattr(search, "COLUMNS", columns)
-    monkeypatch.setattr(truth_module, "TILE", rows)
     descriptors, truth = drive(150)
     limits = np.arange(150) - 20
     got = search_older(descriptors, limits, 5)

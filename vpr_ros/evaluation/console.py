@@ -37,7 +37,9 @@ class TextTable:
             collapse_padding=True,
         )
         for column, heading in enumerate(self.headings):
-            table.add_column(escape_markup(heading), justify="right" if column else "left", no_wrap=True)
+            table.add_column(
+                escape_markup(heading), justify="right" if column else "left", no_wrap=True
+            )
         for row in self.rows:
             table.add_row(*map(escape_markup, row))
         needed = Measurement.get(console, console.options.update(width=10_000), table).maximum

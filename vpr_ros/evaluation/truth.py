@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import KDTree
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import VprError
@@ -18,7 +19,6 @@ from vpr_ros.core.pose import Pose
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-TILE = 1024
 TOLERANCE_S = 0.2  # a pose farther in time from an image says nothing about it
 
 
@@ -118,6 +118,10 @@ class Truth(abc.ABC):
         return np.asarray(np.isfinite(self.apart(first, second)))
 
     @abc.abstractmethod
+    def near(self, index: int, end: int) -> Indices:
+        """Those of the first `end` keyframes that may show the place of this one, rising."""
+
+    @abc.abstractmethod
     def describe(self, first: int, second: int) -> str:
         """How far apart two keyframes are, in words."""
 
@@ -131,6 +135,8 @@ class PoseTruth(Truth):
         self.known = np.asarray(np.isfinite(poses.positions).all(axis=1))
         self.can_match = self.known
         self._rule = rule
+        self._rows = np.flatnonzero(self.known)
+        self._tree = KDTree(poses.positions[self._rows].reshape(-1, 3))
 
     def apart(self, first: Indices, second: Indices) -> Floats:
         """Distances [m]; infinity beyond the limits and where a pose is not known."""
@@ -144,6 +150,12 @@ class PoseTruth(Truth):
         found = np.full(apart.shape, np.inf)
         found[near] = np.where(facing, apart[near], np.inf)
         return found
+
+    def near(self, index: int, end: int) -> Indices:
+        """Within the radius, whatever the heading."""
+        position, radius = self.trajectory.positions[index], self._rule.metres + 1e-9
+        found = self._rows[self._tree.query_ball_point(position, radius, return_sorted=True)]
+        return np.asarray(found[found < end])
 
     def describe(self, first: int, second: int) -> str:
         """In metres and degrees."""
@@ -183,6 +195,10 @@ class PairTruth(Truth):
         apart[apart > self._frames] = np.inf
         return apart
 
+    def near(self, index: int, end: int) -> Indices:
+        """All, if the list names a right image."""
+        return np.arange(end if self._pairs.get(int(self._numbers[index])) else 0)
+
     def describe(self, first: int, second: int) -> str:
         """The image numbers."""
         return f"images {self._numbers[first]} and {self._numbers[second]}"
@@ -191,19 +207,13 @@ class PairTruth(Truth):
 def nearest_true(truth: Truth, first_recent: Indices) -> Indices:
     """The nearest true place (N,) among the keyframes before `first_recent` (N,); -1: none.
 
-    Looked up in tiles of TILE x TILE distances. Ties go to the older keyframe.
+    Ties go to the older keyframe.
     """
-    total = len(first_recent)
-    nearest, least = np.full(total, -1, np.int64), np.full(total, np.inf)
-    for start in range(0, total, TILE):
-        rows = np.arange(start, min(start + TILE, total))
-        for begin in range(0, int(first_recent[rows].max()), TILE):
-            columns = np.arange(begin, min(begin + TILE, total))
-            apart = truth.apart(rows[:, np.newaxis], columns)
-            apart[columns >= first_recent[rows, np.newaxis]] = np.inf
-            closest = apart.argmin(axis=1)
-            found = apart[np.arange(len(rows)), closest]
-            better = found < least[rows]
-            nearest[rows[better]], least[rows[better]] = columns[closest[better]], found[better]
-    nearest[~truth.known] = -1
+    nearest = np.full(len(first_recent), -1, np.int64)
+    for index in np.flatnonzero(truth.known & (first_recent > 0)):
+        places = truth.near(int(index), int(first_recent[index]))
+        if len(places):
+            apart = truth.apart(np.array(index), places)
+            closest = apart.argmin()
+            nearest[index] = places[closest] if np.isfinite(apart[closest]) else -1
     return nearest
