@@ -192,7 +192,7 @@ def variation_within(
     covariance = within.T @ within / len(within)
     if nuisance is not None:
         covariance = covariance + nuisance.T @ nuisance / len(nuisance)
-    covariance += shrinkage * covariance.diagonal().mean() * torch.eye(len(covariance))
+    covariance.diagonal().add_(shrinkage * covariance.diagonal().mean())
     variances, directions = torch.linalg.eigh(covariance)
     return variances, directions
 

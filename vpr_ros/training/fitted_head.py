@@ -95,7 +95,7 @@ def fit_query_pool(
     """
     if not isinstance(head, QueryPool):
         raise ConfigError(
-            f"A {type(head).__name__} has no closed form; give head 'queries', or 'fit: 0'."
+            f"{type(head).__name__} has no closed form; give head 'queries', or 'fit: 0'."
         )
     tokens = []
     for images, _ in batches:

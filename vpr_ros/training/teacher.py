@@ -61,7 +61,7 @@ class Teacher:
         found = self.module(images)
         if not isinstance(found, Tensor):
             raise ConfigError(
-                f"Teacher is a {type(self.module).__name__}, which has no descriptors; give the "
+                f"The teacher, {type(self.module).__name__}, has no descriptors; give the "
                 "checkpoint of a whole network, or target 'dense'."
             )
         return found
@@ -78,8 +78,8 @@ class HeadedVit(nn.Module):
         super().__init__()
         if not isinstance(backbone, Vit):
             raise ConfigError(
-                f"A {type(backbone).__name__} cannot be given a fitted head; give the teacher as "
-                "'backbone', or target 'dense'."
+                f"A head can be fitted to a plain transformer, not to {type(backbone).__name__}; "
+                "give the teacher as 'backbone', or target 'dense'."
             )
         self.backbone, self.head = copy.deepcopy(backbone), QueryPool(backbone.config.dim)
         nn.init.ones_(self.backbone.norm.weight)

@@ -74,7 +74,7 @@ def start(
     assert isinstance(network, TatVPR)
     if not isinstance(teacher, Vit):
         raise ConfigError(
-            f"'start_batches' fits a student to a transformer, but the teacher is a "
+            f"'start_batches' fits a student to a transformer, but the teacher is "
             f"{type(teacher).__name__}. Give the teacher as 'backbone', or 'start_batches' 0."
         )
     one_view = torch.cat([images[::3] for images, _ in batches])  # of each place

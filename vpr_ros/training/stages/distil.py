@@ -72,7 +72,7 @@ class Distil(Stage):
         network = setting.network
         if not isinstance(network, TatVPR):
             raise ConfigError(
-                f"Stage '{plan.config.name}' distils into a {type(network).__name__}; only "
+                f"Stage '{plan.config.name}' distils into {type(network).__name__}; only "
                 "tat-vpr can be the student."
             )
         self._teacher = setting.teacher_for(plan)

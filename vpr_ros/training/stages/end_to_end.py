@@ -56,7 +56,7 @@ class EndToEnd(Stage):
         self.module = Describer(setting.network)
         if plan.sparsity.high and not self.module.sparse:
             raise ConfigError(
-                f"Stage '{plan.config.name}' has sparsity up to {plan.sparsity.high:g}, but a "
+                f"Stage '{plan.config.name}' has sparsity up to {plan.sparsity.high:g}, but "
                 f"{type(setting.network).__name__} has none. Leave 'sparsity' out."
             )
         self.loader, self.sampler = setting.images(plan)
