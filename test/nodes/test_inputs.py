@@ -126,6 +126,7 @@ def test_standing_still_adds_nothing_with_and_without_odometry(robot, picture):
         robot.spin(0.05)
         camera.publish(messages.raw(picture(2 + step), robot.stamp()))
         robot.spin(0.05)
+    robot.wait(lambda: keyframes[-1].pose.position.x > 2.9, "the last keyframe")
     posed = [k for k in keyframes if k.has_pose]
     assert [round(k.pose.position.x, 1) for k in posed] == [0.0, 0.6, 1.2, 1.8, 2.4, 3.0]
     assert {k.pose_frame for k in posed} == {"odom"}

@@ -1,13 +1,23 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The small parts of the nodes, without DDS."""
+"""The small parts of the nodes, without other processes."""
 
+import dataclasses
 import math
 import threading
 import time
+from pathlib import Path
 
+import messages
+import numpy as np
 import pytest
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
 
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
+from vpr_ros.nodes import encoder_node
 from vpr_ros.nodes.diagnostics import Latency, Rate
 from vpr_ros.nodes.image_input import LatestImage
 
@@ -50,3 +60,45 @@ def test_rate_counts_the_last_seconds(monkeypatch):
     assert rate.per_second() == pytest.approx(2.0) and rate.total == 10
     now[0] += 60
     assert rate.per_second() == 0.0
+
+
+class SlowEncoder:
+    """A model named by its path that marks its descriptors, and stops while it encodes."""
+
+    started, go_on = threading.Event(), threading.Event()
+    real = Encoder(find_model(DEFAULT_MODEL)).contract
+
+    def __init__(self, path, threads):
+        self.path, self.threads, self.operators = path, threads, "none"
+        self.contract = dataclasses.replace(self.real, name=str(path))
+
+    def check_sparsity(self, sparsity):
+        pass
+
+    def encode(self, image, sparsity):
+        self.started.set()
+        assert self.go_on.wait(10)
+        return np.full(2, len(str(self.path)), np.float32)
+
+
+def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
+    monkeypatch.setattr(encoder_node, "Encoder", SlowEncoder)
+    monkeypatch.setattr(encoder_node, "find_model", Path)
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=101)
+    try:
+        node = encoder_node.EncoderNode()
+        published = []
+        monkeypatch.setattr(node._publisher, "publish", published.append)
+        image = messages.raw(np.zeros((8, 8, 3), np.uint8), Time(sec=1))
+        node._images.put(image)
+        assert SlowEncoder.started.wait(10)
+        threading.Timer(0.3, SlowEncoder.go_on.set).start()
+        (result,) = node.set_parameters([Parameter("model", value="other")])
+        assert result.successful and SlowEncoder.go_on.is_set()
+        node.destroy_node()
+    finally:
+        SlowEncoder.go_on.set()
+        rclpy.shutdown()
+    (keyframe,) = published
+    assert keyframe.model == DEFAULT_MODEL
+    assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2

@@ -52,13 +52,13 @@ class BatteryConfig(Config):
     )
     sparsity_medium: float = param(
         -1.0,
-        "sparsity below battery.charge_medium; -1: the level in the model file",
+        "sparsity at charges below battery.charge_medium; -1: the level in the model file",
         minimum=-1.0,
         maximum=0.95,
     )
     sparsity_low: float = param(
         -1.0,
-        "sparsity below battery.charge_low; -1: the level in the model file",
+        "sparsity at charges below battery.charge_low; -1: the level in the model file",
         minimum=-1.0,
         maximum=0.95,
     )

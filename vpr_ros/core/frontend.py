@@ -41,7 +41,7 @@ class Frontend:
     def __init__(
         self, encoder: Encoder, gate: KeyframeGate, extractor: FeatureExtractor, first_id: int = 0
     ) -> None:
-        """The first keyframe gets `first_id`; `encoder` may be replaced between frames."""
+        """The first keyframe gets `first_id`; only replace `encoder` between two frames."""
         self.encoder = encoder
         self.gate = gate
         self.extractor = extractor

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NotInitializedException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -35,8 +35,8 @@ def run(create: Callable[[], Node]) -> None:
         if rclpy.ok():
             code = 1
             sys.exit(f"vpr_ros: {error}")
-    except RuntimeError:  # from rclpy: Ctrl-C has shut down the context it was using
-        if rclpy.ok():
+    except (RuntimeError, NotInitializedException):
+        if rclpy.ok():  # if not, Ctrl-C has shut down the context that rclpy was using
             code = 1
             raise
     finally:
