@@ -5,13 +5,16 @@
 import csv
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
 from accelerate.data_loader import BatchSamplerShard
+from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError, ModelError
+from vpr_ros.evaluation.image_set import ImageSet
 from vpr_ros.networks.checkpoint import load_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.training.initial_network import make_network
@@ -119,8 +122,6 @@ def test_prompts_learn_end_to_end_and_only_the_named_blocks(recipe, start):
 
 
 def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, picture):
-    import cv2
-
     for number in range(6):
         for kind in ("database", "queries"):
             (tmp_path / "drive" / kind).mkdir(parents=True, exist_ok=True)
@@ -132,6 +133,21 @@ def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, pictu
     assert notes["validation"]["drive R@1"] == 100.0  # the very images of the database
     assert network.config == EfficientVPRConfig(**TINY)
     assert (tmp_path / "run" / "curves.png").stat().st_size > 5000
+
+
+def test_validation_counts_recall_at_full_precision_as_evaluation_does(tmp_path, picture):
+    """Of the queries that have a right answer; R@1 of all."""
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
+    paths = tuple(tmp_path / f"{number}.png" for number in range(3))
+    right = tuple(np.array(answers, np.int64) for answers in ([0], [1], []))
+    validation = Validation([], tmp_path, 28, 42)
+    validation.sets = [ImageSet("three", paths[:2], paths, right, "made")]
+    found = validation.measure(
+        lambda images, _: F.normalize(images.flatten(1), dim=1), torch.device("cpu")
+    )
+    assert found["three R@1"] == pytest.approx(200 / 3)
+    assert found["three R@100P"] == 100.0
 
 
 def test_a_run_without_validation_leaves_its_last_network_and_curves(recipe, start, tmp_path):
