@@ -119,10 +119,9 @@ def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSes
     # Spinning threads burn a core between frames: 184 % against 0.4 % CPU at 6 Hz.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = (
-        3 if operators.library is None else 4
-    )  # if they fail, our own message says so
+    options.log_severity_level = 3  # errors
     if operators.library is not None:
+        options.log_severity_level = 4  # fatal; if the library fails, our own message says so
         options.add_session_config_entry(THREADS_SETTING, str(threads))
         options.register_custom_ops_library(str(operators.library))
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
