@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from rich.console import Console
 
 from vpr_ros.core.errors import VprError
 
-LOGS = Path("results/logs")  # of the last demo, also of one that failed
 MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "matplotlib")
 DOMAINS = range(1, 102)  # of ROS_DOMAIN_ID: beyond 101 its ports clash with Linux's own
 
@@ -54,17 +54,21 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
 
     started = time.monotonic()
     commands = node_commands(arguments.param)
-    shutil.rmtree(LOGS, ignore_errors=True)
-    LOGS.mkdir(parents=True)
-    with ended_by_signals(), run_folder() as folder:
-        poses = write_bag(folder / "drive", arguments.seed)
-        run_live(folder, LOGS.resolve(), poses[-1].stamp_s, arguments.domain, commands, console)
-        with console.status("Writing the report"), Bag(folder / "drive") as bag:
-            live = read_live_run(folder, bag)
-            metrics = live_metrics(live, own_command())
-            write_report(folder, live, bag, metrics)
-            if arguments.picture:
-                write_picture(arguments.picture, live, bag, headline(metrics))
+    logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
+    try:
+        with ended_by_signals(), run_folder() as folder:
+            poses = write_bag(folder / "drive", arguments.seed)
+            run_live(folder, logs, poses[-1].stamp_s, arguments.domain, commands, console)
+            with console.status("Writing the report"), Bag(folder / "drive") as bag:
+                live = read_live_run(folder, bag)
+                metrics = live_metrics(live, own_command())
+                write_report(folder, live, bag, metrics)
+                if arguments.picture:
+                    write_picture(arguments.picture, live, bag, headline(metrics))
+            shutil.move(logs, folder / "logs")
+    except KeyboardInterrupt:
+        shutil.rmtree(logs)
+        raise
     # The next command takes `latest` for its own results; the drive stays at `demo`.
     link, fresh = RESULTS / "demo", RESULTS / ".demo"
     fresh.unlink(missing_ok=True)

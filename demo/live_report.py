@@ -151,6 +151,6 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
         },
         command=metrics["command"],
         machine=metrics["machine"],
-        closing="Beside this page are metrics.json with the numbers, and the bags drive (what "
-        "the robot sent) and closures (what the nodes answered).",
+        closing="Beside this page are metrics.json with the numbers, the logs, and the bags drive "
+        "(what the robot sent) and closures (what the nodes answered).",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def read_live_run(folder: Path, bag: Bag) -> LiveRun:
                 values = {entry.key: entry.value for entry in status.values}
                 diagnostics.setdefault(node_of(status.name), []).append(values)
     if not queries:
-        raise VprError("The database answered nothing; see its log.")
+        logs = f"{tempfile.gettempdir()}/vpr_demo_*/database.log"
+        raise VprError(f"The database answered nothing; see the newest {logs}.")
     index = {message.query_id: i for i, (_, message) in enumerate(queries)}
     answers = []
     for _, query in queries:
