@@ -6,12 +6,12 @@ python -m tools.shared_sets ../sets
 vpr benchmark ../sets/campus_robot
 
 For `vpr benchmark`, OUTPUT/<set>/pairs.csv:
-  rtabmap_samples   a verified revisit or its copy a lap away, at most 2 frames off; earlier frames
+  rtabmap_samples   at most 2 frames from a verified revisit, in any earlier lap
   campus_robot      every second frame is a query; at most 5 m and 45 degrees away
   ie_tower          test floors; at most 2 frames away in the same video
   ie_tower_val      validation floors, the same
   ie_tower_spots    test floors; the same area of the same floor, in any video
-  home_streetview   before and after a renovation: the same room, heading within 30 degrees
+  home_streetview   the same room before a renovation, heading within 30 degrees
   corridor          links to ref/ and query/: aligned folders, use --frames 2
 For `vpr train`, OUTPUT/places/<set>.csv (image, place or sequence and frame, site, group):
   ie_tower          training floors

@@ -348,8 +348,10 @@ def model_info(
 
 def _refuse_dataset(path: Path) -> None:
     """ConfigError for what `vpr benchmark` takes; a bag without its metadata.yaml is a bag."""
-    suffixes = {file.suffix for file in path.iterdir()} if path.is_dir() else {path.suffix}
-    if not suffixes & {".mcap", ".db3", ".yaml", ".zstd", ".bag"} and path.exists():
+    is_set = path.suffix.lower() == ".csv"
+    if path.is_dir():
+        is_set = not any(f.suffix in (".mcap", ".db3", ".yaml", ".zstd") for f in path.iterdir())
+    if is_set:
         raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
 
 
