@@ -26,6 +26,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -110,38 +111,17 @@ def campus_robot(data: Path, output: Path) -> Path:
     )
 
 
-def ie_tower(data: Path, output: Path) -> Path:
-    """Walks through a tower whose floors look alike: the test floors."""
-    rule = "at most 2 frames away in the same video"
-    return _tower(data, output / "ie_tower", TEST_FLOORS, rule, _same_video)
-
-
-def ie_tower_val(data: Path, output: Path) -> Path:
-    """The validation floors, for training."""
-    rule = "at most 2 frames away in the same video"
-    return _tower(data, output / "ie_tower_val", VALIDATION_FLOORS, rule, _same_video)
-
-
-def ie_tower_spots(data: Path, output: Path) -> Path:
-    """The test floors, where every image of a spot is right."""
-    rule = "same area of the same floor, in any video"
-    return _tower(data, output / "ie_tower_spots", TEST_FLOORS, rule, _same_spot)
-
-
-def _tower(
-    data: Path,
-    folder: Path,
-    floors: set[str],
-    rule: str,
-    is_right: Callable[[Rows, Rows], npt.NDArray[np.bool_]],
-) -> Path:
+def ie_tower(data: Path, output: Path, name: str = "ie_tower") -> Path:
+    """Walks through a tower whose floors look alike; `name` is one of TOWERS."""
+    floors, rule, is_right = TOWERS[name]
     table = data / "ie_tower" / "frames.csv"
     rows = read_rows(table, ("image", "floor", "video", "frame", "area", "split"))
     rows = [row for row in rows if row["floor"] in floors]
     shown = [row for row in rows if row["split"] == "gallery"]
     asked = [row for row in rows if row["split"] == "query"]
     database, queries = ([table.parent / row["image"] for row in side] for side in (shown, asked))
-    return write_pairs(folder, rule, database, queries, _where(is_right(asked, shown)))
+    positives = _where(is_right(asked, shown))
+    return write_pairs(output / name, rule, database, queries, positives)
 
 
 def _same_video(asked: Rows, shown: Rows) -> npt.NDArray[np.bool_]:
@@ -152,6 +132,14 @@ def _same_video(asked: Rows, shown: Rows) -> npt.NDArray[np.bool_]:
 
 def _same_spot(asked: Rows, shown: Rows) -> npt.NDArray[np.bool_]:
     return _equal(asked, shown, "floor") & _equal(asked, shown, "area")
+
+
+NEAR_IN_VIDEO = "at most 2 frames away in the same video"
+TOWERS: dict[str, tuple[set[str], str, Callable[[Rows, Rows], npt.NDArray[np.bool_]]]] = {
+    "ie_tower": (TEST_FLOORS, NEAR_IN_VIDEO, _same_video),
+    "ie_tower_val": (VALIDATION_FLOORS, NEAR_IN_VIDEO, _same_video),
+    "ie_tower_spots": (TEST_FLOORS, "same area of the same floor, in any video", _same_spot),
+}
 
 
 def home_streetview(data: Path, output: Path) -> Path:
@@ -276,19 +264,17 @@ def _where(right: npt.NDArray[np.bool_]) -> list[Indices]:
     return [np.flatnonzero(row) for row in right]
 
 
-SETS: tuple[Callable[[Path, Path], Path], ...] = (
-    rtabmap_samples,
-    campus_robot,
-    ie_tower,
-    ie_tower_val,
-    ie_tower_spots,
-    home_streetview,
-    corridor,
-    ie_tower_places,
-    polyhaven_places,
-    home_places,
-    facades,
-)
+SETS: dict[str, Callable[[Path, Path], Path]] = {
+    "rtabmap_samples": rtabmap_samples,
+    "campus_robot": campus_robot,
+    **{name: partial(ie_tower, name=name) for name in TOWERS},
+    "home_streetview": home_streetview,
+    "corridor": corridor,
+    "places of ie_tower": ie_tower_places,
+    "places of polyhaven_hdri": polyhaven_places,
+    "places of home_streetview": home_places,
+    "facades": facades,
+}
 
 
 def main() -> int:
@@ -303,12 +289,12 @@ def main() -> int:
                         help="folder of the image sets (default: %(default)s)")  # fmt: skip
     arguments = parser.parse_args()
     written = 0
-    for describe in SETS:
+    for name, describe in SETS.items():
         try:
             print(describe(arguments.data, arguments.output))
             written += 1
         except (VprError, OSError) as error:  # a copy may hold some of the sets only
-            print(f"{describe.__name__}: left out: {error}", file=sys.stderr)
+            print(f"{name}: left out: {error}", file=sys.stderr)
     return 0 if written else 1
 
 

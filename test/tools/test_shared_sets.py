@@ -69,7 +69,7 @@ def tower(tmp_path):
 
 def test_floors_of_their_own_by_frame_and_by_spot(tower):
     shared_sets.ie_tower(tower, tower / "out")
-    shared_sets.ie_tower_spots(tower, tower / "out")
+    shared_sets.ie_tower(tower, tower / "out", "ie_tower_spots")
     near, beyond = ["2.jpg", "3.jpg", "5.jpg", "6.jpg"], ["1.jpg", "7.jpg", "other.jpg"]
     assert answers(tower / "out" / "ie_tower") == {"4.jpg": near}
     assert set(answers(tower / "out" / "ie_tower_spots")["4.jpg"]) == {*near, *beyond}
