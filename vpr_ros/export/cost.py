@@ -205,11 +205,11 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "descriptor": f"{contract.descriptor_size} values",
         "dial": dial if contract.sparsity_max > 0 else "none",
         "battery levels": ", ".join(f"{s:g}" for s in contract.levels) or "not measured",
-        "another view from": f"cosine distance {contract.change:g}"
+        "view changes at": f"cosine distance {contract.change:g}"
         if contract.change
         else "not measured",
-        "tile": contract.tile or "none",
-        "runs here on": cost.operators,
+        "selection": contract.tile or "none",
+        "runs here with": cost.operators,
         "training data": contract.training_data,
         "licence": contract.licence,
         "format": str(contract.format),
@@ -225,12 +225,12 @@ def cost_table(cost: Cost) -> Table:
     table = Table("sparsity", "MMAC per image", "of dense", "score >=", "margin >=")
     for sparsity, macs in cost.macs.items():
         limits = cost.contract.calibration_at(sparsity)
+        thresholds = [f"{limits.score_threshold:.3f}", f"{limits.margin_threshold:.3f}"]
         table.add_row(
             f"{sparsity:g}",
             f"{macs / 1e6:,.1f}",
             f"{100 * macs / cost.macs[0.0]:.0f} %",
-            f"{limits.score_threshold:.3f}",
-            f"{limits.margin_threshold:.3f}",
+            *(thresholds if cost.contract.calibration else ["-", "-"]),
         )
     if not cost.contract.calibration:
         table.caption = "not calibrated: set loop.score_threshold from data of your own"
