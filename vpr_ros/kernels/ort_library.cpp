@@ -15,7 +15,7 @@
 namespace vpr_ros::ort {
 namespace {
 
-// The number of threads of a session, set by whoever makes it; operators cannot ask for it.
+// The number of threads of a session, set when it is made; operators cannot ask for it.
 constexpr const char* THREADS_SETTING = "vpr_ros.threads";
 
 int threads_of(const Api& api, const SessionOptions* options) {
