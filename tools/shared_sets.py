@@ -25,24 +25,41 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.errors import VprError
-from vpr_ros.evaluation.image_set import Indices, numbers, read_rows, within
 
-Rows = list[dict[str, str]]
+Rows = npt.NDArray[Any]  # (R,) with the columns of a CSV file as fields
 
 # Whole floors, so that no place of the tower is both trained on and tested.
-TEST_FLOORS = {f"floor{n}" for n in (5, 8, 11, 14, 18, 23)} | {"basement3"}
-VALIDATION_FLOORS = {"floor7", "floor13"}
-REBUILT = {"study", "bedroom"}  # walls were moved: headings cannot be compared over time
+TEST_FLOORS = [f"floor{n}" for n in (5, 8, 11, 14, 18, 23)] + ["basement3"]
+VALIDATION_FLOORS = ["floor7", "floor13"]
+REBUILT = ["study", "bedroom"]  # walls were moved: headings cannot be compared over time
 CORNERS = 50  # FAST corners; a view with fewer is a blank wall
 LAP = 40  # frames of rtabmap_samples
+
+
+def read_table(path: Path, names: bool | Sequence[str] = True) -> Rows:
+    """The rows of a CSV file; a number that is missing is -1."""
+    return np.atleast_1d(
+        np.genfromtxt(path, delimiter=",", names=names, dtype=None, encoding="utf-8")
+    )
+
+
+def images(folder: Path, rows: Rows) -> list[Path]:
+    """The files of the column `image`."""
+    return [folder / name for name in rows["image"]]
+
+
+def equal(asked: Rows, shown: Rows, column: str) -> npt.NDArray[np.bool_]:
+    """(Q, N) do query and database image have the same value?"""
+    return np.asarray(asked[column][:, np.newaxis] == shown[column])
 
 
 def write_pairs(
@@ -50,123 +67,113 @@ def write_pairs(
     rule: str,
     database: Sequence[Path],
     queries: Sequence[Path],
-    positives: Iterable[Indices],
-    columns: dict[str, Iterable[int]] | None = None,
+    right: npt.NDArray[np.bool_],
+    **columns: Iterable[int],
 ) -> Path:
     """Write `folder`/pairs.csv: all database images in order, then the answers.
 
-    `positives`: per query the right database images, an empty match where there is none;
+    `right` (Q, N): the right database images of each query, an empty match where there is none;
     `columns`: further numbers per query, such as frame and searchable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    columns = columns or {}
     with (folder / "pairs.csv").open("w", newline="") as file:
         file.write(f"# right: {rule}\n")
         table = csv.writer(file)
         table.writerow(["query", "match", *columns])
         table.writerows(["", image.resolve(), *[""] * len(columns)] for image in database)
-        for query, right, *extra in zip(queries, positives, *columns.values(), strict=True):
-            matches = [database[i].resolve() for i in right] or [""]
+        for query, hits, *extra in zip(queries, right, *columns.values(), strict=True):
+            matches = [database[i].resolve() for i in np.flatnonzero(hits)] or [""]
             table.writerows([query.resolve(), match, *extra] for match in matches)
     return folder / "pairs.csv"
 
 
 def rtabmap_samples(data: Path, output: Path) -> Path:
     """Two laps of an office corridor: the verified revisits among the frames before them."""
-    table = data / "rtabmap_samples" / "revisits.csv"
-    rows = [row for row in read_rows(table, ("query", "match")) if row["match"]]
-    asked, match = numbers(rows, ("query", "match"), table).astype(int).T
-    images = [table.parent / f"{number}.jpg" for number in range(1, 85)]
-    frame = np.arange(1, len(images) + 1)
-    searchable = asked - 10  # the last frames are too recent
-    copies = match[:, np.newaxis] + np.array((-LAP, 0, LAP))
+    folder = data / "rtabmap_samples"
+    rows = read_table(folder / "revisits.csv")
+    rows = rows[rows["match"] >= 0]
+    frame = np.arange(1, 85)
+    files = [folder / f"{number}.jpg" for number in frame]
+    searchable = rows["query"] - 10  # the last frames are too recent
+    copies = rows["match"][:, np.newaxis] + np.array((-LAP, 0, LAP))
     near = (np.abs(frame[:, np.newaxis] - copies[:, np.newaxis]) <= 2).any(axis=2)
     return write_pairs(
         output / "rtabmap_samples",
         "at most 2 frames from the verified one, in any earlier lap",
-        images,
-        [images[number - 1] for number in asked],
-        _where(near & (frame <= searchable[:, np.newaxis])),
-        {"frame": asked, "searchable": searchable},
+        files,
+        [files[number - 1] for number in rows["query"]],
+        near & (frame <= searchable[:, np.newaxis]),
+        frame=rows["query"],
+        searchable=searchable,
     )
 
 
 def campus_robot(data: Path, output: Path) -> Path:
     """One drive that passes no place twice: every second frame among the others."""
-    table = data / "campus_robot" / "data.csv"
-    with table.open(newline="") as file:
-        rows = list(csv.reader(file))
-    images = [table.parent / row[0] for row in rows]
-    pose = np.array([[float(value) for value in row[1:]] for row in rows])  # m, m, rad
-    shown, asked = pose[::2], pose[1::2]
-    near = within(shown[:, :2], asked[:, :2], 5.0)
-    facing = np.cos(asked[:, np.newaxis, 2] - shown[:, 2]) >= np.cos(np.radians(45.0))
+    folder = data / "campus_robot"
+    rows = read_table(folder / "data.csv", ("image", "x", "y", "yaw"))  # m, m, rad
+    shown, asked = rows[::2], rows[1::2]
+    apart = np.hypot(*(asked[axis][:, np.newaxis] - shown[axis] for axis in ("x", "y")))
+    facing = np.cos(asked["yaw"][:, np.newaxis] - shown["yaw"]) >= np.cos(np.radians(45.0))
     return write_pairs(
         output / "campus_robot",
         "at most 5 m and 45 degrees away; every second frame is a query",
-        images[::2],
-        images[1::2],
-        [found[facing[query, found]] for query, found in enumerate(near)],
-        {"frame": range(len(asked))},
+        images(folder, shown),
+        images(folder, asked),
+        (apart <= 5.0) & facing,
+        frame=range(len(asked)),
     )
 
 
 def ie_tower(data: Path, output: Path, name: str = "ie_tower") -> Path:
     """Walks through a tower whose floors look alike; `name` is one of TOWERS."""
     floors, rule, is_right = TOWERS[name]
-    table = data / "ie_tower" / "frames.csv"
-    rows = read_rows(table, ("image", "floor", "video", "frame", "area", "split"))
-    rows = [row for row in rows if row["floor"] in floors]
-    shown = [row for row in rows if row["split"] == "gallery"]
-    asked = [row for row in rows if row["split"] == "query"]
-    database, queries = ([table.parent / row["image"] for row in side] for side in (shown, asked))
-    positives = _where(is_right(asked, shown))
-    return write_pairs(output / name, rule, database, queries, positives)
+    folder = data / "ie_tower"
+    rows = read_table(folder / "frames.csv")
+    rows = rows[np.isin(rows["floor"], floors)]
+    shown, asked = (rows[rows["split"] == split] for split in ("gallery", "query"))
+    right = is_right(asked, shown) & equal(asked, shown, "floor")
+    return write_pairs(output / name, rule, images(folder, shown), images(folder, asked), right)
 
 
 def _same_video(asked: Rows, shown: Rows) -> npt.NDArray[np.bool_]:
-    frames = [np.array([int(row["frame"]) for row in rows]) for rows in (asked, shown)]
-    near: npt.NDArray[np.bool_] = np.abs(frames[0][:, np.newaxis] - frames[1]) <= 2
-    return near & _equal(asked, shown, "floor") & _equal(asked, shown, "video")
-
-
-def _same_spot(asked: Rows, shown: Rows) -> npt.NDArray[np.bool_]:
-    return _equal(asked, shown, "floor") & _equal(asked, shown, "area")
+    near = np.abs(asked["frame"][:, np.newaxis] - shown["frame"]) <= 2
+    return np.asarray(near & equal(asked, shown, "video"))
 
 
 NEAR_IN_VIDEO = "at most 2 frames away in the same video"
-TOWERS: dict[str, tuple[set[str], str, Callable[[Rows, Rows], npt.NDArray[np.bool_]]]] = {
+TOWERS: dict[str, tuple[list[str], str, Callable[[Rows, Rows], npt.NDArray[np.bool_]]]] = {
     "ie_tower": (TEST_FLOORS, NEAR_IN_VIDEO, _same_video),
     "ie_tower_val": (VALIDATION_FLOORS, NEAR_IN_VIDEO, _same_video),
-    "ie_tower_spots": (TEST_FLOORS, "same area of the same floor, in any video", _same_spot),
+    "ie_tower_spots": (
+        TEST_FLOORS,
+        "same area of the same floor, in any video",
+        partial(equal, column="area"),
+    ),
 }
 
 
 def home_streetview(data: Path, output: Path) -> Path:
-    """Rooms of one house: the first stage of every room as the map, later stages as queries."""
-    rows = read_rows(data / "home_streetview" / "frames.csv", ("image", "place", "n_fast"))
-    stage = np.array([int(row["time_stage"]) for row in rows])
-    first = {room: min(s for s, r in zip(stage, rows, strict=True) if r["place"] == room)
-             for room in {row["place"] for row in rows}}  # fmt: skip
-    at_first = stage == np.array([first[row["place"]] for row in rows])
-    shown = [row for row, chosen in zip(rows, at_first, strict=True) if chosen]
-    asked = [row for row, old in zip(rows, at_first, strict=True) if not old and _comparable(row)]
-    yaw = [np.array([float(row["yaw_aligned_deg"]) for row in side]) for side in (asked, shown)]
-    turned_deg = np.abs((yaw[0][:, np.newaxis] - yaw[1] + 180) % 360 - 180)
+    """A house under renovation: the first stage of each room is the map, later ones ask."""
     folder = data / "home_streetview"
+    rows = read_table(folder / "frames.csv")
+    earlier = rows["time_stage"] < rows["time_stage"][:, np.newaxis]
+    later = (earlier & equal(rows, rows, "place")).any(axis=1)
+    shown, asked = rows[~later], rows[later & _comparable(rows)]
+    yaw = asked["yaw_aligned_deg"][:, np.newaxis] - shown["yaw_aligned_deg"]
     return write_pairs(
         output / "home_streetview",
         "same place before the renovation, heading within 30 degrees",
-        [folder / row["image"] for row in shown],
-        [folder / row["image"] for row in asked],
-        _where((turned_deg <= 30.0) & _equal(asked, shown, "place")),
+        images(folder, shown),
+        images(folder, asked),
+        (np.abs((yaw + 180) % 360 - 180) <= 30.0) & equal(asked, shown, "place"),
     )
 
 
-def _comparable(row: dict[str, str]) -> bool:
+def _comparable(rows: Rows) -> npt.NDArray[np.bool_]:
     """Is the heading of a view comparable over time, and does it show anything?"""
-    known = row["offset_known"] == "yes" and row["place"] not in REBUILT
-    return known and int(row["n_fast"]) >= CORNERS
+    known = (rows["offset_known"] == "yes") & ~np.isin(rows["place"], REBUILT)
+    return np.asarray(known & (rows["n_fast"] >= CORNERS))
 
 
 def corridor(data: Path, output: Path) -> Path:
@@ -176,72 +183,65 @@ def corridor(data: Path, output: Path) -> Path:
     return output / "corridor"
 
 
+def write_places(path: Path, files: Iterable[Path], **columns: Iterable[object]) -> Path:
+    """Write the table `places` of training: images and what is known of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", *columns])
+        table.writerows(zip((f.resolve() for f in files), *columns.values(), strict=True))
+    return path
+
+
 def ie_tower_places(data: Path, output: Path) -> Path:
     """Sequences on the training floors; the same area of other floors looks alike."""
-    table = data / "ie_tower" / "frames.csv"
-    rows = read_rows(table, ("image", "floor", "video", "frame", "area"))
-    return _write_places(
+    folder = data / "ie_tower"
+    rows = read_table(folder / "frames.csv")
+    rows = rows[~np.isin(rows["floor"], TEST_FLOORS + VALIDATION_FLOORS)]
+    return write_places(
         output / "places" / "ie_tower.csv",
-        ("image", "sequence", "frame", "site", "group"),
-        (
-            (table.parent / row["image"], row["video"], row["frame"], row["floor"], row["area"])
-            for row in rows
-            if row["floor"] not in TEST_FLOORS | VALIDATION_FLOORS
-        ),
+        images(folder, rows),
+        sequence=rows["video"],
+        frame=rows["frame"],
+        site=rows["floor"],
+        group=rows["area"],
     )
 
 
 def polyhaven_places(data: Path, output: Path) -> Path:
     """Panoramas: all places of one overlap, since neighbours share a heading."""
     folder = data / "polyhaven_hdri"
-    rows = read_rows(folder / "frames.csv", ("image", "place", "yaw_deg", "n_fast"))
-    rows = [row for row in rows if int(row["n_fast"]) >= CORNERS]
-
-    def lines() -> Iterator[tuple[object, ...]]:
-        for site in sorted({row["place"] for row in rows}):
-            views = [row for row in rows if row["place"] == site]
-            for heading in sorted({float(row["yaw_deg"]) for row in views}):
-                # To one side only, so that all pairs of a place are close.
-                found = [v for v in views if (float(v["yaw_deg"]) - heading) % 360.0 <= 30.0]
-                if len(found) > 1:
-                    yield from ((folder / v["image"], f"{site}_{heading:g}", site) for v in found)
-
-    return _write_places(output / "places" / "polyhaven_hdri.csv", PLACE_COLUMNS, lines())
+    rows = read_table(folder / "frames.csv")
+    rows = rows[rows["n_fast"] >= CORNERS]
+    files, places, sites = [], [], []
+    for site, heading in np.unique(rows[["place", "yaw_deg"]]):
+        # To one side only, so that all pairs of a place are close.
+        near = (rows["place"] == site) & ((rows["yaw_deg"] - heading) % 360.0 <= 30.0)
+        if near.sum() > 1:
+            files += images(folder, rows[near])
+            places += [f"{site}_{heading:g}"] * near.sum()
+            sites += [site] * near.sum()
+    return write_places(output / "places" / "polyhaven_hdri.csv", files, place=places, site=sites)
 
 
 def home_places(data: Path, output: Path) -> Path:
     """Rooms of one house at all stages of its renovation: all places of one room overlap."""
     folder = data / "home_streetview"
-    rows = [
-        row for row in read_rows(folder / "frames.csv", ("image", "place")) if _comparable(row)
-    ]
-    names = [f"{row['place']}_{row['yaw_aligned_deg']}" for row in rows]
-    return _write_places(
+    rows = read_table(folder / "frames.csv")
+    rows = rows[_comparable(rows)]
+    same = equal(rows, rows, "place") & equal(rows, rows, "yaw_aligned_deg")
+    rows = rows[same.sum(axis=1) > 1]
+    return write_places(
         output / "places" / "home_streetview.csv",
-        PLACE_COLUMNS,
-        (
-            (folder / row["image"], name, row["place"])
-            for row, name in zip(rows, names, strict=True)
-            if names.count(name) > 1
-        ),
+        images(folder, rows),
+        place=[f"{row['place']}_{row['yaw_aligned_deg']:g}" for row in rows],
+        site=rows["place"],
     )
 
 
 def facades(data: Path, output: Path) -> Path:
     """Photographs, one view each."""
     return _link(data / "facades", output / "facades")
-
-
-PLACE_COLUMNS = ("image", "place", "site")
-
-
-def _write_places(path: Path, columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(columns)
-        table.writerows((Path(str(image)).resolve(), *rest) for image, *rest in rows)
-    return path
 
 
 def _link(source: Path, link: Path) -> Path:
@@ -251,17 +251,6 @@ def _link(source: Path, link: Path) -> Path:
     link.unlink(missing_ok=True)
     link.symlink_to(source.resolve())
     return link
-
-
-def _equal(asked: Rows, shown: Rows, column: str) -> npt.NDArray[np.bool_]:
-    """(Q, N) do query and database image have the same value?"""
-    sides = [np.array([row[column] for row in rows]) for rows in (asked, shown)]
-    same: npt.NDArray[np.bool_] = sides[0][:, np.newaxis] == sides[1]
-    return same
-
-
-def _where(right: npt.NDArray[np.bool_]) -> list[Indices]:
-    return [np.flatnonzero(row) for row in right]
 
 
 SETS: dict[str, Callable[[Path, Path], Path]] = {
