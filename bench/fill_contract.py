@@ -41,7 +41,7 @@ from vpr_ros.evaluation.methods import Model
 from vpr_ros.evaluation.params import Settings
 from vpr_ros.evaluation.replay import EncoderReplay
 from vpr_ros.evaluation.retrieval import measure_all, network_ms
-from vpr_ros.evaluation.search import Ranking
+from vpr_ros.evaluation.search import search
 
 THRESHOLD_SET = "rtabmap_samples"
 THRESHOLD_STEP = 0.02
@@ -88,16 +88,8 @@ def lowest_right(
     image_set: ImageSet, queries: npt.NDArray[np.float32], places: npt.NDArray[np.float32]
 ) -> float:
     """The lowest score of a best match that is right; descriptors (Q, D) and (N, D)."""
-    ranking = Ranking(queries, image_set.searchable)
-    ranking.add(places, 0)
-    best = ranking.ranked()
-    return min(
-        float(scores[0])
-        for indices, scores, right in zip(
-            best.indices, best.scores, image_set.positives, strict=True
-        )
-        if indices[0] in right
-    )
+    judged = image_set.judge(search(queries, places, image_set.searchable))
+    return float(judged.ranked.scores[judged.hits[:, 0], 0].min())
 
 
 def _describe(encoder: Encoder, paths: Sequence[Path], sparsity: float) -> npt.NDArray[np.float32]:
@@ -111,7 +103,7 @@ def levels(model: Model, sets: Sequence[ImageSet], console: Console) -> list[Lev
     for image_set in sets:
         for row in measure_all(image_set, [model], steps, console):
             pair = (row.map_sparsity, row.query_sparsity)
-            recalls.setdefault(pair, []).append(row.recall[1])
+            recalls.setdefault(pair, []).append(100 * row.recall[1])
     times = network_ms(model.encoder, read_image(sets[0].queries[0]), steps)
     mean = {pair: float(np.mean(values)) for pair, values in recalls.items()}
     return [

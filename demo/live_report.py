@@ -23,7 +23,6 @@ from vpr_ros.evaluation.metrics import (
     drive_rows,
     milliseconds,
     percent,
-    without_nan,
 )
 from vpr_ros.evaluation.report import (
     TERMS,
@@ -37,6 +36,7 @@ from vpr_ros.evaluation.report import (
     similarity_section,
     write_page,
 )
+from vpr_ros.evaluation.run_folder import without_nan
 
 INTRO = (
     "A robot drove through a rendered building twice and then into rooms it had never seen. Two "

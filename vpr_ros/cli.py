@@ -38,10 +38,11 @@ PACKAGES = (  # that only some verbs need
 )  # fmt: skip
 
 # typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
+# ruff: noqa: UP045
 # Of bags
 BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap, .db3 or .bag file")]
 Params = Annotated[
-    Optional[Path],  # noqa: UP045
+    Optional[Path],
     typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
 ]
 Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
@@ -66,12 +67,12 @@ LoopFrames = Annotated[
 # Of data sets
 Dataset = Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")]
 Models = Annotated[
-    Optional[list[str]],  # noqa: UP045
+    Optional[list[str]],
     typer.Option(
         "--model", help=f"shipped model or .onnx file; repeatable; default: {DEFAULT_MODEL}"
     ),
 ]
-Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]  # noqa: UP045
+Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]
 Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
 Frames = Annotated[
     int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
@@ -80,7 +81,7 @@ Frames = Annotated[
 Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
 Output = Annotated[Path, typer.Option(help="folder of all results")]
 # Of models
-Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]  # noqa: UP045
+Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
 
 
 def main() -> None:
@@ -102,8 +103,7 @@ def evaluate(
     params: Params = None,
     model: Model = "",
     sparsity: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="0: full compute; default: as in --params"),
+        Optional[float], typer.Option(help="0: full compute; default: as in --params")
     ] = None,
     image: ImageTopic = "",
     odom: OdomTopic = "",
@@ -146,7 +146,7 @@ def calibrate(
     params: Params = None,
     model: Model = "",
     sparsity: Annotated[
-        Optional[list[float]],  # noqa: UP045
+        Optional[list[float]],
         typer.Option(help="repeatable; default: 0, the levels of the battery policy, and 0.6"),
     ] = None,
     image: ImageTopic = "",
@@ -157,7 +157,7 @@ def calibrate(
     degrees: LoopDegrees = 45.0,
     frames: LoopFrames = 2,
     model_output: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],
         typer.Option(help="also write a copy of the model with thresholds per sparsity"),
     ] = None,
     output: Output = Path("results"),
@@ -170,8 +170,8 @@ def calibrate(
     Example: vpr calibrate drive/ --precision 0.99 --model-output office.onnx
     """
     _refuse_dataset(bag)
+    from vpr_ros.evaluation.bag_calibration import run_calibrate
     from vpr_ros.evaluation.bag_run import Request
-    from vpr_ros.evaluation.calibrate_command import run_calibrate
     from vpr_ros.evaluation.params import settings_from
     from vpr_ros.evaluation.truth import LoopRule
 
@@ -271,7 +271,7 @@ def train(
         float, typer.Option(min=0, help="stop after this time; the same command resumes")
     ] = float("inf"),
     teacher: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],
         typer.Option(help="checkpoint that a tat-vpr learns from; default: the recipe's"),
     ] = None,
 ) -> None:

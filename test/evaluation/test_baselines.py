@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError, ModelError
-from vpr_ros.evaluation import baselines, seqslam
-from vpr_ros.evaluation.baselines import OrbBagOfWords, Thumbnail, majority_means
-from vpr_ros.evaluation.methods import open_methods
+from vpr_ros.evaluation import methods, seqslam
+from vpr_ros.evaluation.methods import OrbBagOfWords, Thumbnail, majority_means, open_methods
 from vpr_ros.evaluation.search import NOBODY
-from vpr_ros.evaluation.seqslam import SequenceRanking, best_lines, local_contrast
+from vpr_ros.evaluation.seqslam import best_lines, local_contrast, search_sequences
 
 
 def scene(seed):
@@ -66,7 +65,7 @@ def test_bag_of_words_without_features():
 
 
 def test_words_in_every_image_weigh_nothing(monkeypatch):
-    monkeypatch.setattr(baselines, "WORDS", 1)
+    monkeypatch.setattr(methods, "WORDS", 1)
     method = OrbBagOfWords()
     method.learn(1, scene)
     assert not method.describe(scene(0)).any()  # log(1 image / 1 image) = 0
@@ -101,19 +100,15 @@ def drives(confused):
 def test_a_sequence_corrects_a_confusing_frame():
     database, queries = drives(confused=8)
     assert (queries[8] @ database.T).argmax() == 2
-    ranking = SequenceRanking(queries, np.arange(12), 12, length=4)
-    for start in (0, 7):
-        ranking.add(database[start : start + 7][: 12 - start], start)
-    assert ranking.ranked().indices[8, 0] == 8
+    found = search_sequences(queries, database, None, np.arange(12), length=4)
+    assert found.best[8] == 8
 
 
 def test_a_sequence_skips_frames_that_are_no_query_and_what_is_not_searched():
     database, queries = drives(confused=8)
     kept = np.array([5, 6, 8, 9])
     searchable = np.array([0, 12, 12, 12])
-    ranking = SequenceRanking(queries[kept], kept, 12, 4, searchable)
-    ranking.add(database, 0)
-    indices = ranking.ranked().indices
+    indices = search_sequences(queries[kept], database, searchable, kept, 4).indices
     assert (indices[0] == NOBODY).all()
     assert indices[3, 0] == 9
     assert (indices[:, 12:] == NOBODY).all()
@@ -122,9 +117,10 @@ def test_a_sequence_skips_frames_that_are_no_query_and_what_is_not_searched():
 def test_sequences_that_cannot_be():
     _, queries = drives(8)
     with pytest.raises(ConfigError, match=r"A sequence of 1 frame\(s\) is not one"):
-        SequenceRanking(queries, np.arange(12), 12, length=1)
+        search_sequences(queries, queries, None, np.arange(12), length=1)
+    database = np.broadcast_to(queries[:1], (100_000_000, 12))
     with pytest.raises(ConfigError, match="12 x 100000000 differences"):
-        SequenceRanking(queries, np.arange(12), 100_000_000, length=4)
+        search_sequences(queries, database, None, np.arange(12), length=4)
 
 
 def test_methods_by_name():

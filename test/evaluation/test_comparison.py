@@ -18,7 +18,8 @@ pytest.importorskip("typer")
 from vpr_ros.evaluation import comparison
 from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.bag_run import Request
-from vpr_ros.evaluation.comparison import Comparison, measure_method
+from vpr_ros.evaluation.comparison import Comparison, drive_result
+from vpr_ros.evaluation.retrieval import Described
 from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, nearest_true
 
 
@@ -40,7 +41,7 @@ def measured(truth, limits, descriptors, encode_ms=(1.0,)):
     limits = np.array(limits)
     nearest = nearest_true(truth, limits)
     drive = SimpleNamespace(truth=truth, nearest=nearest, first_recent=limits)
-    return measure_method("m", descriptors, encode_ms, drive)
+    return drive_result(Described("m", descriptors, encode_ms), drive)
 
 
 def cells(one, *notes):
@@ -52,7 +53,7 @@ def test_a_method_by_hand():
     truth = line(0, 10, 20, 0, 10, 20)
     descriptors = unit(0, 50, 100, 0, 90, 120)
     one = measured(truth, [0, 0, 0, 3, 3, 3], descriptors, [1.0, 3.0, 2.0])
-    assert one.recall == {1: pytest.approx(2 / 3), 5: 1.0, 10: 1.0}
+    assert one.recall == {1: pytest.approx(2 / 3), 5: 1.0, 10: 1.0, 20: 1.0}
     assert one.recall_at_full_precision == pytest.approx(1 / 3)
     assert one.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert one.max_f1 == pytest.approx(2 / 3)  # all accepted: precision and recall 2/3

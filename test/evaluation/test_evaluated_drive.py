@@ -117,7 +117,7 @@ def test_one_keyframe(make_answer):
     result = judged([make_answer(0)], PoseTruth(poses([(0, 0, 0)]), LoopRule()))
     assert outcomes(result) == [Outcome.NEW]
     assert math.isnan(result.precision)
-    assert math.isnan(result.recall_at(1))
+    assert math.isnan(result.searched.recall_at(1))
 
 
 def test_no_keyframe():

@@ -5,7 +5,8 @@
 import json
 import math
 
-from vpr_ros.evaluation.metrics import percent, without_nan
+from vpr_ros.evaluation.metrics import percent
+from vpr_ros.evaluation.run_folder import without_nan
 
 
 def test_shares_are_rounded_down():

@@ -2,25 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is found first, and the recalls that follow, worked by hand; in bounded memory."""
 
+import math
 import tracemalloc
 
 import faiss
 import numpy as np
 import pytest
 
-from vpr_ros.evaluation import search
-from vpr_ros.evaluation.evaluated_drive import recall_at
-from vpr_ros.evaluation.search import (
-    NOBODY,
-    RANKS,
-    Ranked,
-    Ranking,
-    best,
-    recall_at_full_precision,
-    recalls,
-    search_older,
-)
-from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, nearest_true
+import vpr_ros.evaluation.search as module
+from vpr_ros.evaluation.image_set import ImageSet
+from vpr_ros.evaluation.search import NOBODY, RANKS, Ranked, rank, search
+from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, judge, nearest_true
 
 
 def unit(*degrees):
@@ -28,36 +20,37 @@ def unit(*degrees):
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-def rank(queries, database, chunk, searchable=None):
-    found = Ranking(queries, searchable)
-    for start in range(0, len(database), chunk):
-        found.add(database[start : start + chunk], start)
-    return found.ranked().indices
+def judged(ranked, positives):
+    paths = tuple(range(len(positives)))
+    return ImageSet("set", (0,), paths, tuple(positives), "same").judge(ranked)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 5])
-def test_order_and_padding(chunk):
-    indices = rank(unit(10), unit(50, 0, 12, 90), chunk)
+def recalls(indices, positives):
+    held = judged(Ranked(indices, np.zeros(indices.shape, np.float32)), positives)
+    return {k: held.recall_at(k) for k in RANKS}
+
+
+def test_order_and_padding():
+    indices = search(unit(10), unit(50, 0, 12, 90)).indices
     assert indices[0, :4].tolist() == [2, 1, 0, 3]
     assert indices[0, 4:].tolist() == [NOBODY] * (RANKS[-1] - 4)
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 40])
-def test_ties_keep_the_order_of_the_database(chunk):
-    indices = rank(unit(0), unit(*[0] * 40), chunk)
+def test_ties_keep_the_order_of_the_database():
+    indices = search(unit(0), unit(*[0] * 40)).indices
     assert indices[0].tolist() == list(range(RANKS[-1]))
 
 
 def test_a_query_sees_only_what_is_searchable():
     database = unit(0, 1, 2, 3)
-    indices = rank(unit(3, 3), database, 2, searchable=np.array([2, 0]))
+    indices = search(unit(3, 3), database, searchable=np.array([2, 0])).indices
     assert indices[0, :3].tolist() == [1, 0, NOBODY]
     assert (indices[1] == NOBODY).all()
 
 
-@pytest.mark.parametrize("rows", [7, search.ROWS])
-def test_same_answers_as_faiss_by_euclidean_distance(monkeypatch, rows):
-    monkeypatch.setattr(search, "ROWS", rows)
+@pytest.mark.parametrize("block", [1, 2100, module.BLOCK])
+def test_same_answers_as_faiss_by_euclidean_distance(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
     random = np.random.default_rng(0)
     database, queries = (random.normal(size=(n, 16)).astype(np.float32) for n in (300, 20))
     for vectors in (database, queries):
@@ -65,26 +58,26 @@ def test_same_answers_as_faiss_by_euclidean_distance(monkeypatch, rows):
     index = faiss.IndexFlatL2(16)
     index.add(database)
     _, expected = index.search(queries, RANKS[-1])
-    assert (rank(queries, database, 70) == expected).all()
+    assert (search(queries, database).indices == expected).all()
 
 
 def test_best_of_equal_scores():
     scores = np.array([[1, 3, 2, 3, 2, 2]], dtype=np.float32)
-    values, index = best(scores, 4)
-    assert values.tolist() == [[3, 3, 2, 2]]
-    assert index.tolist() == [[1, 3, 2, 4]]
+    found = rank(scores, 4)
+    assert found.scores.tolist() == [[3, 3, 2, 2]]
+    assert found.indices.tolist() == [[1, 3, 2, 4]]
 
 
 def test_recalls_by_hand():
     # Query 0: right at once; 1: at rank 5; 2: at rank 6; 3: not among 20; 4: has no answer.
     indices = np.arange(20) + np.zeros((5, 1), dtype=int)
     positives = [np.array(p, dtype=int) for p in ([0, 7], [4, 9], [5], [99], [])]
-    assert recalls(indices, positives) == {1: 20.0, 5: 40.0, 10: 60.0, 20: 60.0}
+    assert recalls(indices, positives) == {1: 0.2, 5: 0.4, 10: 0.6, 20: 0.6}
 
 
 def test_a_missing_answer_is_never_right():
     indices = np.full((1, 20), NOBODY)
-    assert recalls(indices, [np.array([0])]) == {1: 0.0, 5: 0.0, 10: 0.0, 20: 0.0}
+    assert recalls(indices, [np.array([0])]) == dict.fromkeys(RANKS, 0.0)
 
 
 def test_recalls_as_vpr_methods_evaluation_counts_them():
@@ -98,7 +91,7 @@ def test_recalls_as_vpr_methods_evaluation_counts_them():
         hits = 0
         for query in range(50):
             hits += any(image in positives[query] for image in indices[query, :n])
-        assert found[n] == pytest.approx(100 * hits / 50)
+        assert found[n] == pytest.approx(hits / 50)
 
 
 def full_precision(*queries):
@@ -111,19 +104,19 @@ def full_precision(*queries):
         np.array([0 if right else 7][: 1 if possible else 0], dtype=int)
         for _, right, possible in queries
     ]
-    return recall_at_full_precision(Ranked(indices, scores), positives)
+    return judged(Ranked(indices, scores), positives).curve.recall_at_full_precision
 
 
 def test_recall_at_full_precision_by_hand():
     right, wrong, hopeless = (True, True), (False, True), (False, False)
-    assert full_precision((0.9, *right), (0.8, *right), (0.7, *wrong), (0.6, *right)) == 50.0
-    assert full_precision((0.9, *right), (0.8, *right)) == 100.0
+    assert full_precision((0.9, *right), (0.8, *right), (0.7, *wrong), (0.6, *right)) == 0.5
+    assert full_precision((0.9, *right), (0.8, *right)) == 1.0
     assert full_precision((0.9, *wrong), (0.8, *right)) == 0.0  # the best score is wrong
     assert full_precision((0.9, *right), (0.9, *wrong)) == 0.0  # no threshold parts equal scores
     # A query without an answer sets the limit but is not in the denominator.
-    assert full_precision((0.9, *right), (0.8, *hopeless), (0.7, *right)) == 50.0
-    assert full_precision((0.9, *right), (-np.inf, *wrong)) == 50.0  # found nothing at all
-    assert full_precision((0.9, *hopeless)) is None
+    assert full_precision((0.9, *right), (0.8, *hopeless), (0.7, *right)) == 0.5
+    assert full_precision((0.9, *right), (-np.inf, *wrong)) == 0.5  # found nothing at all
+    assert math.isnan(full_precision((0.9, *hopeless)))
 
 
 def drive(count, laps=3, size=16, seed=0):
@@ -159,13 +152,12 @@ def plain(descriptors, limits, truth, count):
     )
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(7, 13), (64, 64), (512, 4096)])
-def test_tiles_change_nothing(monkeypatch, rows, columns):
-    monkeypatch.setattr(search, "ROWS", rows)
-    monkeypatch.setattr(search, "COLUMNS", columns)
+@pytest.mark.parametrize("block", [1, 1000, module.BLOCK])
+def test_blocks_change_nothing(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
     descriptors, truth = drive(150)
     limits = np.arange(150) - 20
-    got = search_older(descriptors, limits, 5)
+    got = search(descriptors, descriptors, limits, 5)
     nearest, right, first, score = plain(descriptors, limits, truth, 5)
     assert (nearest_true(truth, limits) == nearest).all()
     found = truth.same(np.arange(150)[:, None], got.indices) & (got.indices != NOBODY)
@@ -173,7 +165,7 @@ def test_tiles_change_nothing(monkeypatch, rows, columns):
     assert (got.best == first).all()
     assert np.allclose(got.scores[:, 0], score, atol=1e-6)
     revisits = nearest >= 0
-    recall = [recall_at(got, truth, nearest, k) for k in (1, 5)]
+    recall = [judge(got, truth, nearest).recall_at(k) for k in (1, 5)]
     assert recall == [right[revisits, :k].any(axis=1).mean() for k in (1, 5)]
     assert 0 < recall[0] < recall[1] <= 1
 
@@ -187,24 +179,24 @@ def test_recall_at_k_by_hand():
     truth, limits = PoseTruth(trajectory, LoopRule()), np.array([0, 0, 2, 2])
     nearest = nearest_true(truth, limits)
     assert nearest.tolist() == [-1, -1, 0, -1]
-    found = search_older(descriptors, limits)
-    assert [recall_at(found, truth, nearest, k) for k in (1, 5)] == [0.0, 1.0]  # of one revisit
+    held = judge(search(descriptors, descriptors, limits), truth, nearest)
+    assert [held.recall_at(k) for k in (1, 5)] == [0.0, 1.0]  # of one revisit
 
 
-RESULT = 10 * (8 + 4) + 8  # bytes per keyframe: ten matches and scores, the nearest true one
+RESULT = 20 * (8 + 4) + 8  # bytes per keyframe: its matches and scores, the nearest true one
 
 
 def test_memory_is_bounded():
-    """Twice the keyframes cost no more than their own bytes and the promised blocks."""
+    """Twice the keyframes cost no more than their own bytes and the promised block."""
     peaks = []
     for count in (6000, 12000):
         descriptors, truth = drive(count, size=32)
         descriptors = descriptors.astype(np.float16)
         limits = np.arange(count) - 20
         tracemalloc.start()
-        search_older(descriptors, limits)
+        search(descriptors, descriptors, limits)
         nearest_true(truth, limits)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert max(peaks) < 64 * search.ROWS * search.COLUMNS + RESULT * 12000
+    assert max(peaks) < 64 * module.BLOCK + RESULT * 12000
     assert peaks[1] - peaks[0] < 2 * RESULT * 6000 + 1e6

@@ -1,18 +1,23 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds and confidence from a bag: one calibration per sparsity."""
+"""The command `vpr calibrate`: thresholds and confidence from a bag, one set per sparsity."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
-from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.battery import UNMEASURED
+from vpr_ros.core.calibration import Calibration, calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import LoopConfig, Reason
+from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag, choose_topics
 from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.confidence import (
@@ -27,13 +32,15 @@ from vpr_ros.evaluation.confidence import (
     lower_bound,
     needed,
 )
-from vpr_ros.evaluation.console import Progress
+from vpr_ros.evaluation.console import Progress, TextTable, ended_by_signals, say
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
 from vpr_ros.evaluation.metrics import percent
-from vpr_ros.evaluation.params import Settings
-from vpr_ros.evaluation.replay import DatabaseReplay, EncodedImage, EncoderReplay
+from vpr_ros.evaluation.params import Settings, write_params
+from vpr_ros.evaluation.replay import EncodedImage, EncoderReplay, replay_database
+from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.truth_source import TruthSource, find_truth
 
+ENDS = (0.0, 0.6)  # calibrated besides the sparsities that the battery sets
 OPEN = -0.9999  # a threshold that everything reaches; -1 would mean the model's own
 ROUNDING = 1e-4
 
@@ -85,27 +92,94 @@ class CalibrationResult:
         )
 
 
-def calibrate_bag(
-    bag: Bag,
-    encoder: Encoder,
+# Writes a copy of the model file (first path) with these calibrations to the second path. It
+# needs the onnx package, which evaluation does without: the command passes it in.
+WriteModel = Callable[[Path, Path, list[Calibration]], None]
+
+
+def run_calibrate(
     request: Request,
     sparsities: list[float],
     precision: float,
-    progress: Progress,
+    output: Path,
+    model_output: Path | None = None,
+    write_model: WriteModel | None = None,
+    console: Console | None = None,
 ) -> list[CalibrationResult]:
-    """Calibrate at every sparsity. Raises a VprError on a bad bag, truth or sparsity."""
-    for sparsity in sparsities:
+    """Calibrate, write `output`/<time>/{vpr.yaml,calibration.json}, print.
+
+    With `model_output` and `write_model` the thresholds go into a copy of the model. Raises a
+    VprError, with nothing left on the disk, if no threshold reaches the precision.
+    """
+    console, command = console or Console(), own_command()
+    if not 0.5 <= precision <= 1.0:
+        raise CalibrationError(f"Precision {precision:g} is out of range; give one in [0.5, 1].")
+    settings = request.settings
+    encoder = Encoder(find_model(settings.model.model), settings.model.threads)
+    contract = encoder.contract
+    usual = {min(s, contract.sparsity_max) for s in (*ENDS, *(contract.levels or UNMEASURED))}
+    chosen = sorted(set(sparsities) or usual)
+    for sparsity in chosen:
         encoder.check_sparsity(sparsity)
-    topics = choose_topics(bag, request.image, request.odometry)
-    source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
-    found = []
-    for sparsity in sparsities:
-        model = dataclasses.replace(request.settings.model, sparsity=sparsity)
-        settings = dataclasses.replace(request.settings, model=model)
-        encoded = list(EncoderReplay(encoder, settings).keyframes(bag, topics, progress))
-        progress.start(f"Calibrating at sparsity {sparsity:g}")
-        found.append(calibrate(encoded, settings, source, precision))
+    with (
+        ended_by_signals(),
+        run_folder(output) as folder,
+        Bag(request.bag) as bag,
+        Progress(console) as progress,
+    ):
+        topics = choose_topics(bag, request.image, request.odometry)
+        source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
+        found = []
+        for sparsity in chosen:
+            model = dataclasses.replace(settings.model, sparsity=sparsity)
+            own = dataclasses.replace(settings, model=model)
+            encoded = list(EncoderReplay(encoder, own).keyframes(bag, topics, progress))
+            progress.start(f"Calibrating at sparsity {sparsity:g}")
+            found.append(calibrate(encoded, own, source, precision))
+        reached = [one for one in found if one.reached]
+        if not reached:
+            raise CalibrationError(
+                f"No threshold can be given. {' '.join(one.remark for one in found)}"
+            )
+        points = [one.calibration for one in reached]
+        heading = [
+            f"Calibrated on {request.bag}, model {settings.model.model}, by: {command}",
+            "ros2 launch vpr_ros vpr.launch.py params_file:=<this file>",
+        ]
+        table = ""
+        if not model_output:
+            table = calibration_text(points, contract.name)
+            heading.append(
+                "loop.calibration: model, then sparsity, score, margin, confidence slope and "
+                "offset"
+            )
+        heading += [one.remark for one in reached if one.remark]
+        launched = with_thresholds(settings, table, model_output)
+        write_params(folder / "vpr.yaml", launched, "\n".join(heading))
+        calibrations = [
+            {**dataclasses.asdict(one), "promised": one.promised, "remark": one.remark}
+            for one in found
+        ]
+        numbers = {"command": command, "calibrations": calibrations}
+        write_json(folder / "calibration.json", numbers)
+        if model_output and write_model:
+            write_model(encoder.path, model_output, points)
+    results_table(found).print(console)
+    if model_output:
+        say(console, f"Model with thresholds per sparsity and confidence: {model_output}")
+    say(console, f"Parameters for the launch file: {latest(output) / 'vpr.yaml'}")
     return found
+
+
+def with_thresholds(settings: Settings, table: str, model_output: Path | None) -> Settings:
+    """The parameters to launch with: the table of thresholds, or the model that carries them."""
+    loop = dataclasses.replace(
+        settings.loop, score_threshold=-1.0, margin_threshold=-1.0, calibration=table
+    )
+    model = settings.model
+    if model_output:
+        model = dataclasses.replace(model, model=str(model_output.expanduser().absolute()))
+    return dataclasses.replace(settings, loop=loop, model=model)
 
 
 def calibrate(
@@ -146,10 +220,8 @@ def calibrate(
 def _replay(
     encoded: list[EncodedImage], settings: Settings, loop: LoopConfig, source: TruthSource
 ) -> Drive:
-    memory = DatabaseReplay(loop, settings.database)
-    for one in encoded:
-        memory.answer(one)
-    return evaluate_drive(memory.answers, memory.descriptors, source, settings.database)
+    replay = replay_database(encoded, loop, settings.database)
+    return evaluate_drive(replay.answers, replay.descriptors, source, settings.database)
 
 
 def gated_matches(drive: Drive) -> Matches:
@@ -178,3 +250,37 @@ def _rounded(thresholds: Thresholds, matches: Matches) -> Thresholds:
     short = Thresholds(round(score, 6), round(thresholds.margin, 6))
     same = np.array_equal(matches.accepted(short), matches.accepted(thresholds))
     return short if same else thresholds
+
+
+def results_table(found: list[CalibrationResult]) -> TextTable:
+    """One line per quantity, one column per sparsity; what the user must know below it."""
+    title = f"Thresholds for {found[0].wanted:.1%} precision, all gates on"
+    headings = ("sparsity", *(f"{one.calibration.sparsity:g}" for one in found))
+    rows = tuple((name, *map(cell, found)) for name, cell in ROWS)
+    return TextTable(title, headings, rows, tuple(one.remark for one in found if one.remark))
+
+
+def _range(interval: Interval, text: Callable[[float], str]) -> str:
+    return f"{text(interval.low)} to {text(interval.high)}"
+
+
+def _number(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.4f}"
+
+
+def _share(part: int, total: int) -> str:
+    return f"{percent(part / total)} ({part}/{total})" if total else "none"
+
+
+ROWS: tuple[tuple[str, Callable[[CalibrationResult], str]], ...] = (
+    ("score >= [cosine]", lambda c: _number(c.calibration.score_threshold)),
+    ("  bootstrap, 95 %", lambda c: _range(c.threshold_interval, _number)),
+    ("margin >= [cosine]", lambda c: _number(c.calibration.margin_threshold)),
+    ("precision", lambda c: _share(c.right, c.right + c.wrong)),
+    ("  bootstrap, 95 %", lambda c: _range(c.precision_interval, percent)),
+    ("  at least, 95 % confidence", lambda c: percent(c.at_least)),
+    ("  held out, fifths of the drive", lambda c: _share(*c.held_out)),
+    ("recall", lambda c: _share(c.right, c.revisits)),
+    ("confidence: slope", lambda c: _number(c.calibration.confidence_slope)),
+    ("confidence: offset", lambda c: _number(c.calibration.confidence_offset)),
+)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -16,10 +15,9 @@ from vpr_ros.evaluation.bag_run import BagRun, Request, run_bag, run_metrics, ru
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, ended_by_signals, say, show
 from vpr_ros.evaluation.evaluated_drive import Drive
-from vpr_ros.evaluation.metrics import without_nan
 from vpr_ros.evaluation.params import write_params
 from vpr_ros.evaluation.report import write_report
-from vpr_ros.evaluation.run_folder import latest, own_command, run_folder
+from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 
 SEQUENCE = 10  # keyframes; 0: no sequence matching
 COLUMNS = (
@@ -54,10 +52,10 @@ def run_evaluate(
         if baselines:
             compared = compare(run, bag, sequence, progress)
             methods = compared.table()
-            metrics["methods"] = without_nan([dataclasses.asdict(x) for x in compared.results])
-            metrics["methods_notes"] = list(compared.notes)
+            metrics["methods"] = [dataclasses.asdict(one) for one in compared.results]
+            metrics["methods_notes"] = compared.notes
         progress.start("Writing the report")
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        write_json(folder / "metrics.json", metrics)
         write_params(folder / "config.yaml", request.settings, _heading(run, command))
         write_keyframes(folder / "keyframes.csv", run.drive)
         write_report(folder / "report.html", run, bag, metrics, methods)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,9 @@ from vpr_ros.evaluation.image_changes import AS_TAKEN, CHANGES, Change
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.methods import open_methods
-from vpr_ros.evaluation.retrieval import Row, check_sequence, measure_all
-from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder
+from vpr_ros.evaluation.metrics import rounded_percent
+from vpr_ros.evaluation.retrieval import Result, check_sequence, measure_all
+from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.search import RANKS
 
 SPARSITIES = (0.0, 0.4, 0.6)
@@ -41,7 +41,7 @@ def run_benchmark(
     threads: int = 1,
     results: Path = RESULTS,
     console: Console | None = None,
-) -> list[Row]:
+) -> list[Result]:
     """Measure, print and write `results`/<time>/{metrics.json,tables.md}.
 
     `models` are names or paths; `sequence` > 0 adds SeqSLAM over that many frames to each,
@@ -53,8 +53,7 @@ def run_benchmark(
     check_sequence(image_set, sequence)  # before the models are loaded
     opened, simple = open_methods(models, threads, baselines)
     changes = CHANGES if robustness else ()
-    methods = [*opened, *simple]
-    rows = measure_all(image_set, methods, sparsities, console, sequence, changes)
+    rows = measure_all(image_set, [*opened, *simple], sparsities, console, sequence, changes)
     tables = [recall_table(image_set, rows), *cross_tables(image_set, rows)]
     if robustness:
         tables.append(robustness_table(image_set, rows, changes))
@@ -72,7 +71,7 @@ def run_benchmark(
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     with run_folder(results) as folder:
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+        write_json(folder / "metrics.json", metrics)
         (folder / "tables.md").write_text("\n".join(table.markdown() for table in tables))
     for table in tables:
         table.print(console)
@@ -80,25 +79,19 @@ def run_benchmark(
     return rows
 
 
-def recall_table(image_set: ImageSet, rows: Sequence[Row]) -> TextTable:
+def recall_table(image_set: ImageSet, rows: Sequence[Result]) -> TextTable:
     """All methods with map and query at the same sparsity; more than one frame: SeqSLAM."""
     headings = (
-        "method",
-        "frames",
-        "sparsity",
-        *(f"R@{rank}\n%" for rank in RANKS),
-        "R@100P\n%",
-        "encode, ms\np50 / p95",
-        "search, ms\np50 / p95",
-        "place\nbytes",
-    )
+        "method", "frames", "sparsity", *(f"R@{rank}\n%" for rank in RANKS), "R@100P\n%",
+        "encode, ms\np50 / p95", "search, ms\np50 / p95", "place\nbytes",
+    )  # fmt: skip
     cells = tuple(
         (
             row.method,
             str(max(row.sequence, 1)),
             f"{row.map_sparsity:g}",
-            *(f"{row.recall[rank]:.1f}" for rank in RANKS),
-            _percent(row.recall_at_full_precision),
+            *(rounded_percent(row.recall[rank]) for rank in RANKS),
+            rounded_percent(row.recall_at_full_precision),
             f"{row.encode_p50_ms:.1f} / {row.encode_p95_ms:.1f}",
             f"{row.search_p50_ms:.2f} / {row.search_p95_ms:.2f}" if not row.sequence else "-",
             str(row.descriptor_bytes),
@@ -123,7 +116,7 @@ def image_set_note(image_set: ImageSet) -> str:
     )
 
 
-def cross_tables(image_set: ImageSet, rows: Sequence[Row]) -> list[TextTable]:
+def cross_tables(image_set: ImageSet, rows: Sequence[Result]) -> list[TextTable]:
     """R@1 with the map at one sparsity and the query at another, per method that has several."""
     tables = []
     for method, sequence in dict.fromkeys((row.method, row.sequence) for row in rows):
@@ -137,38 +130,28 @@ def cross_tables(image_set: ImageSet, rows: Sequence[Row]) -> list[TextTable]:
             continue
         name = f"{method}, {sequence} frames" if sequence else method
         headings = ("map at", *(f"query at\n{s:g}" for s in steps))
-        cells = tuple((f"{m:g}", *(f"{recall[m, q]:.1f}" for q in steps)) for m in steps)
+        cells = tuple((f"{m:g}", *(rounded_percent(recall[m, q]) for q in steps)) for m in steps)
         title = f"{image_set.name}, {name}: R@1, %, by sparsity of map and query"
         tables.append(TextTable(title, headings, cells))
     return tables
 
 
 def robustness_table(
-    image_set: ImageSet, rows: Sequence[Row], changes: Sequence[Change]
+    image_set: ImageSet, rows: Sequence[Result], changes: Sequence[Change]
 ) -> TextTable:
     """What is left when the query images are changed; map and query at the same sparsity."""
     names = [change.name for change in (AS_TAKEN, *changes)]
     headings = ("method", "sparsity", *(f"{name}\nR@1 / R@100P" for name in names))
     found = {
-        (row.method, row.map_sparsity, row.change): row
+        (row.method, row.map_sparsity, row.change): f"{rounded_percent(row.recall[1])} / "
+        f"{rounded_percent(row.recall_at_full_precision)}"
         for row in rows
         if row.map_sparsity == row.query_sparsity and not row.sequence
     }
     cells = tuple(
-        (
-            method,
-            f"{sparsity:g}",
-            *(
-                f"{row.recall[1]:.1f} / {_percent(row.recall_at_full_precision)}"
-                for row in (found[method, sparsity, name] for name in names)
-            ),
-        )
+        (method, f"{sparsity:g}", *(found[method, sparsity, name] for name in names))
         for method, sparsity in dict.fromkeys(key[:2] for key in found)
     )
     meanings = "; ".join(f"{change.name}: {change.words}" for change in changes)
     notes = (f"The queries are changed, the map is not. {meanings}.", FULL_PRECISION)
     return TextTable(f"{image_set.name}: R@1 / R@100P, %, by change", headings, cells, notes)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit
 from scipy.stats import beta
 
 from vpr_ros.evaluation.precision_recall import Floats, Mask, precision_recall
@@ -171,17 +173,16 @@ def fit_logistic(score: Floats, right: Mask) -> tuple[float, float]:
     target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
     centre, spread = float(score.mean()), float(score.std()) or 1.0
     x = np.stack([(score - centre) / spread, np.ones(len(score))], 1)
-    w = np.array([0.0, 0.0])
-    for _ in range(100):  # Newton; the ridge keeps a perfect separation finite
-        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        ridge = np.diag([1e-3, 0.0])
-        step = np.linalg.solve(
-            (x * (p * (1 - p))[:, np.newaxis]).T @ x + ridge + 1e-9 * np.eye(2),
-            x.T @ (p - target) + ridge @ w,
-        )
-        w -= step
-        if np.abs(step).max() < 1e-9:
-            break
+    ridge = np.array([1e-3, 0.0])  # keeps a perfect separation finite
+
+    def loss(w: Floats) -> float:
+        z = x @ w
+        return float(np.logaddexp(0, z).sum() - target @ z + ridge @ w**2 / 2)
+
+    def gradient(w: Floats) -> Floats:
+        return np.asarray(x.T @ (expit(x @ w) - target) + ridge * w)
+
+    w = minimize(loss, np.zeros(2), jac=gradient).x
     slope = w[0] / spread
     if slope < 0:  # the score says nothing here: the share of right ones, whatever it is
         share = target.mean()

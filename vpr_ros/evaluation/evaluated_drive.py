@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S
-from vpr_ros.evaluation.precision_recall import Curve, precision_recall
+from vpr_ros.evaluation.precision_recall import Curve, Judged
 from vpr_ros.evaluation.replay import Answer
-from vpr_ros.evaluation.search import NOBODY, Ranked, search_older
-from vpr_ros.evaluation.truth import Indices, Mask, Truth, nearest_true
+from vpr_ros.evaluation.search import NOBODY, Indices, Ranked, search
+from vpr_ros.evaluation.truth import Truth, judge, nearest_true
 from vpr_ros.evaluation.truth_source import TruthSource
 
 
@@ -49,8 +49,8 @@ class Drive:
     descriptors: npt.NDArray[np.floating]  # (N, D)
     first_recent: Indices  # (N,) the first keyframe that was too recent to be a loop
     truth: Truth
-    nearest: Indices  # (N,) the nearest true older keyframe, -1: nothing to find
-    ranked: Ranked  # exhaustive search among all older keyframes, without the database's bound
+    nearest: Indices  # (N,) the nearest true older keyframe, or NOBODY
+    searched: Judged  # exhaustively, among all older keyframes, without the database's bound
     verdicts: list[Verdict]  # N
     curve: Curve  # of the scores alone, without the other gates
 
@@ -65,7 +65,7 @@ class Drive:
     @property
     def revisits(self) -> int:
         """Keyframes that have a true older place."""
-        return int((self.nearest >= 0).sum())
+        return int((self.nearest != NOBODY).sum())
 
     @property
     def precision(self) -> float:
@@ -77,10 +77,6 @@ class Drive:
     def recall(self) -> float:
         """Keyframes with a right closure / keyframes with a true older place."""
         return self.count(Outcome.RIGHT) / self.revisits if self.revisits else math.nan
-
-    def recall_at(self, k: int) -> float:
-        """Share of the revisits with a right place among the k most similar older keyframes."""
-        return recall_at(self.ranked, self.truth, self.nearest, k)
 
     def seconds(self, index: int) -> float:
         """Time of a keyframe since the first [s]."""
@@ -102,65 +98,33 @@ def evaluate_drive(
     truth = source.of(stamps, np.array([a.number for a in answers], np.int64))
     limits = first_recent(answers, config)
     nearest = nearest_true(truth, limits)
-    best = np.array([NOBODY if a.best is None else a.best for a in answers], np.int64)
-    score = np.array([a.score for a in answers], np.float64)
+    scores = np.array([a.score for a in answers], np.float32).reshape(-1, 1)
+
+    def judged(matches: list[int | None]) -> Judged:
+        found = np.array([NOBODY if m is None else m for m in matches], np.int64)
+        return judge(Ranked(found.reshape(-1, 1), scores), truth, nearest)
+
+    best, match = judged([a.best for a in answers]), judged([a.match for a in answers])
+    verdicts = []
+    for i, answer in enumerate(answers):
+        if not (truth.known if answer.match is None else match.known)[i]:
+            outcome = Outcome.UNKNOWN
+        elif answer.match is not None:
+            outcome = Outcome.RIGHT if match.hits[i, 0] else Outcome.WRONG
+        else:
+            outcome = Outcome.NEW if nearest[i] == NOBODY else Outcome.MISSED
+        true = None if nearest[i] == NOBODY else int(nearest[i])
+        verdicts.append(Verdict(i, answer, outcome, true, bool(best.hits[i, 0])))
     return Drive(
         answers=answers,
         descriptors=descriptors,
         first_recent=limits,
         truth=truth,
         nearest=nearest,
-        ranked=search_older(descriptors, limits),
-        verdicts=_verdicts(answers, truth, nearest, best),
-        curve=score_curve(best, score, truth, nearest),
+        searched=judge(search(descriptors, descriptors, limits), truth, nearest),
+        verdicts=verdicts,
+        curve=best.curve,
     )
-
-
-def _verdicts(
-    answers: list[Answer], truth: Truth, nearest: Indices, best: Indices
-) -> list[Verdict]:
-    match = np.array([NOBODY if a.match is None else a.match for a in answers], np.int64)
-    rows = np.arange(len(answers))
-    best_right = _right(truth, rows, best)
-    match_right = _right(truth, rows, match)
-    known = truth.known & ((match == NOBODY) | truth.can_match[match])
-    verdicts = []
-    for i, answer in enumerate(answers):
-        if not known[i]:
-            outcome = Outcome.UNKNOWN
-        elif answer.match is not None:
-            outcome = Outcome.RIGHT if match_right[i] else Outcome.WRONG
-        else:
-            outcome = Outcome.MISSED if nearest[i] >= 0 else Outcome.NEW
-        true = int(nearest[i]) if nearest[i] >= 0 else None
-        verdicts.append(Verdict(i, answer, outcome, true, bool(best_right[i])))
-    return verdicts
-
-
-def score_curve(
-    best: Indices, score: npt.NDArray[np.floating], truth: Truth, nearest: Indices
-) -> Curve:
-    """The curve of the best matches (N,) and their scores (N,); NOBODY: no match.
-
-    Matches that the truth does not know are left out.
-    """
-    rows = np.flatnonzero((best != NOBODY) & truth.known & truth.can_match[best])
-    right = truth.same(rows, best[rows])
-    return precision_recall(score[rows], right, possible=int((nearest >= 0).sum()))
-
-
-def recall_at(ranked: Ranked, truth: Truth, nearest: Indices, k: int) -> float:
-    """Share of the revisits with a right place among the first k; NaN without revisits."""
-    revisits = np.flatnonzero(nearest >= 0)
-    if not len(revisits):
-        return math.nan
-    found = _right(truth, revisits[:, np.newaxis], ranked.indices[revisits, :k])
-    return float(found.any(axis=1).mean())
-
-
-def _right(truth: Truth, rows: Indices, matches: Indices) -> Mask:
-    """Is there a match, and does it show the place? The shapes are broadcast."""
-    return np.asarray(truth.same(rows, matches) & (matches != NOBODY))
 
 
 def first_recent(answers: list[Answer], config: DatabaseConfig) -> Indices:

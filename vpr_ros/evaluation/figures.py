@@ -25,7 +25,7 @@ from vpr_ros.evaluation.figure_style import (
     RED,
     grid,
 )
-from vpr_ros.evaluation.truth import Floats
+from vpr_ros.evaluation.precision_recall import Floats
 
 SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
 LIFT = 0.9  # height of the drive's end over the width of the ground

@@ -16,8 +16,8 @@ from scipy.spatial import KDTree
 
 from vpr_ros.core.errors import ConfigError, ImageError, VprError
 from vpr_ros.core.images import Image
-
-Indices = npt.NDArray[np.int64]
+from vpr_ros.evaluation.precision_recall import Judged
+from vpr_ros.evaluation.search import NOBODY, Indices, Ranked
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -76,6 +76,18 @@ class ImageSet:
     def unanswerable(self) -> int:
         """Number of queries without a right answer."""
         return sum(len(right) == 0 for right in self.positives)
+
+    def judge(self, ranked: Ranked) -> Judged:
+        """Hold what was found for all queries against the right answers.
+
+        Recalls are shares of *all* queries, those without a right image included, as in
+        VPR-methods-evaluation (gmberton): with unanswerable queries they cannot reach 1. The
+        first match of such a query is wrong.
+        """
+        pairs = zip(ranked.indices, self.positives, strict=True)
+        hits = np.stack([np.isin(found, right) for found, right in pairs])
+        total = len(self.queries)
+        return Judged(ranked, hits, ranked.best != NOBODY, total - self.unanswerable, total)
 
 
 def read_image(path: Path) -> Image:

@@ -13,12 +13,12 @@ from vpr_ros.evaluation.image_set import (
     DatasetError,
     DatasetOptions,
     ImageSet,
-    Indices,
     images_in,
     numbers,
     read_rows,
     within,
 )
+from vpr_ros.evaluation.search import Indices
 
 PAIRS = "pairs.csv"
 DATABASE_NAMES = ("database", "ref", "reference", "gallery")

@@ -1,13 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be evaluated: models and baselines behind one interface."""
+"""What can be evaluated: models, and the baselines that they must beat."""
 
 from __future__ import annotations
 
+import abc
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+import cv2
+import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -15,23 +17,40 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.core.images import Image
 from vpr_ros.core.model_files import find_model
-from vpr_ros.evaluation.baselines import OrbBagOfWords, Thumbnail
+
+Words = npt.NDArray[np.uint8]  # (W, 32), 256 bits each
+
+# Thumbnail, as in SeqSLAM (Milford and Wyeth, ICRA 2012)
+WIDTH, HEIGHT, PATCH = 64, 32, 8  # px
+FLAT = 1.0  # grey levels; a patch that deviates less counts as blank
+
+# Bag of words
+FEATURES = 500  # per image
+LARGEST_WIDTH = 640  # px; larger images are reduced
+WORDS = 2000
+PER_WORD = 20  # least features for a word; fewer features give a smaller vocabulary
+SAMPLE = 50_000  # most features that the vocabulary is trained on
+ROUNDS = 10
+SEED = 0
+
+BASELINE_MODEL = "mobilenetv2-gem"  # a network trained on ImageNet, not on places
 
 
-class Method(Protocol):
+class Method(abc.ABC):
     """A way to describe an image by one vector."""
 
     name: str
-    sparsity_max: float  # 0: full compute only
+    sparsity_max = 0.0  # 0: full compute only
 
-    def learn(self, count: int, read: Callable[[int], Image]) -> None:
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:  # noqa: B027
         """Prepare for a database of `count` images; `read(i)` gives image i, BGR."""
 
+    @abc.abstractmethod
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (D,) of a BGR image; zeros for one without content."""
 
 
-class Model:
+class Model(Method):
     """A model file, run by the robot's own Encoder."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
@@ -40,20 +59,112 @@ class Model:
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
 
-    def learn(self, count: int, read: Callable[[int], Image]) -> None:
-        """Do nothing: a model is already trained."""
-
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """The Encoder's descriptor."""
         return self.encoder.encode(image, sparsity)
 
 
-BASELINE_MODEL = "mobilenetv2-gem"  # a network trained on ImageNet, not on places
+class Thumbnail(Method):
+    """Patch-normalised thumbnail, 64x32 px in patches of 8x8 (Milford and Wyeth, ICRA 2012).
 
-BASELINES: dict[str, Callable[[], Method]] = {
-    Thumbnail.name: Thumbnail,
-    OrbBagOfWords.name: OrbBagOfWords,
-}
+    Compared by cosine instead of absolute differences, so that it runs in the same search.
+    """
+
+    name = "thumbnail"
+
+    def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
+        """Unit descriptor (2048,) of a BGR image; zeros for a blank one."""
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        rows, columns = HEIGHT // PATCH, WIDTH // PATCH
+        patches = small.astype(np.float32).reshape(rows, PATCH, columns, PATCH)
+        centred = patches - patches.mean(axis=(1, 3), keepdims=True)
+        deviation = patches.std(axis=(1, 3), keepdims=True)
+        values = np.where(deviation < FLAT, 0, centred / np.maximum(deviation, FLAT)).ravel()
+        return (values / max(float(np.linalg.norm(values)), 1e-12)).astype(np.float32)
+
+
+class OrbBagOfWords(Method):
+    """ORB features (Rublee et al., ICCV 2011) as a tf-idf histogram of words (Sivic and
+    Zisserman, ICCV 2003); the vocabulary is trained on the database itself.
+
+    k-means on bits with majority vote for the centres (Grana et al., 2013), flat and small, where
+    DBoW2 (Galvez-Lopez and Tardos, T-RO 2012) has a large pre-trained tree.
+    """
+
+    name = "orb-bow"
+
+    def __init__(self) -> None:
+        self._orb = cv2.ORB.create(nfeatures=FEATURES)
+        self._weights = np.zeros(0, dtype=np.float32)
+        self._index: faiss.IndexBinaryFlat | None = None
+
+    def learn(self, count: int, read: Callable[[int], Image]) -> None:
+        """Train vocabulary and word weights; ConfigError if the images show too few features."""
+        chosen = np.random.default_rng(SEED).permutation(count)
+        sample = np.sort(chosen[: SAMPLE // FEATURES])
+        found = [self._features(read(int(place))) for place in sample]
+        features = np.concatenate(found)
+        words = min(WORDS, len(features) // PER_WORD)
+        if words < 1:
+            raise ConfigError(
+                f"The database shows {len(features)} ORB features; a vocabulary needs {PER_WORD}. "
+                "Leave orb-bow out."
+            )
+        self._index = _index_of(majority_means(features, words))
+        seen = np.zeros(words)
+        for image in found:
+            seen[np.unique(self._words(image))] += 1
+        self._weights = np.log(len(found) / np.maximum(seen, 1)).astype(np.float32)
+
+    def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
+        """Unit descriptor (words,) of a BGR image; zeros without features."""
+        count = np.bincount(self._words(self._features(image)), minlength=len(self._weights))
+        values = count.astype(np.float32) * self._weights
+        return values / np.float32(max(float(np.linalg.norm(values)), 1e-12))
+
+    def _features(self, image: Image) -> Words:
+        if image.shape[1] > LARGEST_WIDTH:
+            height = round(image.shape[0] * LARGEST_WIDTH / image.shape[1])
+            size = (LARGEST_WIDTH, height)
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        _, features = self._orb.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), None)
+        return np.zeros((0, 32), np.uint8) if features is None else features.astype(np.uint8)
+
+    def _words(self, features: Words) -> npt.NDArray[np.int64]:
+        if self._index is None:
+            raise ConfigError("orb-bow has no vocabulary yet. Call learn first.")
+        if not len(features):
+            return np.zeros(0, dtype=np.int64)
+        _, words = self._index.search(features, 1)
+        return words[:, 0]
+
+
+def majority_means(features: Words, count: int) -> Words:
+    """`count` centres of bit strings (F, 32): k-means in Hamming distance.
+
+    A centre has the bits that most of its features have. One without features stays as it was.
+    """
+    generator = np.random.default_rng(SEED)
+    centres = features[generator.choice(len(features), count, replace=False)]
+    for _ in range(ROUNDS):
+        _, nearest = _index_of(centres).search(features, 1)
+        order = np.argsort(nearest[:, 0], kind="stable")
+        members = np.split(order, np.searchsorted(nearest[order, 0], np.arange(1, count)))
+        for word, own in enumerate(members):
+            if len(own):
+                share = np.unpackbits(features[own], axis=1).mean(axis=0)
+                centres[word] = np.packbits(share >= 0.5)
+    return centres
+
+
+def _index_of(words: Words) -> faiss.IndexBinaryFlat:
+    index = faiss.IndexBinaryFlat(8 * words.shape[1])
+    index.add(np.ascontiguousarray(words))
+    return index
+
+
+BASELINES: dict[str, type[Method]] = {one.name: one for one in (Thumbnail, OrbBagOfWords)}
 
 
 def open_methods(

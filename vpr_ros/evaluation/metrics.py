@@ -8,7 +8,7 @@ import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from vpr_ros.core.loop_detector import Reason
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
+from vpr_ros.evaluation.run_folder import without_nan
 
 Metrics = dict[str, Any]
 RANKS = (1, 5, 10)
@@ -26,8 +27,8 @@ def drive_metrics(drive: Drive) -> Metrics:
     answers, curve = drive.answers, drive.curve
     f1, f1_threshold = curve.best_f1
     reasons = Counter(a.reason for a in answers)
-    encode = np.percentile([a.encode_ms for a in answers], (50, 95))
-    search = np.percentile([a.search_ms for a in answers], (50, 95))
+    encode = p50_p95([a.encode_ms for a in answers])
+    search = p50_p95([a.search_ms for a in answers])
     numbers: Metrics = without_nan(
         {
             "precision": drive.precision,
@@ -36,7 +37,7 @@ def drive_metrics(drive: Drive) -> Metrics:
             "max_f1": f1,
             "max_f1_threshold": f1_threshold,
             "average_precision": curve.average_precision,
-            **{f"recall_at_{k}": drive.recall_at(k) for k in RANKS},
+            **{f"recall_at_{k}": drive.searched.recall_at(k) for k in RANKS},
             "closures": sum(a.match is not None for a in answers),
             "right_closures": drive.count(Outcome.RIGHT),
             "wrong_closures": drive.count(Outcome.WRONG),
@@ -44,10 +45,10 @@ def drive_metrics(drive: Drive) -> Metrics:
             "revisits": drive.revisits,
             "keyframes": len(answers),
             "keyframes_not_judged": drive.count(Outcome.UNKNOWN),
-            "encode_p50_ms": float(encode[0]),
-            "encode_p95_ms": float(encode[1]),
-            "search_p50_ms": float(search[0]),
-            "search_p95_ms": float(search[1]),
+            "encode_p50_ms": encode[0],
+            "encode_p95_ms": encode[1],
+            "search_p50_ms": search[0],
+            "search_p95_ms": search[1],
             "reasons": {r.name: reasons[r] for r in Reason if reasons[r]},
             "machine": machine(),
         }
@@ -80,20 +81,16 @@ def drive_rows(m: Metrics) -> list[tuple[str, str]]:
     return rows
 
 
-def without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not know; also inside lists and mappings."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def percent(value: float | None) -> str:
+def percent(value: float | None, undefined: str = "not defined") -> str:
     """A share in words, rounded down so that 100.0 % means all."""
     if value is None or math.isnan(value):
-        return "not defined"
+        return undefined
     return f"{math.floor(value * 1000 + 1e-9) / 10:.1f} %"
+
+
+def rounded_percent(share: float) -> str:
+    """A share as a number of percent for tables; "-" where it is not defined."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def milliseconds(value: float | None) -> str:
@@ -106,9 +103,9 @@ def reason_text(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
-def p50_p95(seconds: Iterable[float]) -> tuple[float, float]:
-    """Median and 95th percentile of durations [s], in ms."""
-    p50, p95 = 1e3 * np.percentile(list(seconds), (50, 95))
+def p50_p95(values: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile; NaN without values."""
+    p50, p95 = np.percentile(values, (50, 95)) if len(values) else (math.nan, math.nan)
     return float(p50), float(p95)
 
 

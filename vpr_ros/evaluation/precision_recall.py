@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Precision over recall as a score threshold falls, and the numbers read from the curve."""
+"""Search results held against the truth: recalls, and precision over recall."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+
+from vpr_ros.evaluation.search import Ranked
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -66,3 +68,25 @@ def precision_recall(scores: npt.NDArray[np.floating], right: Mask, possible: in
     accepted = np.arange(1, len(scores) + 1)[last]
     found = hits[last].astype(np.float64)
     return Curve(scores[last], found / accepted, found / max(possible, 1), possible)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What was found for Q queries, held against the truth; shares are NaN without queries."""
+
+    ranked: Ranked
+    hits: Mask  # (Q, K) does the match show the place of the query?
+    known: Mask  # (Q,) is there a first match, and can it be judged?
+    possible: int  # queries with a right answer
+    counted: int  # queries that the recalls are shares of
+
+    def recall_at(self, k: int) -> float:
+        """Share of the counted queries with a right answer among their first k."""
+        found = int(self.hits[:, :k].any(axis=1).sum())
+        return found / self.counted if self.counted else math.nan
+
+    @property
+    def curve(self) -> Curve:
+        """By the scores of the first matches; those that cannot be judged are left out."""
+        scores = self.ranked.scores[self.known, 0]
+        return precision_recall(scores, self.hits[self.known, 0], self.possible)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
 from vpr_ros.core.verifier import FeatureExtractor
-from vpr_ros.evaluation.bag import Bag, BagError, BagImage, Topics, bag_images
+from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.params import Settings
 
@@ -68,30 +68,23 @@ class EncoderReplay:
             encoder, KeyframeGate(settings.gate), FeatureExtractor(settings.features)
         )
 
-    def encode(self, image: BagImage) -> EncodedImage | None:
-        """The keyframe of an image; None if it is not worth one or cannot be used."""
-        self.images += 1
-        try:
-            if image.frame.stamp_ns == 0:
-                raise ImageError("Image has no stamp. Let the camera driver set header.stamp.")
-            keyframe = self._frontend.process(image.frame, self._sparsity)
-        except (ImageError, DescriptorError) as error:
-            self.problems += 1
-            self.first_problem = self.first_problem or str(error)
-            return None
-        if keyframe is None:
-            return None
-        encode_ms = self._frontend.encode_s * 1e3
-        return EncodedImage(image.number, image.recorded_ns, keyframe, encode_ms)
-
     def keyframes(self, bag: Bag, topics: Topics, progress: Progress) -> Iterator[EncodedImage]:
         """The keyframes among a bag's images; BagError at the end if no image could be used."""
         progress.start(f"Replaying {bag.path.name}", bag.counts[topics.image])
         for image in bag_images(bag, topics):
-            encoded = self.encode(image)
-            if encoded is not None:
-                yield encoded
+            self.images += 1
             progress.step()
+            try:
+                if image.frame.stamp_ns == 0:
+                    raise ImageError("Image has no stamp. Let the camera driver set header.stamp.")
+                keyframe = self._frontend.process(image.frame, self._sparsity)
+            except (ImageError, DescriptorError) as error:
+                self.problems += 1
+                self.first_problem = self.first_problem or str(error)
+                continue
+            if keyframe is not None:
+                encode_ms = self._frontend.encode_s * 1e3
+                yield EncodedImage(image.number, image.recorded_ns, keyframe, encode_ms)
         if self.images == self.problems:
             raise BagError(
                 f"No image of {topics.image} in {bag.path} can be used: "
@@ -99,44 +92,45 @@ class EncoderReplay:
             )
 
 
+@dataclasses.dataclass(frozen=True)
 class DatabaseReplay:
-    """The database node without ROS: answers keyframes and keeps all descriptors."""
+    """What the database node answers to keyframes, without ROS."""
 
-    def __init__(self, loop: LoopConfig, database: DatabaseConfig) -> None:
-        self.database = Database(database)
-        self.answers: list[Answer] = []
-        self._detector = LoopDetector(loop, self.database)
-        self._descriptors: list[npt.NDArray[np.floating]] = []
+    answers: list[Answer]  # N
+    descriptors: npt.NDArray[np.floating]  # (N, D) as the database stores them
+    database: Database
 
-    def answer(self, encoded: EncodedImage) -> Answer:
-        """The detector's answer to the next keyframe."""
+
+def replay_database(
+    keyframes: Iterable[EncodedImage], loop: LoopConfig, config: DatabaseConfig
+) -> DatabaseReplay:
+    """The detector's answers to keyframes, one after another."""
+    database = Database(config)
+    detector = LoopDetector(loop, database)
+    answers, descriptors = [], []
+    for encoded in keyframes:
         started = time.perf_counter()
-        query = self._detector.process(encoded.keyframe)
+        query = detector.process(encoded.keyframe)
         search_ms = (time.perf_counter() - started) * 1e3
         closure = query.closure
         verification = closure.verification if closure else None
-        answer = Answer(
-            stamp_ns=encoded.keyframe.stamp_ns,
-            reason=query.reason,
-            message=query.message,
-            best=query.candidates[0].place.id if query.candidates else None,
-            score=query.candidates[0].score if query.candidates else math.nan,
-            margin=query.margin,
-            match=closure.match.id if closure else None,
-            inliers=verification.inliers if verification else None,
-            session=query.place.session,
-            number=encoded.number,
-            recorded_ns=encoded.recorded_ns,
-            encode_ms=encoded.encode_ms,
-            search_ms=search_ms,
+        answers.append(
+            Answer(
+                stamp_ns=encoded.keyframe.stamp_ns,
+                reason=query.reason,
+                message=query.message,
+                best=query.candidates[0].place.id if query.candidates else None,
+                score=query.candidates[0].score if query.candidates else math.nan,
+                margin=query.margin,
+                match=closure.match.id if closure else None,
+                inliers=verification.inliers if verification else None,
+                session=query.place.session,
+                number=encoded.number,
+                recorded_ns=encoded.recorded_ns,
+                encode_ms=encoded.encode_ms,
+                search_ms=search_ms,
+            )
         )
-        self.answers.append(answer)
-        # As the database stores them, so that every search sees the same values.
-        precision = self.database.config.precision
-        self._descriptors.append(encoded.keyframe.descriptor.astype(precision))
-        return answer
-
-    @property
-    def descriptors(self) -> npt.NDArray[np.floating]:
-        """(N, D) of all keyframes, in the database's precision."""
-        return np.array(self._descriptors).reshape(len(self.answers), -1)
+        # In its precision, so that every search sees the same values.
+        descriptors.append(encoded.keyframe.descriptor.astype(config.precision))
+    return DatabaseReplay(answers, np.array(descriptors).reshape(len(answers), -1), database)

@@ -1,12 +1,12 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recall of one method on one data set, for every pair of sparsities of map and query."""
+"""How well methods find the right image, for every pair of sparsities of map and query."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,55 +21,80 @@ from vpr_ros.evaluation.image_changes import AS_TAKEN, Change
 from vpr_ros.evaluation.image_set import DatasetError, ImageSet, read_image
 from vpr_ros.evaluation.methods import Method
 from vpr_ros.evaluation.metrics import p50_p95
-from vpr_ros.evaluation.search import (
-    RANKS,
-    Array,
-    Ranking,
-    best,
-    recall_at_full_precision,
-    recalls,
-)
-from vpr_ros.evaluation.seqslam import SequenceRanking
+from vpr_ros.evaluation.precision_recall import Judged
+from vpr_ros.evaluation.search import RANKS, Indices, Ranked, search
+from vpr_ros.evaluation.seqslam import search_sequences
 
-CHUNK = 4096  # database descriptors held at once
 TIMED_QUERIES = 100  # whose search is timed one by one
 TIMED_RUNS = 100  # of the network
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One measurement."""
+class Described:
+    """Images as one method describes them."""
 
     method: str
+    descriptors: npt.NDArray[np.floating]  # (N, D) of unit length
+    encode_ms: Sequence[float]  # (N)
+    sparsity: float = 0.0
+    change: str = AS_TAKEN.name  # of the images
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What one method finds by its score alone; shares and times are NaN where there are none."""
+
+    method: str
+    sequence: int  # frames; 0: single images
     map_sparsity: float
     query_sparsity: float
-    sequence: int  # frames; 0: single images
     change: str  # of the query images
-    recall: dict[int, float]  # N -> R@N, %
-    recall_at_full_precision: float | None  # %; None if no query has a right answer
+    recall: dict[int, float]  # k -> R@k
+    recall_at_full_precision: float
+    average_precision: float
+    max_f1: float
     encode_p50_ms: float  # over the queries, without reading the file
     encode_p95_ms: float
     search_p50_ms: float  # one query in the whole map, exhaustive; of single images
     search_p95_ms: float
-    descriptor_bytes: int  # in the map, as float16
+    descriptor_bytes: int  # in the map
 
 
-@dataclasses.dataclass(frozen=True)
-class _Queries:
-    """The queries as a method describes them."""
+def search_result(
+    queries: Described,
+    database: Described,
+    judge: Callable[[Ranked], Judged],
+    searchable: Indices | None,
+    frames: Indices | None,
+    sequence: int = 0,
+    value_bytes: int = 2,
+    search_ms: Sequence[float] = (),
+) -> Result:
+    """What the queries find in the database by single images, or for `sequence` > 0 by SeqSLAM.
 
-    sparsity: float
-    change: str
-    descriptors: Array  # (Q, D)
-    encode_s: list[float]  # (Q)
-
-
-def sparsities_of(method: Method, asked: Sequence[float]) -> list[float]:
-    """Those of `asked` that a method can run at, larger ones cut to its maximum."""
-    for sparsity in asked:
-        if not 0 <= sparsity < 1:
-            raise ConfigError(f"Sparsity {sparsity:g} is out of range; give a value in [0, 1).")
-    return sorted({min(s, method.sparsity_max) for s in asked})
+    `judge` knows what is right; `searchable` and `frames` as in ImageSet; `value_bytes`: of each
+    value of a descriptor in the map.
+    """
+    shown, asked = database.descriptors, queries.descriptors
+    if sequence and frames is not None:
+        judged = judge(search_sequences(asked, shown, searchable, frames, sequence))
+    else:
+        judged = judge(search(asked, shown, searchable))
+    curve = judged.curve
+    return Result(
+        queries.method,
+        sequence,
+        database.sparsity,
+        queries.sparsity,
+        queries.change,
+        {k: judged.recall_at(k) for k in RANKS},
+        curve.recall_at_full_precision,
+        curve.average_precision,
+        curve.best_f1[0],
+        *p50_p95(queries.encode_ms),
+        *p50_p95(search_ms),
+        value_bytes * shown.shape[1],
+    )
 
 
 def check_sequence(image_set: ImageSet, sequence: int) -> None:
@@ -81,6 +106,14 @@ def check_sequence(image_set: ImageSet, sequence: int) -> None:
         )
 
 
+def sparsities_of(method: Method, asked: Sequence[float]) -> list[float]:
+    """Those of `asked` that a method can run at, larger ones cut to its maximum."""
+    for sparsity in asked:
+        if not 0 <= sparsity < 1:
+            raise ConfigError(f"Sparsity {sparsity:g} is out of range; give a value in [0, 1).")
+    return sorted({min(s, method.sparsity_max) for s in asked})
+
+
 def measure_all(
     image_set: ImageSet,
     methods: Sequence[Method],
@@ -88,16 +121,16 @@ def measure_all(
     console: Console,
     sequence: int = 0,
     changes: Sequence[Change] = (),
-) -> list[Row]:
+) -> list[Result]:
     """`measure` for every method, with a progress bar."""
-    rows = []
+    results = []
     with ended_by_signals(), Progress(console) as progress:
         for method in methods:
             steps = len(sparsities_of(method, sparsities))
             images = len(image_set.database) + (1 + len(changes)) * len(image_set.queries)
             progress.start(f"{image_set.name}, {method.name}", steps * images)
-            rows += measure(image_set, method, sparsities, sequence, changes, progress.step)
-    return rows
+            results += measure(image_set, method, sparsities, sequence, changes, progress.step)
+    return results
 
 
 def measure(
@@ -107,74 +140,33 @@ def measure(
     sequence: int = 0,
     changes: Sequence[Change] = (),
     tick: Callable[[], None] = lambda: None,
-) -> list[Row]:
-    """Recalls for every sparsity of the map and of the query; `sequence` > 0 adds SeqSLAM's.
+) -> list[Result]:
+    """Results for every sparsity of the map and of the query; `sequence` > 0 adds SeqSLAM's.
 
     With each of the `changes` the queries are changed and the map is not, both described at the
-    same sparsity. Memory holds the queries' descriptors at all sparsities, those of the changes
-    at one, and CHUNK of the database's; a sequence also the whole difference matrix. `tick` is
-    called once per image. Raises DatasetError for a sequence where the images are not ordered.
+    same sparsity. Memory holds the descriptors of the map at one sparsity and of the queries at
+    all. `tick` is called once per image. Raises DatasetError for a sequence where the images are
+    not ordered.
     """
     check_sequence(image_set, sequence)
     steps = sparsities_of(method, sparsities)
     method.learn(len(image_set.database), lambda i: read_image(image_set.database[i]))
-    taken = [_describe_queries(image_set, method, s, AS_TAKEN, tick) for s in steps]
-    rows = []
-    for map_sparsity in steps:
-        changed = [_describe_queries(image_set, method, map_sparsity, c, tick) for c in changes]
-        searches = [
-            (queries, length, _ranking(image_set, queries.descriptors, length))
-            for queries in (*taken, *changed)
-            for length in ((0, sequence) if sequence and queries.change == AS_TAKEN.name else (0,))
-        ]
+    taken = [_describe(method, image_set.queries, s, AS_TAKEN, tick) for s in steps]
+    results = []
+    for step in steps:
+        changed = [_describe(method, image_set.queries, step, c, tick) for c in changes]
+        database = _describe(method, image_set.database, step, AS_TAKEN, tick)
         sample = taken[0].descriptors[:TIMED_QUERIES]
-        search_s, start = np.zeros(len(sample)), 0
-        for chunk, _ in _describe(method, image_set.database, map_sparsity, AS_TAKEN, tick):
-            search_s += _search_seconds(sample, chunk)
-            for _, _, ranking in searches:
-                ranking.add(chunk, start)
-            start += len(chunk)
-        for queries, length, ranking in searches:
-            ranked = ranking.ranked()
-            encode_ms, search_ms = p50_p95(queries.encode_s), p50_p95(search_s)
-            rows.append(
-                Row(
-                    method=method.name,
-                    map_sparsity=map_sparsity,
-                    query_sparsity=queries.sparsity,
-                    sequence=length,
-                    change=queries.change,
-                    recall=recalls(ranked.indices, image_set.positives),
-                    recall_at_full_precision=recall_at_full_precision(ranked, image_set.positives),
-                    encode_p50_ms=encode_ms[0],
-                    encode_p95_ms=encode_ms[1],
-                    search_p50_ms=search_ms[0],
-                    search_p95_ms=search_ms[1],
-                    descriptor_bytes=2 * queries.descriptors.shape[1],
-                )
-            )
-    return rows
-
-
-def _describe_queries(
-    image_set: ImageSet,
-    method: Method,
-    sparsity: float,
-    change: Change,
-    tick: Callable[[], None],
-) -> _Queries:
-    found = list(_describe(method, image_set.queries, sparsity, change, tick))
-    descriptors = np.concatenate([descriptors for descriptors, _ in found])
-    seconds = [value for _, part in found for value in part]
-    return _Queries(sparsity, change.name, descriptors, seconds)
-
-
-def _ranking(image_set: ImageSet, queries: Array, length: int) -> Ranking | SequenceRanking:
-    if not length or image_set.query_frames is None:
-        return Ranking(queries, image_set.searchable)
-    return SequenceRanking(
-        queries, image_set.query_frames, len(image_set.database), length, image_set.searchable
-    )
+        search_ms = [_search_ms(query, database.descriptors) for query in sample]
+        lengths = (0, sequence) if sequence else (0,)
+        runs = [(queries, length) for queries in taken for length in lengths]
+        runs += [(queries, 0) for queries in changed]
+        results += [
+            search_result(queries, database, image_set.judge, image_set.searchable,
+                          image_set.query_frames, length, search_ms=search_ms)
+            for queries, length in runs
+        ]  # fmt: skip
+    return results
 
 
 def _describe(
@@ -183,27 +175,22 @@ def _describe(
     sparsity: float,
     change: Change,
     tick: Callable[[], None],
-) -> Iterator[tuple[Array, list[float]]]:
-    """Descriptors (C, D) of CHUNK images at a time, and the seconds that each took."""
-    for begin in range(0, len(images), CHUNK):
-        descriptors, seconds = [], []
-        for path in images[begin : begin + CHUNK]:
-            image = change.apply(read_image(path))
-            started = time.perf_counter()
-            descriptors.append(method.describe(image, sparsity))
-            seconds.append(time.perf_counter() - started)
-            tick()
-        yield np.stack(descriptors), seconds
-
-
-def _search_seconds(queries: Array, database: Array) -> npt.NDArray[np.float64]:
-    """Time (Q,) of an exhaustive search for each of the `queries` (Q, D), one at a time."""
-    times = np.empty(len(queries))
-    for i, query in enumerate(queries):
+) -> Described:
+    descriptors, encode_ms = [], []
+    for path in images:
+        image = change.apply(read_image(path))
         started = time.perf_counter()
-        best(query[np.newaxis] @ database.T, RANKS[-1])
-        times[i] = time.perf_counter() - started
-    return times
+        descriptors.append(method.describe(image, sparsity))
+        encode_ms.append(1e3 * (time.perf_counter() - started))
+        tick()
+    return Described(method.name, np.stack(descriptors), encode_ms, sparsity, change.name)
+
+
+def _search_ms(query: npt.NDArray[np.floating], database: npt.NDArray[np.floating]) -> float:
+    """Time of an exhaustive search for one query (D,)."""
+    started = time.perf_counter()
+    search(query[np.newaxis], database)
+    return 1e3 * (time.perf_counter() - started)
 
 
 def network_ms(encoder: Encoder, image: Image, sparsities: Sequence[float]) -> list[float]:

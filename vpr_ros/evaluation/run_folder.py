@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import shlex
 import shutil
@@ -13,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vpr_ros.core.errors import VprError
 
@@ -51,6 +54,20 @@ def own_command() -> str:
     """The command line of this run, for those who want to repeat it."""
     program = Path(sys.argv[0]).name
     return shlex.join(["vpr" if program in ("cli.py", "__main__.py") else program, *sys.argv[1:]])
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write `values` as JSON, with null for NaN."""
+    path.write_text(json.dumps(without_nan(values), indent=2) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not know; also inside lists and mappings."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _rename(unfinished: Path, root: Path) -> Path:

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.image_set import Indices
-from vpr_ros.evaluation.search import NOBODY, RANKS, Array, Ranked, best
+from vpr_ros.evaluation.search import Array, Indices, Ranked, rank
 
 VELOCITIES = np.arange(0.8, 1.21, 0.1)  # database frames per query frame, as in the paper
 WINDOW = 5  # database frames on either side: a window of 10, as in the paper
@@ -18,62 +17,38 @@ CELLS = 100_000_000  # of the difference matrix, 400 MB and several copies
 LEAST_DEVIATION = 1e-6
 
 
-class SequenceRanking:
-    """Like Ranking, but scores lines through the difference matrix instead of single frames.
+def search_sequences(
+    queries: npt.NDArray[np.floating],
+    database: npt.NDArray[np.floating],
+    searchable: Indices | None,
+    frames: Indices,
+    length: int,
+) -> Ranked:
+    """Like `search`, but scores lines through the difference matrix instead of single frames.
 
-    Queries and database must be drives, image after image.
+    Queries (Q, D) with the frame numbers `frames` (Q,), and the database (N, D), must be drives,
+    image after image; `length`: frames per sequence. Scores are contrasts, not cosines. Raises
+    ConfigError if the difference matrix would be too large.
     """
-
-    def __init__(
-        self,
-        queries: Array,
-        frames: Indices,
-        database: int,
-        length: int,
-        searchable: Indices | None = None,
-    ) -> None:
-        """`queries` (Q, D) with frame numbers `frames` (Q,), among `database` images.
-
-        `length`: frames per sequence; `searchable` as in Ranking. Raises ConfigError if the
-        difference matrix would be too large.
-        """
-        if length < 2:
-            raise ConfigError(
-                f"A sequence of {length} frame(s) is not one; give 2 or more, or 0 for none."
-            )
-        if len(queries) * database > CELLS:
-            raise ConfigError(
-                f"Sequence matching holds all {len(queries)} x {database} differences, more than "
-                f"{CELLS:,}. Leave it out for a set of this size."
-            )
-        self._queries = queries
-        self._frames = frames - frames.min()
-        self._length = length
-        self._searched = np.ones((len(queries), database), dtype=bool)
-        if searchable is not None:
-            self._searched = np.arange(database) < searchable[:, None]
-        self._difference = np.zeros((len(queries), database), dtype=np.float32)
-
-    def add(self, descriptors: Array, start: int) -> None:
-        """Add a chunk (C, D) of the database whose first image has the index `start`."""
-        part = slice(start, start + len(descriptors))
-        self._difference[:, part] = 1 - self._queries @ descriptors.T
-
-    def ranked(self) -> Ranked:
-        """The best of all that was added; scores are contrasts, not cosines."""
-        contrast = local_contrast(self._difference, self._searched)
-        # A frame that is not a query counts as 0, the local mean.
-        drive = np.zeros((self._frames.max() + 1, contrast.shape[1]), dtype=np.float32)
-        drive[self._frames] = contrast
-        lines = best_lines(drive, self._length)[self._frames]
-        scores = np.where(self._searched, -lines, -np.inf)
-        found, index = best(scores.astype(np.float32), RANKS[-1])
-        index = np.where(found == -np.inf, NOBODY, index)
-        missing = ((0, 0), (0, RANKS[-1] - index.shape[1]))
-        return Ranked(
-            np.pad(index, missing, constant_values=NOBODY),
-            np.pad(found, missing, constant_values=-np.inf),
+    if length < 2:
+        raise ConfigError(
+            f"A sequence of {length} frame(s) is not one; give 2 or more, or 0 for none."
         )
+    if len(queries) * len(database) > CELLS:
+        raise ConfigError(
+            f"Sequence matching holds all {len(queries)} x {len(database)} differences, more than "
+            f"{CELLS:,}. Leave it out for a set of this size."
+        )
+    difference = 1 - queries.astype(np.float32) @ database.astype(np.float32).T
+    searched = np.ones(difference.shape, dtype=bool)
+    if searchable is not None:
+        searched = np.arange(len(database)) < searchable[:, np.newaxis]
+    contrast = local_contrast(difference, searched)
+    # A frame that is not a query counts as 0, the local mean.
+    row = frames - frames.min()
+    drive = np.zeros((row.max() + 1, len(database)), dtype=np.float32)
+    drive[row] = contrast
+    return rank(np.where(searched, -best_lines(drive, length)[row], np.float32(-np.inf)))
 
 
 def local_contrast(difference: Array, searched: npt.NDArray[np.bool_]) -> Array:

@@ -9,16 +9,14 @@ import dataclasses
 import math
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.pose import Pose
+from vpr_ros.evaluation.precision_recall import Floats, Judged, Mask
+from vpr_ros.evaluation.search import NOBODY, Indices, Ranked
 
-Floats = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 TOLERANCE_S = 0.2  # a pose farther in time from an image says nothing about it
 
 
@@ -205,15 +203,28 @@ class PairTruth(Truth):
 
 
 def nearest_true(truth: Truth, first_recent: Indices) -> Indices:
-    """The nearest true place (N,) among the keyframes before `first_recent` (N,); -1: none.
+    """The nearest true place (N,) among the keyframes before `first_recent` (N,), or NOBODY.
 
     Ties go to the older keyframe.
     """
-    nearest = np.full(len(first_recent), -1, np.int64)
+    nearest = np.full(len(first_recent), NOBODY, np.int64)
     for index in np.flatnonzero(truth.known & (first_recent > 0)):
         places = truth.near(int(index), int(first_recent[index]))
         if len(places):
             apart = truth.apart(np.array(index), places)
             closest = apart.argmin()
-            nearest[index] = places[closest] if np.isfinite(apart[closest]) else -1
+            nearest[index] = places[closest] if np.isfinite(apart[closest]) else NOBODY
     return nearest
+
+
+def judge(ranked: Ranked, truth: Truth, nearest: Indices) -> Judged:
+    """Hold what was found for every keyframe against the truth.
+
+    `nearest` (N,): a true older place, or NOBODY. Recalls are shares of the keyframes that have
+    one; first matches that the truth does not know are left out.
+    """
+    found = ranked.indices
+    hits = truth.same(np.arange(len(found))[:, np.newaxis], found) & (found != NOBODY)
+    known = (ranked.best != NOBODY) & truth.known & truth.can_match[ranked.best]
+    revisits = int((nearest != NOBODY).sum())
+    return Judged(ranked, hits, known, revisits, revisits)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from vpr_ros.evaluation.bag import ODOMETRY, TF, Bag, stamp_ns, to_pose
+from vpr_ros.evaluation.search import Indices
 from vpr_ros.evaluation.truth import (
-    Indices,
     LoopRule,
     PairTruth,
     PoseTruth,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vpr_ros.core.images import normalised, resized
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
 from vpr_ros.evaluation.layouts import open_dataset
-from vpr_ros.evaluation.search import Ranking, recall_at_full_precision, recalls
+from vpr_ros.evaluation.search import search
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.tat_vpr import TatVPR
 
@@ -80,12 +80,12 @@ class Validation:
             )
             for budget in budgets:
                 name = image_set.name + (f" {budget.name}" if len(budgets) > 1 else "")
-                ranking = Ranking(queries[budget.query], image_set.searchable)
-                ranking.add(database[budget.map], 0)
-                ranked = ranking.ranked()
-                found[f"{name} R@1"] = recalls(ranked.indices, image_set.positives)[1]
-                sure = recall_at_full_precision(ranked, image_set.positives)
-                found[f"{name} R@100P"] = sure or 0.0
+                judged = image_set.judge(
+                    search(queries[budget.query], database[budget.map], image_set.searchable)
+                )
+                sure = judged.curve.recall_at_full_precision
+                found[f"{name} R@1"] = 100 * judged.recall_at(1)
+                found[f"{name} R@100P"] = 100 * float(np.nan_to_num(sure))
         return found
 
     def _descriptors(
