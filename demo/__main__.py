@@ -49,14 +49,14 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     from demo.readme_picture import write_picture
     from demo.write_bag import write_bag
     from vpr_ros.evaluation.bag import Bag
-    from vpr_ros.evaluation.console import ended_by_signals, say, show
+    from vpr_ros.evaluation.console import say, show
     from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 
     started = time.monotonic()
     commands = node_commands(arguments.param)
     logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
     try:
-        with ended_by_signals(), run_folder() as folder:
+        with run_folder() as folder:
             poses = write_bag(folder / "drive", arguments.seed)
             run_live(folder, logs, poses[-1].stamp_s, arguments.domain, commands, console)
             with console.status("Writing the report"), Bag(folder / "drive") as bag:

@@ -131,8 +131,7 @@ def evaluate(
     from vpr_ros.evaluation.params import settings_from
     from vpr_ros.evaluation.truth import LoopRule
 
-    rule = LoopRule(metres, degrees, frames)
-    settings = settings_from(params, model, sparsity)
+    settings, rule = settings_from(params, model, sparsity), LoopRule(metres, degrees, frames)
     request = Request(bag, settings, rule, image, odom, truth, truth_frame)
     run_evaluate(request, output, baselines=baselines, sequence=sequence)
 

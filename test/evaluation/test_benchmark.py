@@ -189,7 +189,7 @@ def test_nothing_is_left_after_an_end_before_the_end(pictures, tmp_path, monkeyp
     monkeypatch.setattr(benchmark, "recall_table", stopped)
     with pytest.raises(error):
         run_benchmark(pictures, sparsities=(0.0,), results=tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+    assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_sweep(pictures, tmp_path, monkeypatch, capsys):

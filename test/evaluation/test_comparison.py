@@ -20,7 +20,7 @@ from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.comparison import Comparison, drive_result
 from vpr_ros.evaluation.retrieval import Described
-from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, nearest_true
+from vpr_ros.evaluation.truth import LoopRule, Trajectory, pose_truth
 
 
 def line(*positions_m):
@@ -28,7 +28,7 @@ def line(*positions_m):
     count = len(positions_m)
     positions = np.stack([positions_m, np.zeros(count), np.zeros(count)], 1).astype(float)
     rotations = np.tile([0.0, 0.0, 0.0, 1.0], (count, 1))
-    return PoseTruth(Trajectory(np.arange(count), positions, rotations), LoopRule(metres=1.0))
+    return pose_truth(Trajectory(np.arange(count), positions, rotations), LoopRule(metres=1.0))
 
 
 def unit(*degrees):
@@ -39,7 +39,7 @@ def unit(*degrees):
 def measured(truth, limits, descriptors, encode_ms=(1.0,)):
     """A method's result on keyframes of which only the truth is known."""
     limits = np.array(limits)
-    nearest = nearest_true(truth, limits)
+    nearest = truth.nearest(limits)
     drive = SimpleNamespace(truth=truth, nearest=nearest, first_recent=limits)
     return drive_result(Described("m", descriptors, encode_ms), drive)
 

@@ -108,7 +108,8 @@ def test_bad_images_are_counted_and_told(tmp_path, bag_writer, picture):
             bag.odometry(k, 2 * k, 0)
             bag.image(k + 0.01, picture(k)[: 0 if k == 2 else None])
     done, folder = run(tmp_path, tmp_path / "b")
-    assert (done.images, done.problems, len(done.drive.answers)) == (4, 1, 3)
+    metrics = done.metrics
+    assert (metrics["images"], metrics["bad_images"], metrics["keyframes"]) == (4, 1, 3)
     assert "Image is empty" in (folder / "report.html").read_text()
     with bag_writer(tmp_path / "c", "mcap") as bag:
         bag.odometry(0, 0, 0)
@@ -218,6 +219,6 @@ def test_campus_with_its_poses(tmp_path, shared_data, bag_writer):
     done, folder = run(
         tmp_path, tmp_path / "b", truth=str(tmp_path / "tum.txt"), rule=LoopRule(metres=10.0)
     )
-    assert (done.images, done.problems) == (72, 0)
+    assert (done.metrics["images"], done.metrics["bad_images"]) == (72, 0)
     assert done.drive.truth.known.all()
     assert "from above" in (folder / "report.html").read_text()

@@ -10,7 +10,7 @@ import pytest
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.evaluation.evaluated_drive import Outcome, evaluate_drive, first_recent
-from vpr_ros.evaluation.truth import LoopRule, PairTruth, PoseTruth, Trajectory
+from vpr_ros.evaluation.truth import LoopRule, Trajectory, pair_truth, pose_truth
 
 NOTHING_FRESH = DatabaseConfig(exclude_recent_s=10.0, exclude_recent_keyframes=1)
 
@@ -56,12 +56,12 @@ def outcomes(result):
     ],
 )
 def test_what_is_one_place(other, same):
-    assert PoseTruth(poses([(0.0, 0.0, 0.0), other]), LoopRule()).same(0, 1) == same
+    assert pose_truth(poses([(0.0, 0.0, 0.0), other]), LoopRule()).same([0], [1]) == same
 
 
 def test_headings_meet_across_the_half_turn():
-    truth = PoseTruth(poses([(0, 0, 170.0), (0, 0, -170.0)]), LoopRule(degrees=20.5))
-    assert truth.same(0, 1)
+    truth = pose_truth(poses([(0, 0, 170.0), (0, 0, -170.0)]), LoopRule(degrees=20.5))
+    assert truth.same([0], [1])
     assert truth.describe(0, 1) == "0.0 m and 20° apart"
 
 
@@ -77,7 +77,7 @@ def test_a_small_drive(make_answer):
         make_answer(23, 1, 0.6),
         make_answer(24, 1, 0.99, match=1),  # nobody knows
     ]
-    result = judged(answers, PoseTruth(poses(route), LoopRule()))
+    result = judged(answers, pose_truth(poses(route), LoopRule()))
     assert outcomes(result) == [Outcome.NEW] * 5 + [
         Outcome.RIGHT,
         Outcome.WRONG,
@@ -94,13 +94,13 @@ def test_a_small_drive(make_answer):
 def test_what_was_just_seen_counts_neither_way(make_answer):
     """Standing still for 12 s: only what is older than 10 s is something to find."""
     answers = [make_answer(t) for t in (0, 4, 8, 12)]
-    result = judged(answers, PoseTruth(poses([(0, 0, 0)] * 4), LoopRule()))
+    result = judged(answers, pose_truth(poses([(0, 0, 0)] * 4), LoopRule()))
     assert outcomes(result) == [Outcome.NEW, Outcome.NEW, Outcome.NEW, Outcome.MISSED]
 
 
 def test_no_closure_at_all(make_answer):
     answers = [make_answer(0), make_answer(1), make_answer(20, 0, 0.5)]
-    result = judged(answers, PoseTruth(poses([(0, 0, 0), (9, 0, 0), (0, 0, 0)]), LoopRule()))
+    result = judged(answers, pose_truth(poses([(0, 0, 0), (9, 0, 0), (0, 0, 0)]), LoopRule()))
     assert math.isnan(result.precision)
     assert result.recall == 0.0
     assert result.curve.recall_at_full_precision == 1.0  # the score alone would have
@@ -108,27 +108,27 @@ def test_no_closure_at_all(make_answer):
 
 def test_all_wrong(make_answer):
     answers = [make_answer(0), make_answer(20, 0, 0.9, match=0)]
-    result = judged(answers, PoseTruth(poses([(0, 0, 0), (50, 0, 0)]), LoopRule()))
+    result = judged(answers, pose_truth(poses([(0, 0, 0), (50, 0, 0)]), LoopRule()))
     assert result.precision == 0.0
     assert math.isnan(result.recall)  # there was nothing to find
 
 
 def test_one_keyframe(make_answer):
-    result = judged([make_answer(0)], PoseTruth(poses([(0, 0, 0)]), LoopRule()))
+    result = judged([make_answer(0)], pose_truth(poses([(0, 0, 0)]), LoopRule()))
     assert outcomes(result) == [Outcome.NEW]
     assert math.isnan(result.precision)
     assert math.isnan(result.searched.recall_at(1))
 
 
 def test_no_keyframe():
-    result = judged([], PoseTruth(poses([]), LoopRule()))
+    result = judged([], pose_truth(poses([]), LoopRule()))
     assert (result.verdicts, result.revisits) == ([], 0)
 
 
 def test_a_list_of_pairs(make_answer):
     """Image 50 shows image 10; 51 is not known; 52 is not listed, so it is new."""
     numbers = np.array([7, 8, 12, 13, 50, 51, 52])
-    truth = PairTruth(numbers, {50: [10], 51: []}, LoopRule(frames=2))
+    truth = pair_truth(numbers, {50: [10], 51: []}, LoopRule(frames=2))
     answers = [make_answer(t) for t in range(4)]
     answers += [
         make_answer(50, 2, 0.9, match=2),  # image 12: two off, right
@@ -137,7 +137,7 @@ def test_a_list_of_pairs(make_answer):
     ]
     result = judged(answers, truth)
     assert outcomes(result)[4:] == [Outcome.RIGHT, Outcome.UNKNOWN, Outcome.WRONG]
-    assert [truth.same(4, k) for k in range(4)] == [False, True, True, False]
+    assert truth.same([4], range(4)).tolist() == [[False, True, True, False]]
     assert result.revisits == 1
 
 
@@ -154,7 +154,7 @@ def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer
         make_answer(40, best=0, score=0.8, match=1, margin=0.1),  # only the most similar is
         make_answer(50, best=0, score=0.7),  # gated: nothing to learn from
     ]
-    truth = PairTruth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
+    truth = pair_truth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
     matches = gated_matches(judged(answers, truth))
     assert matches.right.tolist() == [True, False]
     assert matches.score.tolist() == [0.9, 0.8]

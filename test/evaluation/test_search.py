@@ -12,7 +12,7 @@ import pytest
 import vpr_ros.evaluation.search as module
 from vpr_ros.evaluation.image_set import ImageSet
 from vpr_ros.evaluation.search import NOBODY, RANKS, Ranked, rank, search
-from vpr_ros.evaluation.truth import LoopRule, PoseTruth, Trajectory, judge, nearest_true
+from vpr_ros.evaluation.truth import LoopRule, Trajectory, judge, pose_truth
 
 
 def unit(*degrees):
@@ -130,16 +130,26 @@ def drive(count, laps=3, size=16, seed=0):
     vectors = waves + random.normal(0, 0.7, waves.shape)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     trajectory = Trajectory(np.arange(count), positions, rotations)
-    return vectors.astype(np.float32), PoseTruth(trajectory, LoopRule())
+    return vectors.astype(np.float32), pose_truth(trajectory, LoopRule())
+
+
+def from_pose(trajectory, query, count):
+    """Distance of the first `count` poses, and do they face the same way within 45 degrees?"""
+    poses = [trajectory.pose(k) for k in range(count)]
+    one = trajectory.pose(query)
+    return (
+        np.array([one.distance_m(other) for other in poses]),
+        np.array([one.angle_deg(other) <= 45 for other in poses], bool),
+    )
 
 
 def plain(descriptors, limits, truth, count):
     """The same with loops."""
     nearest, right, best = [], [], []
     for query, limit in enumerate(limits):
-        apart = truth.apart(np.array(query), np.arange(max(limit, 0)))
-        finite = np.isfinite(apart)
-        nearest.append(int(apart.argmin()) if finite.any() else -1)
+        apart, facing = from_pose(truth.trajectory, query, max(limit, 0))
+        finite = (apart <= 3.0) & facing
+        nearest.append(int(np.where(finite, apart, np.inf).argmin()) if finite.any() else -1)
         scores = descriptors[: max(limit, 0)] @ descriptors[query]
         order = np.argsort(-scores, kind="stable")[:count]
         best.append((int(order[0]), scores[order[0]]) if len(order) else (-1, -np.inf))
@@ -159,9 +169,8 @@ def test_blocks_change_nothing(monkeypatch, block):
     limits = np.arange(150) - 20
     got = search(descriptors, descriptors, limits, 5)
     nearest, right, first, score = plain(descriptors, limits, truth, 5)
-    assert (nearest_true(truth, limits) == nearest).all()
-    found = truth.same(np.arange(150)[:, None], got.indices) & (got.indices != NOBODY)
-    assert (found == right).all()
+    assert (truth.nearest(limits) == nearest).all()
+    assert (judge(got, truth, nearest).hits == right).all()
     assert (got.best == first).all()
     assert np.allclose(got.scores[:, 0], score, atol=1e-6)
     revisits = nearest >= 0
@@ -176,27 +185,21 @@ def test_recall_at_k_by_hand():
     x = np.array([0.0, 50.0, 0.0, 900.0])
     rotations = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     trajectory = Trajectory(np.arange(4), np.stack([x, 0 * x, 0 * x], 1), rotations)
-    truth, limits = PoseTruth(trajectory, LoopRule()), np.array([0, 0, 2, 2])
-    nearest = nearest_true(truth, limits)
+    truth, limits = pose_truth(trajectory, LoopRule()), np.array([0, 0, 2, 2])
+    nearest = truth.nearest(limits)
     assert nearest.tolist() == [-1, -1, 0, -1]
     held = judge(search(descriptors, descriptors, limits), truth, nearest)
     assert [held.recall_at(k) for k in (1, 5)] == [0.0, 1.0]  # of one revisit
 
 
-RESULT = 20 * (8 + 4) + 8  # bytes per keyframe: its matches and scores, the nearest true one
-
-
 def test_memory_is_bounded():
     """Twice the keyframes cost no more than their own bytes and the promised block."""
-    peaks = []
+    peaks, own_bytes = [], 20 * (8 + 4) + 32 * 4  # per keyframe: matches, scores, float32 values
     for count in (6000, 12000):
-        descriptors, truth = drive(count, size=32)
-        descriptors = descriptors.astype(np.float16)
-        limits = np.arange(count) - 20
+        descriptors = np.random.default_rng(0).normal(size=(count, 32)).astype(np.float16)
         tracemalloc.start()
-        search(descriptors, descriptors, limits)
-        nearest_true(truth, limits)
+        search(descriptors, descriptors, np.arange(count) - 20)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert max(peaks) < 64 * module.BLOCK + RESULT * 12000
-    assert peaks[1] - peaks[0] < 2 * RESULT * 6000 + 1e6
+    assert max(peaks) < 24 * module.BLOCK + 2 * own_bytes * 12000
+    assert peaks[1] - peaks[0] < 2 * own_bytes * 6000 + 1e6

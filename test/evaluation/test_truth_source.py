@@ -138,7 +138,7 @@ def test_pairs_file(empty_bag, tmp_path):
     truth = find_truth(empty_bag, str(file), LoopRule(frames=0)).of(
         stamps(*range(4)), np.array([1, 3, 5, 6])
     )
-    assert truth.apart(np.array(2), np.arange(4)).tolist() == [0, 0, math.inf, math.inf]
+    assert truth.places[2].tolist() == [0, 1]
     assert truth.known.tolist() == [True, True, True, False]
     file.write_text("query,match\nfive,1\n")
     with pytest.raises(TruthError, match="has the line five,1"):

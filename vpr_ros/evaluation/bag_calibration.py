@@ -32,7 +32,7 @@ from vpr_ros.evaluation.confidence import (
     lower_bound,
     needed,
 )
-from vpr_ros.evaluation.console import Progress, TextTable, ended_by_signals, say
+from vpr_ros.evaluation.console import Progress, TextTable, say
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
 from vpr_ros.evaluation.metrics import percent
 from vpr_ros.evaluation.params import Settings, write_params
@@ -104,14 +104,13 @@ def run_calibrate(
     output: Path,
     model_output: Path | None = None,
     write_model: WriteModel | None = None,
-    console: Console | None = None,
 ) -> list[CalibrationResult]:
     """Calibrate, write `output`/<time>/{vpr.yaml,calibration.json}, print.
 
     With `model_output` and `write_model` the thresholds go into a copy of the model. Raises a
     VprError, with nothing left on the disk, if no threshold reaches the precision.
     """
-    console, command = console or Console(), own_command()
+    console, command = Console(), own_command()
     if not 0.5 <= precision <= 1.0:
         raise CalibrationError(f"Precision {precision:g} is out of range; give one in [0.5, 1].")
     settings = request.settings
@@ -122,7 +121,6 @@ def run_calibrate(
     for sparsity in chosen:
         encoder.check_sparsity(sparsity)
     with (
-        ended_by_signals(),
         run_folder(output) as folder,
         Bag(request.bag) as bag,
         Progress(console) as progress,
@@ -134,7 +132,7 @@ def run_calibrate(
             model = dataclasses.replace(settings.model, sparsity=sparsity)
             own = dataclasses.replace(settings, model=model)
             encoded = list(EncoderReplay(encoder, own).keyframes(bag, topics, progress))
-            progress.start(f"Calibrating at sparsity {sparsity:g}")
+            progress.begin(f"Calibrating at sparsity {sparsity:g}")
             found.append(calibrate(encoded, own, source, precision))
         reached = [one for one in found if one.reached]
         if not reached:

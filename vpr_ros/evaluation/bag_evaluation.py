@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.bag_run import BagRun, Request, run_bag, run_metrics, run_rows
+from vpr_ros.evaluation.bag_run import BagRun, Request, run_bag, run_rows
 from vpr_ros.evaluation.comparison import compare
-from vpr_ros.evaluation.console import Progress, ended_by_signals, say, show
+from vpr_ros.evaluation.console import Progress, say, show
 from vpr_ros.evaluation.evaluated_drive import Drive
 from vpr_ros.evaluation.params import write_params
 from vpr_ros.evaluation.report import write_report
@@ -29,7 +29,6 @@ COLUMNS = (
 def run_evaluate(
     request: Request,
     output: Path,
-    console: Console | None = None,
     *,
     baselines: bool = True,
     sequence: int = SEQUENCE,
@@ -39,22 +38,21 @@ def run_evaluate(
     With `baselines` they are measured on the same keyframes, each and the model also by sequences
     of so many keyframes; 0: not.
     """
-    console, command = console or Console(), own_command()
+    console, command = Console(), own_command()
     with (
-        ended_by_signals(),
         run_folder(output) as folder,
         Bag(request.bag) as bag,
         Progress(console) as progress,
     ):
         run = run_bag(bag, request, progress)
-        metrics = run_metrics(run) | {"command": command}
+        metrics = run.metrics | {"command": command}
         methods = None
         if baselines:
             compared = compare(run, bag, sequence, progress)
             methods = compared.table()
             metrics["methods"] = [dataclasses.asdict(one) for one in compared.results]
             metrics["methods_notes"] = compared.notes
-        progress.start("Writing the report")
+        progress.begin("Writing the report")
         write_json(folder / "metrics.json", metrics)
         write_params(folder / "config.yaml", request.settings, _heading(run, command))
         write_keyframes(folder / "keyframes.csv", run.drive)
@@ -69,13 +67,11 @@ def run_evaluate(
 
 def _heading(run: BagRun, command: str) -> str:
     """What a reader of config.yaml must know besides the nodes' parameters."""
-    rule = run.request.rule
     return (
         f"Evaluated by: {command}\n"
         f"bag: {run.request.bag}\nimages: {run.topics.image}\n"
         f"odometry of the gate: {run.topics.odometry or 'none'}\nground truth: {run.truth_text}\n"
-        f"true loop: {rule.metres:g} m, {rule.degrees:g} degrees; in a list of pairs: "
-        f"{rule.frames} images"
+        f"true loop: {run.drive.truth.rule}"
     )
 
 

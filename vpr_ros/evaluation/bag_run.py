@@ -44,19 +44,7 @@ class BagRun:
     drive: Drive
     encoder: Encoder
     score_threshold: float  # of the score gate
-    images: int
-    problems: int
-    first_problem: str
-    bytes_per_keyframe: float
-    evicted: int
-    duration_s: float  # of the bag
-    replay_s: float  # reading, encoding, searching
-    truth_s: float  # holding the answers against the truth
-
-    @property
-    def model(self) -> str:
-        """Name and version of the model."""
-        return f"{self.encoder.contract.name}, version {self.encoder.contract.version}"
+    metrics: Metrics  # all numbers, units in the names; None for what is not defined
 
 
 def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
@@ -71,46 +59,28 @@ def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
     keyframes = front.keyframes(bag, topics, progress)
     replay = replay_database(keyframes, settings.loop, settings.database)
     replayed = time.perf_counter()
-    progress.start("Comparing with the ground truth")
+    progress.begin("Comparing with the ground truth")
     drive = evaluate_drive(replay.answers, replay.descriptors, source, settings.database)
     thresholds = settings.loop.calibration_at(
         sparsity, contract.calibration_at(sparsity), contract.name
     )
-    return BagRun(
-        request=request,
-        topics=topics,
-        truth_text=source.text,
-        drive=drive,
-        encoder=encoder,
-        score_threshold=thresholds.score_threshold,
-        images=front.images,
-        problems=front.problems,
-        first_problem=front.first_problem,
-        bytes_per_keyframe=replay.database.bytes_per_keyframe,
-        evicted=replay.database.evicted,
-        duration_s=bag.duration_s,
-        replay_s=replayed - started,
-        truth_s=time.perf_counter() - replayed,
-    )
-
-
-def run_metrics(run: BagRun) -> Metrics:
-    """The drive's numbers and those of the run itself; None for what is not defined."""
-    return drive_metrics(run.drive) | {
-        "images": run.images,
-        "bad_images": run.problems,
-        "first_bad_image": run.first_problem,
-        "bytes_per_keyframe": run.bytes_per_keyframe,
-        "evicted": run.evicted,
-        "duration_s": run.duration_s,
-        "replay_s": run.replay_s,
-        "times_real_time": run.duration_s / run.replay_s,
-        "truth_s": run.truth_s,
+    metrics = drive_metrics(drive) | {
+        "images": front.images,
+        "bad_images": front.problems,
+        "first_bad_image": front.first_problem,
+        "bytes_per_keyframe": replay.database.bytes_per_keyframe,
+        "evicted": replay.database.evicted,
+        "duration_s": bag.duration_s,
+        "replay_s": replayed - started,  # reading, encoding, searching
+        "times_real_time": bag.duration_s / (replayed - started),
+        "truth_s": time.perf_counter() - replayed,  # holding the answers against the truth
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-        "model": run.model,
-        "sparsity": run.request.settings.model.sparsity,
-        "threads": run.request.settings.model.threads,
+        "model": f"{contract.name}, version {contract.version}",
+        "sparsity": sparsity,
+        "threads": settings.model.threads,
     }
+    score_threshold = thresholds.score_threshold
+    return BagRun(request, topics, source.text, drive, encoder, score_threshold, metrics)
 
 
 def run_rows(m: Metrics) -> list[tuple[str, str]]:

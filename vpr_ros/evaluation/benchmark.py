@@ -40,7 +40,6 @@ def run_benchmark(
     options: DatasetOptions | None = None,
     threads: int = 1,
     results: Path = RESULTS,
-    console: Console | None = None,
 ) -> list[Result]:
     """Measure, print and write `results`/<time>/{metrics.json,tables.md}.
 
@@ -48,29 +47,29 @@ def run_benchmark(
     `robustness` the recalls of changed queries.
     Raises VprError, with nothing left on the disk, if the data set or a model cannot be used.
     """
-    console = console or Console()
+    console = Console()
     image_set = open_dataset(path, options)
     check_sequence(image_set, sequence)  # before the models are loaded
     opened, simple = open_methods(models, threads, baselines)
     changes = CHANGES if robustness else ()
-    rows = measure_all(image_set, [*opened, *simple], sparsities, console, sequence, changes)
-    tables = [recall_table(image_set, rows), *cross_tables(image_set, rows)]
-    if robustness:
-        tables.append(robustness_table(image_set, rows, changes))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
-    metrics = {
-        "command": own_command(),
-        "dataset": image_set.name,
-        "right": image_set.rule,
-        "database": len(image_set.database),
-        "queries": len(image_set.queries),
-        "unanswerable": image_set.unanswerable,  # they count as missed
-        "threads": threads,
-        "peak_memory_mb": round(peak_mb),
-        "changes": {change.name: change.words for change in changes},
-        "rows": [dataclasses.asdict(row) for row in rows],
-    }
     with run_folder(results) as folder:
+        rows = measure_all(image_set, [*opened, *simple], sparsities, console, sequence, changes)
+        tables = [recall_table(image_set, rows), *cross_tables(image_set, rows)]
+        if robustness:
+            tables.append(robustness_table(image_set, rows, changes))
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of Linux's KiB
+        metrics = {
+            "command": own_command(),
+            "dataset": image_set.name,
+            "right": image_set.rule,
+            "database": len(image_set.database),
+            "queries": len(image_set.queries),
+            "unanswerable": image_set.unanswerable,  # they count as missed
+            "threads": threads,
+            "peak_memory_mb": round(peak_mb),
+            "changes": {change.name: change.words for change in changes},
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
         write_json(folder / "metrics.json", metrics)
         (folder / "tables.md").write_text("\n".join(table.markdown() for table in tables))
     for table in tables:

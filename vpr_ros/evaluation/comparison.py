@@ -5,12 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
@@ -26,7 +23,7 @@ from vpr_ros.evaluation.methods import (
     baseline_models,
 )
 from vpr_ros.evaluation.metrics import RANKS, percent
-from vpr_ros.evaluation.retrieval import Described, Result, search_result
+from vpr_ros.evaluation.retrieval import Described, Result, describe, search_result
 from vpr_ros.evaluation.truth import judge
 
 LONGEST = 3000  # keyframes whose difference matrix is held at once, about half a gigabyte
@@ -70,7 +67,7 @@ def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Compari
 
     beside = [Model(name) for name in baseline_models([str(run.encoder.path)])]
     for method in (*beside, *(make() for make in BASELINES.values())):
-        progress.start(f"Preparing {method.name}")
+        progress.begin(f"Preparing {method.name}")
         try:
             method.learn(len(drive.answers), read)
         except ConfigError as error:
@@ -82,13 +79,20 @@ def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Compari
     if sequence and len(drive.answers) > LONGEST:
         notes.append(f"Sequences are left out: more than {LONGEST} keyframes.")
         sequence = 0
+    numbers = {answer.number for answer in drive.answers}
+    progress.begin("Baselines", len(numbers))
+    shown = bag_images(bag, Topics(run.topics.image))
+    images = (one.frame.decode() for one in shown if one.number in numbers)
     encode_ms = [a.encode_ms for a in drive.answers]
-    own = Described(run.encoder.contract.name, drive.descriptors, encode_ms)
     results = []
-    for described in (own, *_describe(run, bag, methods, progress)):
-        progress.start(f"Comparing {described.method}")
-        lengths = (0, sequence) if sequence else (0,)
-        results += [drive_result(described, drive, length) for length in lengths]
+    for one in (
+        Described(run.encoder.contract.name, drive.descriptors, encode_ms),
+        *describe(methods, images, tick=progress.step),
+    ):
+        progress.begin(f"Comparing {one.method}")
+        stored = one.descriptors.astype(drive.descriptors.dtype)  # as in the database
+        own = dataclasses.replace(one, descriptors=stored)
+        results += [drive_result(own, drive, n) for n in ((0, sequence) if sequence else (0,))]
     return Comparison(tuple(results), tuple(notes))
 
 
@@ -103,28 +107,3 @@ def drive_result(described: Described, drive: Drive, sequence: int = 0) -> Resul
         sequence,
         described.descriptors.itemsize,
     )
-
-
-def _describe(
-    run: BagRun, bag: Bag, methods: Sequence[Method], progress: Progress
-) -> list[Described]:
-    """The keyframes by all methods, in one pass over the bag."""
-    precision = run.drive.descriptors.dtype  # as the database stores them
-    descriptors: list[list[npt.NDArray[np.floating]]] = [[] for _ in methods]
-    took_ms: list[list[float]] = [[] for _ in methods]
-    wanted = {answer.number for answer in run.drive.answers}
-    progress.start("Baselines", len(wanted))
-    for shown in bag_images(bag, Topics(run.topics.image)):
-        if shown.number not in wanted:
-            continue
-        image = shown.frame.decode()
-        for method, own, times in zip(methods, descriptors, took_ms, strict=True):
-            started = time.perf_counter()
-            descriptor = method.describe(image)
-            times.append((time.perf_counter() - started) * 1e3)
-            own.append(descriptor.astype(precision))
-        progress.step()
-    return [
-        Described(method.name, np.stack(own), times)
-        for method, own, times in zip(methods, descriptors, took_ms, strict=True)
-    ]

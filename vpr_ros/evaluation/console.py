@@ -1,13 +1,11 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a command shows: tables, lines, a progress bar; and how it is stopped."""
+"""What a command shows: tables, lines, a progress bar."""
 
 from __future__ import annotations
 
 import dataclasses
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 
 from rich import box
@@ -85,11 +83,11 @@ def say(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-class Progress:
+class Progress(bars.Progress):
     """A progress bar on a terminal, nothing elsewhere; use it in a with statement."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._bar = bars.Progress(
+        super().__init__(
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
@@ -98,33 +96,12 @@ class Progress:
             transient=True,
             disable=console is None or not console.is_terminal,
         )
-        self._task = self._bar.add_task("Reading", total=None)
+        self._task = self.add_task("Reading", total=None)
 
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def start(self, text: str, total: int | None = None) -> None:
+    def begin(self, text: str, total: int | None = None) -> None:
         """Begin a stretch of `total` steps; None: of unknown length."""
-        self._bar.reset(self._task, description=text, total=total)
+        self.reset(self._task, description=text, total=total)
 
     def step(self) -> None:
         """One step done."""
-        self._bar.advance(self._task)
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, leaving nothing half-written."""
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self.advance(self._task)

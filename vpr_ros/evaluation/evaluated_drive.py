@@ -16,7 +16,7 @@ from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.evaluation.precision_recall import Curve, Judged
 from vpr_ros.evaluation.replay import Answer
 from vpr_ros.evaluation.search import NOBODY, Indices, Ranked, search
-from vpr_ros.evaluation.truth import Truth, judge, nearest_true
+from vpr_ros.evaluation.truth import Truth, judge
 from vpr_ros.evaluation.truth_source import TruthSource
 
 
@@ -97,7 +97,7 @@ def evaluate_drive(
     stamps = np.array([a.stamp_ns for a in answers], np.int64)
     truth = source.of(stamps, np.array([a.number for a in answers], np.int64))
     limits = first_recent(answers, config)
-    nearest = nearest_true(truth, limits)
+    nearest = truth.nearest(limits)
     scores = np.array([a.score for a in answers], np.float32).reshape(-1, 1)
 
     def judged(matches: list[int | None]) -> Judged:

@@ -42,9 +42,7 @@ def draw_route(axes: Sequence[Axes], drive: Drive, positions: Floats) -> None:
     flat, lifted = axes
     ground = _ground(positions)
     _draw_closures(flat, drive, ground)
-    flat.set_xlabel("[m]")
-    flat.set_ylabel("[m]")
-    flat.set_title("from above")
+    flat.set(xlabel="[m]", ylabel="[m]", title="from above")
     flat.legend(handles=_legend(drive), loc="best")
     grid(flat)
     width = float(np.nanmax(np.ptp(ground[np.isfinite(ground).all(axis=1)], axis=0)))
@@ -100,8 +98,7 @@ def draw_matches(axes: Axes, drive: Drive) -> None:
                   label=f"{outcome.value} ({len(chosen)})")  # fmt: skip
     total = len(drive.answers)
     axes.plot([0, total], [0, total], color=INK, alpha=0.2, linewidth=0.8)
-    axes.set_xlabel("keyframe")
-    axes.set_ylabel("matched with, or (missed) the true older one")
+    axes.set(xlabel="keyframe", ylabel="matched with, or (missed) the true older one")
     axes.legend(loc="upper left")
     grid(axes)
 
@@ -133,14 +130,13 @@ def draw_similarity(axes: Sequence[Axes], drive: Drive) -> None:
     )  # fmt: skip
     axes[0].set_title("similarity and closures")
 
-    place = drive.truth.same(shown[:, np.newaxis], shown)
+    place = drive.truth.same(shown, shown)
     level = np.select([place & older, place, ~older], [3, 2, 1], 0)
     colours = ListedColormap(["#00000000", f"{GREY}22", f"{GREY}77", AMBER])
     axes[1].imshow(level, cmap=colours, vmin=0, vmax=3, extent=extent, interpolation="nearest")
     axes[1].set_title("truth: loops to find; grey: just seen")
     for part in axes:
-        part.set_xlabel("older keyframe")
-        part.set_ylabel("keyframe")
+        part.set(xlabel="older keyframe", ylabel="keyframe")
 
 
 def draw_curve(axes: Axes, drive: Drive) -> None:
@@ -160,10 +156,7 @@ def draw_curve(axes: Axes, drive: Drive) -> None:
             drive.recall * 100, drive.precision * 100, "o", color=GREEN, markersize=8, zorder=4,
             clip_on=False, label="closures, after all gates",
         )  # fmt: skip
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 101)
-    axes.set_xlabel("recall [%]")
-    axes.set_ylabel("precision [%]")
+    axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="recall [%]", ylabel="precision [%]")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             loc="lower left", frameon=True, facecolor=PAPER, edgecolor="none", framealpha=1.0
@@ -189,7 +182,6 @@ def draw_scores(axes: Axes, drive: Drive, threshold: float) -> None:
     if np.isfinite(threshold) and low <= threshold <= high:
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)),
                      label=f"score gate {threshold:.3f}")  # fmt: skip
-    axes.set_xlabel("score of the best older match (cosine)")
-    axes.set_ylabel("keyframes")
+    axes.set(xlabel="score of the best older match (cosine)", ylabel="keyframes")
     axes.legend(loc="upper left")
     grid(axes)

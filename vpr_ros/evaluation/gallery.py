@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import base64
-import math
 from html import escape
 
 import cv2
+import numpy as np
 
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag, pictures
@@ -52,16 +52,13 @@ def gallery(drive: Drive, bag: Bag, topic: str) -> str:
 def _spread(found: list[Verdict]) -> list[Verdict]:
     """The highest scores, no two of one place."""
     chosen: list[Verdict] = []
-    for verdict in sorted(found, key=_score, reverse=True):
+    scores = np.nan_to_num([-v.answer.score for v in found], nan=1.0)
+    for verdict in (found[i] for i in np.argsort(scores, kind="stable")):
         if all(abs(verdict.index - other.index) > APART for other in chosen):
             chosen.append(verdict)
         if len(chosen) == COUNT:
             break
     return chosen
-
-
-def _score(verdict: Verdict) -> float:
-    return -1.0 if math.isnan(verdict.answer.score) else verdict.answer.score
 
 
 def _other(verdict: Verdict, kind: str) -> int:

@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from vpr_ros.core.errors import ConfigError, ImageError, VprError
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.precision_recall import Judged
-from vpr_ros.evaluation.search import NOBODY, Indices, Ranked
+from vpr_ros.evaluation.search import Indices, Ranked
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -84,10 +84,8 @@ class ImageSet:
         VPR-methods-evaluation (gmberton): with unanswerable queries they cannot reach 1. The
         first match of such a query is wrong.
         """
-        pairs = zip(ranked.indices, self.positives, strict=True)
-        hits = np.stack([np.isin(found, right) for found, right in pairs])
         total = len(self.queries)
-        return Judged(ranked, hits, ranked.best != NOBODY, total - self.unanswerable, total)
+        return Judged.of(ranked, self.positives, total - self.unanswerable, total)
 
 
 def read_image(path: Path) -> Image:

@@ -69,24 +69,24 @@ def load_pairs(path: Path, options: DatasetOptions) -> ImageSet:
     database.update(dict.fromkeys(images_in(folder) if folder.is_dir() else ()))
     place = {image: index for index, image in enumerate(database)}
     answers: dict[Path, set[int]] = {}
-    first: list[dict[str, str]] = []  # row of each query
+    first: dict[Path, dict[str, str]] = {}  # row of each query
     for number, row in enumerate(rows, start=1):
         if not row["query"] and not row["match"]:
             raise DatasetError(f"{path}, row {number} names neither a query nor a match.")
         if row["query"]:
             query = path.parent / row["query"]
-            if query not in answers:
-                answers[query] = set()
-                first.append(row)
-            answers[query].update({place[path.parent / row["match"]]} if row["match"] else ())
+            first.setdefault(query, row)
+            right = answers.setdefault(query, set())
+            if row["match"]:
+                right.add(place[path.parent / row["match"]])
     return ImageSet(
         path.stem if path.name != PAIRS else path.resolve().parent.name,
         tuple(database),
         tuple(answers),
-        tuple(np.array(sorted(right), dtype=np.int64) for right in answers.values()),
+        tuple(np.array(sorted(own), dtype=np.int64) for own in answers.values()),
         _rule(path),
-        searchable=_column(first, "searchable", path),
-        query_frames=_column(first, "frame", path),
+        searchable=_column([*first.values()], "searchable", path),
+        query_frames=_column([*first.values()], "frame", path),
     )
 
 

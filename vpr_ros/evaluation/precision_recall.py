@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.evaluation.search import Ranked
+from vpr_ros.evaluation.search import NOBODY, Indices, Ranked
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -79,6 +80,22 @@ class Judged:
     known: Mask  # (Q,) is there a first match, and can it be judged?
     possible: int  # queries with a right answer
     counted: int  # queries that the recalls are shares of
+
+    @classmethod
+    def of(
+        cls,
+        ranked: Ranked,
+        right: Sequence[Indices],
+        possible: int,
+        counted: int,
+        known: Mask | None = None,
+    ) -> Judged:
+        """From the `right` matches of each query; `known` (Q,): can the first be judged?"""
+        pairs = zip(ranked.indices, right, strict=True)
+        hits = np.array([np.isin(found, own) for found, own in pairs], bool)
+        found = ranked.best != NOBODY
+        known = found if known is None else found & known
+        return cls(ranked, hits.reshape(ranked.indices.shape), known, possible, counted)
 
     def recall_at(self, k: int) -> float:
         """Share of the counted queries with a right answer among their first k."""

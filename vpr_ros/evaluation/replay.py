@@ -70,7 +70,7 @@ class EncoderReplay:
 
     def keyframes(self, bag: Bag, topics: Topics, progress: Progress) -> Iterator[EncodedImage]:
         """The keyframes among a bag's images; BagError at the end if no image could be used."""
-        progress.start(f"Replaying {bag.path.name}", bag.counts[topics.image])
+        progress.begin(f"Replaying {bag.path.name}", bag.counts[topics.image])
         for image in bag_images(bag, topics):
             self.images += 1
             progress.step()

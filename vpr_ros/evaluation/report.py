@@ -29,7 +29,6 @@ from vpr_ros.evaluation.figures import (
 )
 from vpr_ros.evaluation.gallery import gallery
 from vpr_ros.evaluation.metrics import Metrics, milliseconds, percent, reason_text
-from vpr_ros.evaluation.truth import PairTruth
 
 REASONS = {
     "ACCEPTED": "a loop closure",
@@ -196,6 +195,12 @@ def write_report(
 ) -> None:
     """Write the page of `vpr evaluate`; `bag` is open, `methods` the table with the baselines."""
     drive, settings = run.drive, run.request.settings
+    rule = (
+        f"{drive.truth.rule}, and the match is older than the database excludes: "
+        f"{settings.database.exclude_recent_s:g} s and "
+        f"{settings.database.exclude_recent_keyframes} keyframes. What was seen just before "
+        "counts neither as found nor as missed."
+    )
     sections = [
         numbers_section(run_rows(metrics)),
         route_section(drive),
@@ -213,7 +218,7 @@ def write_report(
         intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
         "gate, encoder, database and the four gates of the loop detector. Images: "
         f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
-        f"{run.topics.odometry or 'none'}. Model: {run.model}, sparsity "
+        f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
         f"{settings.model.sparsity:g}.",
         tiles=(
             (percent(metrics["precision"]), "precision of the closures"),
@@ -223,21 +228,9 @@ def write_report(
             (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
         ),
         sections=sections,
-        terms={"True loop": _rule(run), **TERMS},
+        terms={"True loop": rule, **TERMS},
         command=metrics["command"],
         machine=metrics["machine"],
         closing="Beside this page are metrics.json with the numbers, keyframes.csv with every "
         "answer, and config.yaml with the nodes' parameters, ready for the launch file.",
-    )
-
-
-def _rule(run: BagRun) -> str:
-    rule, database = run.request.rule, run.request.settings.database
-    where = f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
-    if isinstance(run.drive.truth, PairTruth):
-        where = f"the match lies within {rule.frames} images of one listed for the query"
-    return (
-        f"{where}, and the match is older than the database excludes: "
-        f"{database.exclude_recent_s:g} s and {database.exclude_recent_keyframes} keyframes. What "
-        "was seen just before counts neither as found nor as missed."
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from rich.console import Console
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image, preprocess
-from vpr_ros.evaluation.console import Progress, ended_by_signals
+from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.image_changes import AS_TAKEN, Change
 from vpr_ros.evaluation.image_set import DatasetError, ImageSet, read_image
 from vpr_ros.evaluation.methods import Method
@@ -124,11 +124,11 @@ def measure_all(
 ) -> list[Result]:
     """`measure` for every method, with a progress bar."""
     results = []
-    with ended_by_signals(), Progress(console) as progress:
+    with Progress(console) as progress:
         for method in methods:
             steps = len(sparsities_of(method, sparsities))
             images = len(image_set.database) + (1 + len(changes)) * len(image_set.queries)
-            progress.start(f"{image_set.name}, {method.name}", steps * images)
+            progress.begin(f"{image_set.name}, {method.name}", steps * images)
             results += measure(image_set, method, sparsities, sequence, changes, progress.step)
     return results
 
@@ -151,11 +151,17 @@ def measure(
     check_sequence(image_set, sequence)
     steps = sparsities_of(method, sparsities)
     method.learn(len(image_set.database), lambda i: read_image(image_set.database[i]))
-    taken = [_describe(method, image_set.queries, s, AS_TAKEN, tick) for s in steps]
+
+    def described(paths: Sequence[Path], sparsity: float, change: Change = AS_TAKEN) -> Described:
+        images = (change.apply(read_image(path)) for path in paths)
+        (found,) = describe([method], images, sparsity, tick)
+        return dataclasses.replace(found, change=change.name)
+
+    taken = [described(image_set.queries, step) for step in steps]
     results = []
     for step in steps:
-        changed = [_describe(method, image_set.queries, step, c, tick) for c in changes]
-        database = _describe(method, image_set.database, step, AS_TAKEN, tick)
+        changed = [described(image_set.queries, step, change) for change in changes]
+        database = described(image_set.database, step)
         sample = taken[0].descriptors[:TIMED_QUERIES]
         search_ms = [_search_ms(query, database.descriptors) for query in sample]
         lengths = (0, sequence) if sequence else (0,)
@@ -169,21 +175,25 @@ def measure(
     return results
 
 
-def _describe(
-    method: Method,
-    images: Sequence[Path],
-    sparsity: float,
-    change: Change,
-    tick: Callable[[], None],
-) -> Described:
-    descriptors, encode_ms = [], []
-    for path in images:
-        image = change.apply(read_image(path))
-        started = time.perf_counter()
-        descriptors.append(method.describe(image, sparsity))
-        encode_ms.append(1e3 * (time.perf_counter() - started))
+def describe(
+    methods: Sequence[Method],
+    images: Iterable[Image],
+    sparsity: float = 0.0,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Described]:
+    """BGR images by each of the methods; every image is read once."""
+    descriptors: list[list[npt.NDArray[np.floating]]] = [[] for _ in methods]
+    encode_ms: list[list[float]] = [[] for _ in methods]
+    for image in images:
+        for method, own, times in zip(methods, descriptors, encode_ms, strict=True):
+            started = time.perf_counter()
+            own.append(method.describe(image, sparsity))
+            times.append(1e3 * (time.perf_counter() - started))
         tick()
-    return Described(method.name, np.stack(descriptors), encode_ms, sparsity, change.name)
+    return [
+        Described(method.name, np.stack(own), times, sparsity)
+        for method, own, times in zip(methods, descriptors, encode_ms, strict=True)
+    ]
 
 
 def _search_ms(query: npt.NDArray[np.floating], database: npt.NDArray[np.floating]) -> float:

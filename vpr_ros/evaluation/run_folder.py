@@ -10,6 +10,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -26,9 +27,9 @@ RESULTS = Path("results")
 def run_folder(root: Path = RESULTS) -> Iterator[Path]:
     """A folder to write into that becomes `root`/<time> and `root`/latest if no error occurs.
 
-    After an error or Ctrl-C nothing of it remains. The folder has another name while it is
-    written: do not keep its path; `latest(root)` gives the final one. Raises VprError if `root`
-    cannot be written.
+    After an error, Ctrl-C, SIGTERM or SIGHUP nothing of it remains. The folder has another name
+    while it is written: do not keep its path; `latest(root)` gives the final one. Raises VprError
+    if `root` cannot be written.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -37,12 +38,24 @@ def run_folder(root: Path = RESULTS) -> Iterator[Path]:
         raise VprError(
             f"Results cannot be written to {root} ({error}). Give another folder."
         ) from None
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:
         yield unfinished
         unfinished.chmod(0o755)
-        _point_latest_to(_rename(unfinished, root))
+        final, number = root / time.strftime("%Y-%m-%d_%H-%M-%S"), 1
+        while final.exists():  # two runs in one second get a number each
+            number += 1
+            final = final.with_suffix(f".{number}")
+        unfinished.rename(final)
+        fresh = root / f".latest-{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(final.name)
+        fresh.replace(root / "latest")
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def latest(root: Path = RESULTS) -> Path:
@@ -68,20 +81,3 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _rename(unfinished: Path, root: Path) -> Path:
-    """Give the run its final name; two runs in one second get a number each."""
-    final = first = root / time.strftime("%Y-%m-%d_%H-%M-%S")
-    number = 1
-    while final.exists():
-        number += 1
-        final = root / f"{first.name}.{number}"
-    return unfinished.rename(final)
-
-
-def _point_latest_to(folder: Path) -> None:
-    link, fresh = folder.parent / "latest", folder.parent / f".latest-{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.name)
-    fresh.replace(link)

@@ -60,27 +60,26 @@ def run_sweep(
     threads: int = 1,
     results: Path = RESULTS,
     count_macs: CountMacs | None = None,
-    console: Console | None = None,
 ) -> list[SweepPoint]:
     """Measure, print and write `results`/<time>/{metrics.json,tables.md,sweep.png}.
 
     Without `count_macs` that column stays empty and the figure shows milliseconds.
     """
-    console = console or Console()
+    console = Console()
     opened, simple = open_methods(models, threads, baselines)
     image_set = open_dataset(path, options)
     steps = sorted({0.0, *sparsities})  # 0: the map of the last column
-    measured = measure_all(image_set, [*opened, *simple], steps, console)
-    points = sweep_points(measured, opened, read_image(image_set.queries[0]), count_macs)
-    table = sweep_table(image_set, points, threads, count_macs is not None)
-    metrics = {
-        "command": own_command(),
-        "dataset": image_set.name,
-        "right": image_set.rule,
-        "threads": threads,
-        "points": [dataclasses.asdict(point) for point in points],
-    }
     with run_folder(results) as folder:
+        measured = measure_all(image_set, [*opened, *simple], steps, console)
+        points = sweep_points(measured, opened, read_image(image_set.queries[0]), count_macs)
+        table = sweep_table(image_set, points, threads, count_macs is not None)
+        metrics = {
+            "command": own_command(),
+            "dataset": image_set.name,
+            "right": image_set.rule,
+            "threads": threads,
+            "points": [dataclasses.asdict(point) for point in points],
+        }
         write_json(folder / "metrics.json", metrics)
         (folder / "tables.md").write_text(table.markdown())
         write_sweep_figure(points, image_set.name, folder / "sweep.png")
@@ -168,9 +167,11 @@ def write_sweep_figure(points: Sequence[SweepPoint], dataset: str, path: Path) -
         for dash, point in zip(itertools.cycle(DASHES), baselines, strict=False):
             axes.axhline(100 * point.recall[1], color=GREY, linestyle=dash, linewidth=1,
                          label=point.model)  # fmt: skip
-        axes.set_xlabel("GMAC per image" if counted else "network, ms per image")
-        axes.set_ylabel("R@1, %")
-        axes.set_title(f"{dataset}: recall over compute; marker area: file size")
+        axes.set(
+            xlabel="GMAC per image" if counted else "network, ms per image",
+            ylabel="R@1, %",
+            title=f"{dataset}: recall over compute; marker area: file size",
+        )
         axes.margins(x=0.08, y=0.14)
         axes.set_xlim(left=0)
         grid(axes)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -84,137 +84,91 @@ class Trajectory:
 
     def rows(self, numbers: Indices) -> Trajectory:
         """The poses with these row numbers (M,); NaN beyond the last."""
-        known = (numbers < len(self.positions))[:, np.newaxis]
-        row = np.where(known[:, 0], numbers, 0)
-        return Trajectory(
-            numbers,
-            np.where(known, self.positions[row], np.nan),
-            np.where(known, self.rotations[row], np.nan),
+        row = np.minimum(numbers, len(self.positions))  # the last is a row of NaN
+        positions, rotations = (
+            np.vstack([values, np.full(values.shape[1], np.nan)])[row]
+            for values in (self.positions, self.rotations)
         )
+        return Trajectory(numbers, positions, rotations)
 
     def pose(self, index: int) -> Pose:
         """One of the poses."""
         return Pose(*map(float, (*self.positions[index], *self.rotations[index])))
 
 
-class Truth(abc.ABC):
+@dataclasses.dataclass(frozen=True)
+class Truth:
     """What is known of every keyframe's place; keyframes are numbered from 0."""
 
+    places: tuple[Indices, ...]  # N: the keyframes that show the same place, the nearest first
     known: Mask  # (N,) can its answer be checked?
     can_match: Mask  # (N,) can it be said whether it is a right match?
-    trajectory: Trajectory | None  # (N) poses to draw, if there are any
-
-    @abc.abstractmethod
-    def apart(self, first: Indices, second: Indices) -> Floats:
-        """Distances (metres or frames) between keyframes of one place, else infinity.
-
-        The shapes of `first` and `second`, numbers of keyframes, are broadcast.
-        """
+    rule: str  # what counts as the same place, in words
+    describe: Callable[[int, int], str]  # how far apart two keyframes are, in words
+    trajectory: Trajectory | None = None  # (N) poses to draw, if there are any
 
     def same(self, first: Indices, second: Indices) -> Mask:
-        """Does each pair of keyframes show the same place? The shapes are broadcast."""
-        return np.asarray(np.isfinite(self.apart(first, second)))
+        """(F, S) does each of the `first` keyframes show the place of each of the `second`?"""
+        rows = [np.isin(second, self.places[index]) for index in first]
+        return np.array(rows, bool).reshape(len(first), len(second))
 
-    @abc.abstractmethod
-    def near(self, index: int, end: int) -> Indices:
-        """Those of the first `end` keyframes that may show the place of this one, rising."""
+    def nearest(self, limits: Indices) -> Indices:
+        """The nearest true place (N,) among the keyframes before `limits` (N,), or NOBODY.
 
-    @abc.abstractmethod
-    def describe(self, first: int, second: int) -> str:
-        """How far apart two keyframes are, in words."""
+        Ties go to the older keyframe.
+        """
+        older = [own[own < limit] for own, limit in zip(self.places, limits, strict=True)]
+        return np.array([own[0] if len(own) else NOBODY for own in older], np.int64)
 
 
-class PoseTruth(Truth):
-    """By the true pose of every keyframe."""
+def pose_truth(poses: Trajectory, rule: LoopRule) -> Truth:
+    """By the true pose of every keyframe (N); NaN where not known."""
+    p, q = poses.positions, poses.rotations
+    known = np.asarray(np.isfinite(p).all(axis=1))
+    rows = np.flatnonzero(known)
+    tree, radius_m = KDTree(p[rows].reshape(-1, 3)), rule.metres + 1e-9
+    # |q1 . q2| = cos(angle / 2); the slack lets a turn of exactly the limit count.
+    least = math.cos(math.radians(rule.degrees) / 2) - 1e-6
+    places = [np.zeros(0, np.int64)] * len(p)
+    for row in rows:
+        near = rows[tree.query_ball_point(p[row], radius_m, return_sorted=True)]
+        near = near[np.abs(q[near] @ q[row]) >= least]
+        apart = np.linalg.norm(p[near] - p[row], axis=1)
+        places[row] = near[np.argsort(apart, kind="stable")]
 
-    def __init__(self, poses: Trajectory, rule: LoopRule) -> None:
-        """`poses` of the N keyframes; NaN where not known."""
-        self.trajectory: Trajectory = poses
-        self.known = np.asarray(np.isfinite(poses.positions).all(axis=1))
-        self.can_match = self.known
-        self._rule = rule
-        self._rows = np.flatnonzero(self.known)
-        self._tree = KDTree(poses.positions[self._rows].reshape(-1, 3))
-
-    def apart(self, first: Indices, second: Indices) -> Floats:
-        """Distances [m]; infinity beyond the limits and where a pose is not known."""
-        first, second = np.broadcast_arrays(first, second)
-        p, q = self.trajectory.positions, self.trajectory.rotations
-        apart = np.asarray(np.linalg.norm(p[first] - p[second], axis=-1))
-        near = np.asarray(apart <= self._rule.metres + 1e-9)  # false for NaN
-        # |q1 . q2| = cos(angle / 2); the slack lets a turn of exactly the limit count.
-        cosine = np.abs((q[first[near]] * q[second[near]]).sum(axis=-1))
-        facing = cosine >= math.cos(math.radians(self._rule.degrees) / 2) - 1e-6
-        found = np.full(apart.shape, np.inf)
-        found[near] = np.where(facing, apart[near], np.inf)
-        return found
-
-    def near(self, index: int, end: int) -> Indices:
-        """Within the radius, whatever the heading."""
-        position, radius = self.trajectory.positions[index], self._rule.metres + 1e-9
-        found = self._rows[self._tree.query_ball_point(position, radius, return_sorted=True)]
-        return np.asarray(found[found < end])
-
-    def describe(self, first: int, second: int) -> str:
-        """In metres and degrees."""
-        one, other = self.trajectory.pose(first), self.trajectory.pose(second)
+    def describe(first: int, second: int) -> str:
+        one, other = poses.pose(first), poses.pose(second)
         return f"{one.distance_m(other):.1f} m and {one.angle_deg(other):.0f}° apart"
 
-
-class PairTruth(Truth):
-    """By a list of image numbers that show the same place."""
-
-    def __init__(
-        self,
-        numbers: Indices,
-        pairs: dict[int, list[int]],
-        rule: LoopRule,
-        trajectory: Trajectory | None = None,
-    ) -> None:
-        """`numbers` (N,) of the keyframes' images; `pairs`: by query image, the right ones.
-
-        The answer to a query with an empty list is not checked; a query that is not listed has
-        nothing to find.
-        """
-        self.trajectory = trajectory
-        self._numbers, self._pairs, self._frames = numbers, pairs, rule.frames
-        self.known = np.array([pairs.get(int(n)) != [] for n in numbers], bool)
-        self.can_match = np.ones(len(numbers), bool)
-
-    def apart(self, first: Indices, second: Indices) -> Floats:
-        """Distances in images from the nearest right one."""
-        first, second = np.broadcast_arrays(first, second)
-        apart = np.full(first.shape, np.inf)
-        for query in np.unique(first):
-            rows = first == query
-            matches = self._numbers[second[rows]]
-            for right in self._pairs.get(int(self._numbers[query]), ()):
-                apart[rows] = np.minimum(apart[rows], np.abs(matches - right))
-        apart[apart > self._frames] = np.inf
-        return apart
-
-    def near(self, index: int, end: int) -> Indices:
-        """All, if the list names a right image."""
-        return np.arange(end if self._pairs.get(int(self._numbers[index])) else 0)
-
-    def describe(self, first: int, second: int) -> str:
-        """The image numbers."""
-        return f"images {self._numbers[first]} and {self._numbers[second]}"
+    text = f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
+    return Truth(tuple(places), known, known, text, describe, poses)
 
 
-def nearest_true(truth: Truth, first_recent: Indices) -> Indices:
-    """The nearest true place (N,) among the keyframes before `first_recent` (N,), or NOBODY.
+def pair_truth(
+    numbers: Indices,
+    pairs: dict[int, list[int]],
+    rule: LoopRule,
+    trajectory: Trajectory | None = None,
+) -> Truth:
+    """By a list of image numbers that show the same place.
 
-    Ties go to the older keyframe.
+    `numbers` (N,) of the keyframes' images; `pairs`: by query image, the right ones. The answer
+    to a query with an empty list is not checked; one that is not listed has nothing to find.
     """
-    nearest = np.full(len(first_recent), NOBODY, np.int64)
-    for index in np.flatnonzero(truth.known & (first_recent > 0)):
-        places = truth.near(int(index), int(first_recent[index]))
-        if len(places):
-            apart = truth.apart(np.array(index), places)
-            closest = apart.argmin()
-            nearest[index] = places[closest] if np.isfinite(apart[closest]) else NOBODY
-    return nearest
+    places = []
+    for number in numbers.tolist():
+        right = np.array(pairs.get(number, ()), np.int64)
+        apart = np.abs(numbers[:, np.newaxis] - right).min(axis=1, initial=rule.frames + 1)
+        order = np.argsort(apart, kind="stable")
+        places.append(order[apart[order] <= rule.frames])
+    return Truth(
+        tuple(places),
+        np.array([pairs.get(number) != [] for number in numbers.tolist()], bool),
+        np.ones(len(numbers), bool),
+        f"the match lies within {rule.frames} images of one listed for the query",
+        lambda first, second: f"images {numbers[first]} and {numbers[second]}",
+        trajectory,
+    )
 
 
 def judge(ranked: Ranked, truth: Truth, nearest: Indices) -> Judged:
@@ -223,8 +177,6 @@ def judge(ranked: Ranked, truth: Truth, nearest: Indices) -> Judged:
     `nearest` (N,): a true older place, or NOBODY. Recalls are shares of the keyframes that have
     one; first matches that the truth does not know are left out.
     """
-    found = ranked.indices
-    hits = truth.same(np.arange(len(found))[:, np.newaxis], found) & (found != NOBODY)
-    known = (ranked.best != NOBODY) & truth.known & truth.can_match[ranked.best]
     revisits = int((nearest != NOBODY).sum())
-    return Judged(ranked, hits, known, revisits, revisits)
+    known = truth.known & truth.can_match[ranked.best]
+    return Judged.of(ranked, truth.places, revisits, revisits, known)

@@ -8,6 +8,7 @@ import csv
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from vpr_ros.evaluation.bag import ODOMETRY, TF, Bag, stamp_ns, to_pose
 from vpr_ros.evaluation.search import Indices
 from vpr_ros.evaluation.truth import (
     LoopRule,
-    PairTruth,
-    PoseTruth,
     Trajectory,
     Truth,
     TruthError,
+    pair_truth,
+    pose_truth,
 )
 
 # How to reach the geometry_msgs/Pose in a message.
@@ -54,14 +55,14 @@ class TruthSource:
             by_number = self.by_number
             poses = self.trajectory.rows(numbers) if by_number else self.trajectory.at(stamps_ns)
         if self.pairs is not None:
-            return PairTruth(numbers, self.pairs, self.rule, poses)
+            return pair_truth(numbers, self.pairs, self.rule, poses)
         assert poses is not None
         if not np.isfinite(poses.positions).any():
             raise TruthError(
                 f"No keyframe has a pose within 0.2 s in {self.text}. Are its stamps those of "
                 "the images?"
             )
-        return PoseTruth(poses, self.rule)
+        return pose_truth(poses, self.rule)
 
 
 def find_truth(
@@ -164,13 +165,14 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
     if lines and lines[0].replace(" ", "").startswith("query,match"):
         drawn = _from_topic(bag, odometry) if odometry else None
         return TruthSource(f"pairs of {path}", rule, drawn, pairs=_pairs(path, lines))
+    rows = [line.replace(",", " ").split() for line in lines]
     try:
-        table = np.array([[float(v) for v in x.replace(",", " ").split()] for x in lines])
+        table = np.array(rows, np.float64)
     except ValueError:
         table = np.empty(0)
     if table.ndim == 2 and table.shape[1] == 8:
-        # Seconds as text: a float would lose the nanoseconds.
-        stamps = [_nanoseconds(x.replace(",", " ").split()[0]) for x in lines]
+        # Not from the table: a float would lose the nanoseconds.
+        stamps = [int(Decimal(row[0]) * 10**9) for row in rows]
         text = f"TUM file {path}"
         return TruthSource(text, rule, Trajectory.of(stamps, table[:, 1:], text))
     if table.ndim == 2 and table.shape[1] == 12:
@@ -197,13 +199,6 @@ def _pairs(path: Path, lines: list[str]) -> dict[int, list[int]]:
                 "numbers, counted from 0 (an empty match: not known)."
             ) from None
     return pairs
-
-
-def _nanoseconds(text: str) -> int:
-    whole, _, part = text.partition(".")
-    if "e" in text.lower():
-        return round(float(text) * 1e9)
-    return int(whole) * 10**9 + int((part + "0" * 9)[:9])
 
 
 def _from_matrices(poses: npt.NDArray[np.float64], source: str) -> npt.NDArray[np.float64]:
