@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
@@ -34,12 +34,12 @@ SIDE = 500  # most keyframes in a similarity matrix, evenly chosen
 LINES = ((Outcome.MISSED, 0.0), (Outcome.RIGHT, 0.7), (Outcome.WRONG, 1.4))  # and their widths
 
 
-def draw_route(axes: Sequence[Axes], drive: Drive, positions: Floats) -> None:
-    """Draw the route on two axes, from above and lifted by time, closures as lines.
+def draw_route(figure: Figure, drive: Drive, positions: Floats) -> None:
+    """Draw the route twice, from above and lifted by time, closures as lines.
 
     `positions` (N, 3) [m], NaN where not known.
     """
-    flat, lifted = axes
+    flat, lifted = figure.subplots(1, 2)
     ground = _ground(positions)
     _draw_closures(flat, drive, ground)
     flat.set(xlabel="[m]", ylabel="[m]", title="from above")
@@ -52,7 +52,7 @@ def draw_route(axes: Sequence[Axes], drive: Drive, positions: Floats) -> None:
     _draw_closures(lifted, drive, shadow + np.stack([0 * height, height], 1))
     lifted.set_axis_off()
     lifted.set_title("lifted by time: steep lines join a place with its earlier visit")
-    for part in axes:
+    for part in (flat, lifted):
         part.set_aspect("equal", adjustable="datalim")
 
 
@@ -89,8 +89,9 @@ def _legend(drive: Drive) -> list[Line2D]:
     return handles
 
 
-def draw_matches(axes: Axes, drive: Drive) -> None:
+def draw_matches(figure: Figure, drive: Drive) -> None:
     """Draw, where there are no poses, which keyframe was matched with which."""
+    axes = figure.subplots()
     for outcome, _ in LINES:
         chosen = drive.of(outcome)
         other = [(v.true if outcome is Outcome.MISSED else v.answer.match) or 0 for v in chosen]
@@ -103,8 +104,9 @@ def draw_matches(axes: Axes, drive: Drive) -> None:
     grid(axes)
 
 
-def draw_similarity(axes: Sequence[Axes], drive: Drive) -> None:
-    """Draw on two axes: cosine of all keyframes with the closures on it, and the truth."""
+def draw_similarity(figure: Figure, drive: Drive) -> None:
+    """Draw the cosine of all keyframes with the closures on it, and beside it the truth."""
+    left, right = figure.subplots(1, 2)
     total = len(drive.answers)
     step = max(1, -(-total // SIDE))
     shown = np.arange(0, total, step)
@@ -114,33 +116,34 @@ def draw_similarity(axes: Sequence[Axes], drive: Drive) -> None:
     rows = drive.descriptors[shown].astype(np.float32)
     cosine = rows @ rows.T
     low, high = np.percentile(cosine[older], (2, 99.8)) if older.any() else (0.0, 1.0)
-    picture = axes[0].imshow(
+    picture = left.imshow(
         cosine, cmap="magma", vmin=low, vmax=high, extent=extent, interpolation="nearest"
     )
-    axes[0].figure.colorbar(picture, ax=axes[0], shrink=0.8, label="cosine")
+    figure.colorbar(picture, ax=left, shrink=0.8, label="cosine")
     for outcome, colour in ((Outcome.RIGHT, "#6ee7b0"), (Outcome.WRONG, RED)):
         chosen = drive.of(outcome)
-        axes[0].plot(
+        left.plot(
             [v.answer.match or 0 for v in chosen], [v.index for v in chosen], ".", markersize=3,
             color=colour, label=f"{outcome.value} ({len(chosen)})",
         )  # fmt: skip
-    axes[0].legend(
+    left.legend(
         loc="upper right", handletextpad=0.1, markerscale=4, frameon=True, facecolor=PAPER,
         edgecolor="none", framealpha=0.85,
     )  # fmt: skip
-    axes[0].set_title("similarity and closures")
+    left.set_title("similarity and closures")
 
     place = drive.truth.same(shown, shown)
     level = np.select([place & older, place, ~older], [3, 2, 1], 0)
     colours = ListedColormap(["#00000000", f"{GREY}22", f"{GREY}77", AMBER])
-    axes[1].imshow(level, cmap=colours, vmin=0, vmax=3, extent=extent, interpolation="nearest")
-    axes[1].set_title("truth: loops to find; grey: just seen")
-    for part in axes:
+    right.imshow(level, cmap=colours, vmin=0, vmax=3, extent=extent, interpolation="nearest")
+    right.set_title("truth: loops to find; grey: just seen")
+    for part in (left, right):
         part.set(xlabel="older keyframe", ylabel="keyframe")
 
 
-def draw_curve(axes: Axes, drive: Drive) -> None:
+def draw_curve(figure: Figure, drive: Drive) -> None:
     """Draw precision over recall of the bare score in percent, and where all gates stand."""
+    axes = figure.subplots()
     curve = drive.curve
     recall, precision = curve.recall * 100, curve.precision * 100
     if drive.revisits and len(recall):
@@ -164,8 +167,9 @@ def draw_curve(axes: Axes, drive: Drive) -> None:
     grid(axes)
 
 
-def draw_scores(axes: Axes, drive: Drive, threshold: float) -> None:
+def draw_scores(figure: Figure, drive: Drive, threshold: float) -> None:
     """Draw a histogram of the best scores; `threshold`: the score gate's, NaN for none."""
+    axes = figure.subplots()
     ranked = [
         v for v in drive.verdicts
         if v.answer.best is not None and v.outcome is not Outcome.UNKNOWN

@@ -12,7 +12,6 @@ from pathlib import Path
 from string import Template
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vpr_ros.evaluation.bag import Bag
@@ -129,14 +128,13 @@ def route_section(drive: Drive) -> Section:
             "Every dot is a keyframe and the older one it was matched with, or (amber) should "
             "have been. The diagonal is now: the farther below it, the older the match."
         )
-        html = _figure(title, (11, 4.2), lambda axes: draw_matches(axes[0], drive))
+        html = _figure(title, (11, 4.2), draw_matches, drive)
     else:
         text = (
             "Every line joins a keyframe with the older one it was matched with. Amber dots are "
             "revisits without a closure."
         )
-        positions = trajectory.positions
-        html = _figure(title, (11, 4.8), lambda axes: draw_route(axes, drive, positions), 2)
+        html = _figure(title, (11, 4.8), draw_route, drive, trajectory.positions)
     return Section("Route", text, html)
 
 
@@ -153,8 +151,7 @@ def similarity_section(drive: Drive) -> Section:
         "place. Bright lines without a counterpart in the truth are places that look alike."
     )
     title = "Similarity of all keyframes, and the truth"
-    html = _figure(title, (11, 5.2), lambda axes: draw_similarity(axes, drive), 2)
-    return Section("Similarity", text, html)
+    return Section("Similarity", text, _figure(title, (11, 5.2), draw_similarity, drive))
 
 
 def curve_section(drive: Drive) -> Section:
@@ -163,7 +160,7 @@ def curve_section(drive: Drive) -> Section:
         "Precision over recall when only the score of the best older match decides, while its "
         "threshold falls. The dot is what all gates let through."
     )
-    html = _figure("Precision over recall", (5.5, 3.9), lambda axes: draw_curve(axes[0], drive))
+    html = _figure("Precision over recall", (5.5, 3.9), draw_curve, drive)
     return Section("Score alone", text, html, half=True)
 
 
@@ -174,19 +171,16 @@ def scores_section(drive: Drive, threshold: float) -> Section:
         "chooses one for this camera and these places."
     )
     title = "Scores of right and wrong best matches"
-    html = _figure(title, (5.5, 3.9), lambda axes: draw_scores(axes[0], drive, threshold))
+    html = _figure(title, (5.5, 3.9), draw_scores, drive, threshold)
     return Section("Right and wrong scores", text, html, half=True)
 
 
 def _figure(
-    title: str,
-    size: tuple[float, float],
-    draw: Callable[[list[Axes]], None],
-    columns: int = 1,
+    title: str, size: tuple[float, float], draw: Callable[..., None], *values: object
 ) -> str:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
-        draw(list(figure.subplots(1, columns, squeeze=False)[0]))
+        draw(figure, *values)
         return svg(figure, title)
 
 
