@@ -16,7 +16,7 @@ from demo.timeline_figure import draw_timeline
 from demo.topics import NODES
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.figure_style import STYLE, svg
+from vpr_ros.evaluation.figures import STYLE, svg
 from vpr_ros.evaluation.metrics import (
     Metrics,
     drive_metrics,

@@ -17,7 +17,7 @@ from demo.route_figure import draw_route
 from demo.timeline_figure import draw_timeline
 from vpr_ros.evaluation.bag import Bag, pictures
 from vpr_ros.evaluation.evaluated_drive import Outcome
-from vpr_ros.evaluation.figure_style import AMBER, BLUE, COLOUR, INK, PAPER, STYLE
+from vpr_ros.evaluation.figures import AMBER, BLUE, COLOUR, INK, PAPER, STYLE
 
 PAIRS = 4
 FONT_PT = 13.0  # at 100 dpi: still legible at half size

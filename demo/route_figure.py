@@ -15,7 +15,7 @@ from demo.drive import drive, lap_starts
 from demo.floor_plan import CELL_M, Plan
 from demo.live_run import LiveRun
 from vpr_ros.evaluation.evaluated_drive import Outcome
-from vpr_ros.evaluation.figure_style import BLUE, COLOUR, INK, PAPER
+from vpr_ros.evaluation.figures import BLUE, COLOUR, INK, PAPER
 
 SHEAR, DEPTH = 0.30, 0.62  # oblique projection of the floor
 LIFT_M = 13.0  # of the second lap

@@ -13,7 +13,7 @@ from demo.building import building
 from demo.drive import drive, lap_starts
 from demo.live_run import LiveRun
 from vpr_ros.evaluation.evaluated_drive import Outcome
-from vpr_ros.evaluation.figure_style import AMBER, BLUE, COLOUR, INK, grid
+from vpr_ros.evaluation.figures import AMBER, BLUE, COLOUR, INK, grid
 
 ROWS = (Outcome.RIGHT, Outcome.WRONG, Outcome.MISSED, Outcome.NEW)
 LAPS = {1: "first lap", 2: "second lap", 3: "new territory"}

@@ -1,11 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of an evaluated drive: route, similarity, precision over recall, scores."""
+"""The figures of an evaluated drive in one style: route, similarity, recall, scores."""
 
 from __future__ import annotations
 
+import io
 import math
+import re
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -14,24 +18,61 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
-from vpr_ros.evaluation.figure_style import (
-    AMBER,
-    BLUE,
-    COLOUR,
-    GREEN,
-    GREY,
-    INK,
-    PAPER,
-    RED,
-    grid,
-)
 from vpr_ros.evaluation.precision_recall import Floats
+
+INK, PAPER = "#23282e", "#fbfbfa"  # the report replaces both, to follow light and dark
+GREEN, RED, AMBER, BLUE, GREY = "#2f9e6e", "#d9473f", "#d08a1e", "#3f7fbf", "#98a1ab"
+COLOUR = {
+    Outcome.RIGHT: GREEN,
+    Outcome.WRONG: RED,
+    Outcome.MISSED: AMBER,
+    Outcome.NEW: GREY,
+    Outcome.UNKNOWN: GREY,
+}
+STYLE: dict[Any, Any] = {
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": "medium",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+    "svg.fonttype": "none",  # text stays text, in the page's typeface
+    "svg.hashsalt": "vpr",  # the same figure is the same file
+}
 
 SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
 LIFT = 0.9  # height of the drive's end over the width of the ground
 MANY = 5000  # with more keyframes the route is drawn as pixels, to keep the page small
 SIDE = 500  # most keyframes in a similarity matrix, evenly chosen
 LINES = ((Outcome.MISSED, 0.0), (Outcome.RIGHT, 0.7), (Outcome.WRONG, 1.4))  # and their widths
+
+
+def grid(axes: Axes) -> None:
+    """Draw faint lines behind the data."""
+    axes.grid(color=INK, alpha=0.1, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def svg(figure: Figure, title: str) -> str:
+    """The figure for an HTML page: it follows the page's width, typeface and ink."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, dpi=160, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text.replace(PAPER, "var(--paper)")
+    text = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r"font: ([\d.]+px) '[^\";]*", r"font-size: \1; font-family: inherit", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
 def draw_route(figure: Figure, drive: Drive, positions: Floats) -> None:

@@ -18,13 +18,14 @@ from vpr_ros.evaluation.bag import Bag
 from vpr_ros.evaluation.bag_run import BagRun, run_rows
 from vpr_ros.evaluation.console import TextTable
 from vpr_ros.evaluation.evaluated_drive import Drive
-from vpr_ros.evaluation.figure_style import STYLE, svg
 from vpr_ros.evaluation.figures import (
+    STYLE,
     draw_curve,
     draw_matches,
     draw_route,
     draw_scores,
     draw_similarity,
+    svg,
 )
 from vpr_ros.evaluation.gallery import gallery
 from vpr_ros.evaluation.metrics import Metrics, milliseconds, percent, reason_text
