@@ -127,8 +127,8 @@ def evaluate(
     """
     _refuse_dataset(bag)
     from vpr_ros.evaluation.bag_evaluation import run_evaluate
-    from vpr_ros.evaluation.bag_run import Request
     from vpr_ros.evaluation.params import settings_from
+    from vpr_ros.evaluation.replay import Request
     from vpr_ros.evaluation.truth import LoopRule
 
     settings, rule = settings_from(params, model, sparsity), LoopRule(metres, degrees, frames)
@@ -170,8 +170,8 @@ def calibrate(
     """
     _refuse_dataset(bag)
     from vpr_ros.evaluation.bag_calibration import run_calibrate
-    from vpr_ros.evaluation.bag_run import Request
     from vpr_ros.evaluation.params import settings_from
+    from vpr_ros.evaluation.replay import Request
     from vpr_ros.evaluation.truth import LoopRule
 
     rule = LoopRule(metres, degrees, frames)

@@ -15,9 +15,9 @@ from vpr_ros.cli import _model_writer
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.evaluation.bag_calibration import CalibrationError, run_calibrate
-from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.evaluated_drive import Outcome
 from vpr_ros.evaluation.params import read_params, settings_from
+from vpr_ros.evaluation.replay import Request
 from vpr_ros.evaluation.truth import LoopRule
 
 

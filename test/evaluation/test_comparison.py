@@ -17,8 +17,8 @@ pytest.importorskip("typer")
 
 from vpr_ros.evaluation import comparison
 from vpr_ros.evaluation.bag_evaluation import run_evaluate
-from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.comparison import Comparison, drive_result
+from vpr_ros.evaluation.replay import Request
 from vpr_ros.evaluation.retrieval import Described
 from vpr_ros.evaluation.truth import LoopRule, Trajectory, pose_truth
 
@@ -126,7 +126,7 @@ def test_another_model_stands_beside_the_baseline_network(tmp_path, lap_bag):
     import shutil
 
     from vpr_ros.core.model_files import ModelConfig, find_model
-    from vpr_ros.evaluation.bag_run import Settings
+    from vpr_ros.evaluation.params import Settings
 
     mine = shutil.copy(find_model("mobilenetv2-gem"), tmp_path / "mine.onnx")
     settings = Settings(model=ModelConfig(model=str(mine)))

@@ -25,8 +25,8 @@ pytest.importorskip("typer")
 from vpr_ros.core.errors import VprError
 from vpr_ros.evaluation.bag import BagError
 from vpr_ros.evaluation.bag_evaluation import run_evaluate
-from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.params import Settings, read_params, settings_from
+from vpr_ros.evaluation.replay import Request
 from vpr_ros.evaluation.truth import LoopRule
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,6 @@ from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import LoopConfig, Reason
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag, choose_topics
-from vpr_ros.evaluation.bag_run import Request
 from vpr_ros.evaluation.confidence import (
     UNDEFINED,
     Interval,
@@ -36,7 +35,7 @@ from vpr_ros.evaluation.console import Progress, TextTable, say
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
 from vpr_ros.evaluation.metrics import percent
 from vpr_ros.evaluation.params import Settings, write_params
-from vpr_ros.evaluation.replay import EncodedImage, EncoderReplay, replay_database
+from vpr_ros.evaluation.replay import EncodedImage, EncoderReplay, Request, replay_database
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.truth_source import TruthSource, find_truth
 

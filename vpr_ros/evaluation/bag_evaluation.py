@@ -6,24 +6,109 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import resource
+import time
 from pathlib import Path
 
 from rich.console import Console
 
-from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.bag_run import BagRun, Request, run_bag, run_rows
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.model_files import find_model
+from vpr_ros.evaluation.bag import Bag, Topics, choose_topics
 from vpr_ros.evaluation.comparison import compare
-from vpr_ros.evaluation.console import Progress, say, show
-from vpr_ros.evaluation.evaluated_drive import Drive
+from vpr_ros.evaluation.console import Progress, TextTable, say, show
+from vpr_ros.evaluation.evaluated_drive import Drive, evaluate_drive
+from vpr_ros.evaluation.metrics import Metrics, drive_metrics, drive_rows, milliseconds, percent
 from vpr_ros.evaluation.params import write_params
-from vpr_ros.evaluation.report import write_report
+from vpr_ros.evaluation.replay import EncoderReplay, Request, replay_database
+from vpr_ros.evaluation.report import (
+    TERMS,
+    Section,
+    curve_section,
+    numbers_section,
+    pairs_section,
+    reasons_section,
+    route_section,
+    scores_section,
+    similarity_section,
+    write_page,
+)
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
+from vpr_ros.evaluation.truth_source import find_truth
 
 SEQUENCE = 10  # keyframes; 0: no sequence matching
 COLUMNS = (
     "keyframe", "image", "stamp_ns", "outcome", "reason", "best", "score", "margin", "match",
     "inliers", "nearest_true", "encode_ms", "search_ms",
 )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class BagRun:
+    """A bag, replayed and evaluated."""
+
+    request: Request
+    topics: Topics
+    truth_text: str
+    drive: Drive
+    encoder: Encoder
+    score_threshold: float  # of the score gate
+    metrics: Metrics  # all numbers, units in the names; None for what is not defined
+
+
+def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
+    """Run it. Raises a VprError that says what is wrong with bag, truth, model or settings."""
+    settings, sparsity = request.settings, request.settings.model.sparsity
+    encoder = Encoder(find_model(settings.model.model), settings.model.threads)
+    contract = encoder.contract
+    topics = choose_topics(bag, request.image, request.odometry)
+    source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
+    front = EncoderReplay(encoder, settings)
+    started = time.perf_counter()
+    keyframes = front.keyframes(bag, topics, progress)
+    replay = replay_database(keyframes, settings.loop, settings.database)
+    replayed = time.perf_counter()
+    progress.begin("Comparing with the ground truth")
+    drive = evaluate_drive(replay.answers, replay.descriptors, source, settings.database)
+    thresholds = settings.loop.calibration_at(
+        sparsity, contract.calibration_at(sparsity), contract.name
+    )
+    metrics = drive_metrics(drive) | {
+        "images": front.images,
+        "bad_images": front.problems,
+        "first_bad_image": front.first_problem,
+        "bytes_per_keyframe": replay.database.bytes_per_keyframe,
+        "evicted": replay.database.evicted,
+        "duration_s": bag.duration_s,
+        "replay_s": replayed - started,  # reading, encoding, searching
+        "times_real_time": bag.duration_s / (replayed - started),
+        "truth_s": time.perf_counter() - replayed,  # holding the answers against the truth
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "model": f"{contract.name}, version {contract.version}",
+        "sparsity": sparsity,
+        "threads": settings.model.threads,
+    }
+    score_threshold = thresholds.score_threshold
+    return BagRun(request, topics, source.text, drive, encoder, score_threshold, metrics)
+
+
+def run_rows(m: Metrics) -> list[tuple[str, str]]:
+    """(what, value with unit) of every line of the one table."""
+    threads = f"{m['threads']} thread{'s' if m['threads'] > 1 else ''}"
+    rows = [
+        *drive_rows(m),
+        ("Memory per keyframe", f"{m['bytes_per_keyframe'] / 1e3:.1f} kB"),
+        ("Keyframes", f"{m['keyframes']} of {m['images']} images in {m['duration_s']:.0f} s"),
+        ("Speed", f"{m['times_real_time']:.1f} x real time (replay {m['replay_s']:.1f} s, "
+                  f"{threads})"),
+        ("Comparison with the truth", f"{m['truth_s']:.1f} s; peak memory of the process "
+                                      f"{m['peak_memory_mb']:.0f} MB"),
+    ]  # fmt: skip
+    if m["evicted"]:
+        rows.append(("Removed from the database", f"{m['evicted']} keyframes"))
+    if m["bad_images"]:
+        rows.append(("Images skipped", f"{m['bad_images']}; first: {m['first_bad_image']}"))
+    return rows
 
 
 def run_evaluate(
@@ -48,7 +133,7 @@ def run_evaluate(
         metrics = run.metrics | {"command": command}
         methods = None
         if baselines:
-            compared = compare(run, bag, sequence, progress)
+            compared = compare(bag, run.topics.image, run.drive, run.encoder, sequence, progress)
             methods = compared.table()
             metrics["methods"] = [dataclasses.asdict(one) for one in compared.results]
             metrics["methods_notes"] = compared.notes
@@ -88,3 +173,49 @@ def write_keyframes(path: Path, drive: Drive) -> None:
                 f"{a.encode_ms:.2f}", f"{a.search_ms:.2f}",
             )  # fmt: skip
             table.writerow(["" if value in (None, "nan") else value for value in row])
+
+
+def write_report(
+    path: Path, run: BagRun, bag: Bag, metrics: Metrics, methods: TextTable | None
+) -> None:
+    """Write the page of `vpr evaluate`; `bag` is open, `methods` the table with the baselines."""
+    drive, settings = run.drive, run.request.settings
+    rule = (
+        f"{drive.truth.rule}, and the match is older than the database excludes: "
+        f"{settings.database.exclude_recent_s:g} s and "
+        f"{settings.database.exclude_recent_keyframes} keyframes. What was seen just before "
+        "counts neither as found nor as missed."
+    )
+    sections = [
+        numbers_section(run_rows(metrics)),
+        route_section(drive),
+        pairs_section(drive, bag, run.topics.image),
+        similarity_section(drive),
+        curve_section(drive),
+        scores_section(drive, run.score_threshold),
+        reasons_section(metrics),
+    ]
+    if methods is not None:
+        sections.insert(1, Section("Against the baselines", "", methods.html()))
+    write_page(
+        path,
+        title=run.request.bag.name,
+        intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
+        "gate, encoder, database and the four gates of the loop detector. Images: "
+        f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
+        f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
+        f"{settings.model.sparsity:g}.",
+        tiles=(
+            (percent(metrics["precision"]), "precision of the closures"),
+            (percent(metrics["recall"]), "recall of the revisits"),
+            (str(metrics["closures"]), "loop closures"),
+            (percent(metrics["recall_at_1"]), "R@1, search alone"),
+            (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
+        ),
+        sections=sections,
+        terms={"True loop": rule, **TERMS},
+        command=metrics["command"],
+        machine=metrics["machine"],
+        closing="Beside this page are metrics.json with the numbers, keyframes.csv with every "
+        "answer, and config.yaml with the nodes' parameters, ready for the launch file.",
+    )

@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
+from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag, Topics, bag_images, pictures
-from vpr_ros.evaluation.bag_run import BagRun
 from vpr_ros.evaluation.console import Progress, TextTable
 from vpr_ros.evaluation.evaluated_drive import Drive
 from vpr_ros.evaluation.methods import (
@@ -56,16 +56,21 @@ class Comparison:
         return TextTable("Methods", headings, tuple(rows), (MEANING, *self.notes))
 
 
-def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Comparison:
-    """The model and all baselines; each also by sequences of so many keyframes, 0: not."""
-    drive, notes = run.drive, []
+def compare(
+    bag: Bag, topic: str, drive: Drive, encoder: Encoder, sequence: int, progress: Progress
+) -> Comparison:
+    """The model of `encoder` and all baselines on a drive whose images are on `topic`.
+
+    Each also by sequences of so many keyframes; 0: not.
+    """
+    notes = []
     methods: list[Method] = []
 
     def read(keyframe: int) -> Image:
         when_ns = drive.answers[keyframe].recorded_ns
-        return pictures(bag, run.topics.image, {when_ns})[when_ns]
+        return pictures(bag, topic, {when_ns})[when_ns]
 
-    beside = [Model(name) for name in baseline_models([str(run.encoder.path)])]
+    beside = [Model(name) for name in baseline_models([str(encoder.path)])]
     for method in (*beside, *(make() for make in BASELINES.values())):
         progress.begin(f"Preparing {method.name}")
         try:
@@ -81,12 +86,12 @@ def compare(run: BagRun, bag: Bag, sequence: int, progress: Progress) -> Compari
         sequence = 0
     numbers = {answer.number for answer in drive.answers}
     progress.begin("Baselines", len(numbers))
-    shown = bag_images(bag, Topics(run.topics.image))
+    shown = bag_images(bag, Topics(topic))
     images = (one.frame.decode() for one in shown if one.number in numbers)
     encode_ms = [a.encode_ms for a in drive.answers]
     results = []
     for one in (
-        Described(run.encoder.contract.name, drive.descriptors, encode_ms),
+        Described(encoder.contract.name, drive.descriptors, encode_ms),
         *describe(methods, images, tick=progress.step),
     ):
         progress.begin(f"Comparing {one.method}")

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,20 @@ from vpr_ros.core.verifier import FeatureExtractor
 from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.params import Settings
+from vpr_ros.evaluation.truth import LoopRule
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to evaluate, and against which truth; "" leaves the choice to the bag."""
+
+    bag: Path
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    rule: LoopRule = dataclasses.field(default_factory=LoopRule)
+    image: str = ""  # topic
+    odometry: str = ""  # topic for the keyframe gate
+    truth: str = ""  # topic or file
+    truth_frame: str = ""  # of tf
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,6 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.bag_run import BagRun, run_rows
-from vpr_ros.evaluation.console import TextTable
 from vpr_ros.evaluation.evaluated_drive import Drive
 from vpr_ros.evaluation.figures import (
     STYLE,
@@ -28,7 +26,7 @@ from vpr_ros.evaluation.figures import (
     svg,
 )
 from vpr_ros.evaluation.gallery import gallery
-from vpr_ros.evaluation.metrics import Metrics, milliseconds, percent, reason_text
+from vpr_ros.evaluation.metrics import Metrics, reason_text
 
 REASONS = {
     "ACCEPTED": "a loop closure",
@@ -183,49 +181,3 @@ def _figure(
         figure = Figure(figsize=size, layout="constrained")
         draw(figure, *values)
         return svg(figure, title)
-
-
-def write_report(
-    path: Path, run: BagRun, bag: Bag, metrics: Metrics, methods: TextTable | None
-) -> None:
-    """Write the page of `vpr evaluate`; `bag` is open, `methods` the table with the baselines."""
-    drive, settings = run.drive, run.request.settings
-    rule = (
-        f"{drive.truth.rule}, and the match is older than the database excludes: "
-        f"{settings.database.exclude_recent_s:g} s and "
-        f"{settings.database.exclude_recent_keyframes} keyframes. What was seen just before "
-        "counts neither as found nor as missed."
-    )
-    sections = [
-        numbers_section(run_rows(metrics)),
-        route_section(drive),
-        pairs_section(drive, bag, run.topics.image),
-        similarity_section(drive),
-        curve_section(drive),
-        scores_section(drive, run.score_threshold),
-        reasons_section(metrics),
-    ]
-    if methods is not None:
-        sections.insert(1, Section("Against the baselines", "", methods.html()))
-    write_page(
-        path,
-        title=run.request.bag.name,
-        intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
-        "gate, encoder, database and the four gates of the loop detector. Images: "
-        f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
-        f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
-        f"{settings.model.sparsity:g}.",
-        tiles=(
-            (percent(metrics["precision"]), "precision of the closures"),
-            (percent(metrics["recall"]), "recall of the revisits"),
-            (str(metrics["closures"]), "loop closures"),
-            (percent(metrics["recall_at_1"]), "R@1, search alone"),
-            (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
-        ),
-        sections=sections,
-        terms={"True loop": rule, **TERMS},
-        command=metrics["command"],
-        machine=metrics["machine"],
-        closing="Beside this page are metrics.json with the numbers, keyframes.csv with every "
-        "answer, and config.yaml with the nodes' parameters, ready for the launch file.",
-    )
