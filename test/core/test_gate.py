@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which frames are worth a keyframe: moving, turning, changing, and never standing still."""
 
+import itertools
 import math
 
 import numpy as np
@@ -129,3 +130,80 @@ def test_the_model_says_what_another_view_is_unless_the_user_does(config, own, k
     gate = KeyframeGate(GateConfig(change=config))
     assert gate.accepts(10 * S, None, view(0), own)
     assert gate.accepts(11 * S, None, view(8), own) is kept
+
+
+# Time
+
+
+@pytest.mark.parametrize("step_s", [1e-9, 0.05, 0.9])
+@pytest.mark.parametrize("pose", [None, ORIGIN], ids=["blind", "odometry"])
+def test_a_small_step_back_is_no_new_start(step_s, pose):
+    gate = KeyframeGate(CONFIG)
+    for t in range(10):
+        gate.accepts(t * S, pose and Pose.planar(t, 0, 0), view(10 * t))
+    stamp = 9 * S - round(step_s * S)
+    assert not gate.wants(stamp, pose and Pose.planar(8.9, 0, 0)) or step_s > 0.2
+    if gate.wants(stamp, pose and Pose.planar(8.9, 0, 0)):
+        assert not gate.accepts(stamp, pose, view(89))
+
+
+def test_the_same_stamp_again_is_not_encoded_again(blind):
+    assert not blind.wants(10 * S, None)
+
+
+@pytest.mark.parametrize("wrong_s", [1e9, 1e-9, 11.0])
+def test_one_wrong_stamp_neither_stops_the_gate_nor_starts_it_anew(wrong_s):
+    gate = KeyframeGate(CONFIG)
+    stamps = [100.0 + 0.1 * i for i in range(100)]
+    stamps.insert(50, wrong_s)
+    encoded = []
+    for stamp in stamps:
+        if gate.wants(round(stamp * S), None):
+            gate.accepts(round(stamp * S), None, view(0))
+            encoded.append(stamp)
+    assert 50 <= len(encoded) <= 53
+    assert max(b - a for a, b in itertools.pairwise(encoded) if b < 1e3 and a > 99) < 0.31
+
+
+def test_two_cameras_with_clocks_seconds_apart_on_one_topic_do_not_flood():
+    gate = KeyframeGate(CONFIG)
+    kept = encoded = 0
+    for i in range(200):  # 10 s
+        stamp = round((100 + 0.05 * i + (5 if i % 2 else 0)) * S)
+        if gate.wants(stamp, None):
+            encoded += 1
+            kept += gate.accepts(stamp, None, view(0))
+    assert kept == 1 and encoded <= 110
+
+
+@pytest.mark.parametrize(
+    ("rate", "jitter_s", "expected"),
+    [
+        (5.0, 0.0005, 5.0),
+        (5.0, 0.01, 5.0),
+        (8.0, 0.002, 5.0),
+        (30.0, 0.0005, 5.0),
+        (100.0, 0.001, 5.0),
+        (4.0, 0.01, 4.0),
+        (1.0, 0.1, 1.0),
+    ],
+)
+def test_the_interval_costs_no_frames(rate, jitter_s, expected):
+    gate = KeyframeGate(CONFIG)
+    random = np.random.default_rng(0)
+    encoded = 0
+    for i in range(round(60 * rate)):
+        stamp = round((100 + i / rate + random.uniform(-jitter_s, jitter_s)) * S)
+        if gate.wants(stamp, None):
+            gate.accepts(stamp, None, view(0))
+            encoded += 1
+    assert encoded / 60 == pytest.approx(expected, rel=0.04)
+
+
+def test_after_a_pause_no_frames_are_made_up_for(blind):
+    encoded = [
+        t
+        for t in (20.0 + 0.05 * i for i in range(20))
+        if blind.wants(round(t * S), None) and not blind.accepts(round(t * S), None, view(0))
+    ]
+    assert encoded == pytest.approx([20.0, 20.2, 20.4, 20.6, 20.8])

@@ -85,9 +85,24 @@ def test_pose_at_a_stamp(buffer, ms, x):
 
 
 def test_a_clock_that_jumps_back_starts_the_buffer_anew(buffer):
+    for second in (100, 101, 102):
+        buffer.add(second * 1000 * MS, Pose.planar(5, 0, 0))
     buffer.add(50 * MS, Pose.planar(9, 0, 0))
     assert buffer.at(50 * MS).x == 9 and buffer.at(0).x == 9
-    assert buffer.at(1000 * MS) is None
+    assert buffer.at(1000 * MS) is None and buffer.at(102_000 * MS) is None
+
+
+def test_odometry_out_of_order_finds_its_place(buffer):
+    buffer.add(50 * MS, Pose.planar(0.07, 0, 0))
+    assert buffer.at(50 * MS).x == 0.07 and buffer.at(1000 * MS).x == 1.0
+    assert buffer.at(75 * MS).x == pytest.approx(0.085)
+
+
+def test_a_pose_from_the_far_future_hides_no_other(buffer):
+    buffer.add(10**18, Pose.planar(9, 0, 0))
+    buffer.add(1100 * MS, Pose.planar(1.1, 0, 0))
+    buffer.add(1200 * MS, Pose.planar(1.2, 0, 0))
+    assert buffer.at(1150 * MS).x == pytest.approx(1.15) and buffer.at(50 * MS).x == 0.05
 
 
 def test_invalid_poses_and_repeated_stamps(buffer):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy.typing as npt
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.core.pose import Pose
+from vpr_ros.core.recency import SESSION_WITNESSES, session_has_ended
 
+EARLY = 0.1  # share of the interval that a frame may come early; camera stamps jitter by less
 UNMEASURED = 0.03  # fallback keyframe-change threshold, for models whose file has none
 
 
@@ -39,7 +42,7 @@ class GateConfig(Config):
     )
     interval_s: float = param(
         0.2,
-        "without odometry: shortest time between encoded frames",
+        "without odometry: mean time between encoded frames is at least this",
         unit="s",
         minimum=0.0,
         maximum=3600.0,
@@ -67,19 +70,46 @@ class KeyframeGate:
         """`config` may be replaced at any time."""
         self.config = config
         self._kept: _View | None = None
-        self._encoded_ns = 0
+        # Stamps of the last decoded frames, and when these were due. Several, because one stamp
+        # may be wrong or come from a second publisher.
+        self._looked_ns: deque[int] = deque(maxlen=SESSION_WITNESSES)
+        self._due_ns: deque[int] = deque(maxlen=SESSION_WITNESSES)
 
     def reset(self) -> None:
         """Forget the last keyframe, so that the next frame becomes one."""
         self._kept = None
+        self._looked_ns.clear()
+        self._due_ns.clear()
 
     def wants(self, stamp_ns: int, pose: Pose | None) -> bool:
         """Whether a frame is worth encoding; `pose` is None without odometry."""
-        if self._kept is None or stamp_ns < max(self._kept.stamp_ns, self._encoded_ns):
-            return True  # the first frame, or time has jumped back
+        if self._kept is None or session_has_ended(stamp_ns, self._looked_ns):
+            return True  # the first frame, or time has stepped back
         if pose is not None and self._kept.pose is not None:
             return self._moved(pose, self._kept.pose)
-        return stamp_ns - self._encoded_ns >= self.config.interval_s * NS_PER_S
+        return self.is_due(stamp_ns)
+
+    def is_due(self, stamp_ns: int) -> bool:
+        """Whether the interval has passed since the last frames that were decoded.
+
+        A frame may be slightly early, since the next one can be a whole camera period late.
+        """
+        early = (1 - EARLY) * self.config.interval_s * NS_PER_S
+        return all(abs(stamp_ns - due) >= early for due in self._due_ns)
+
+    def looked_at(self, stamp_ns: int) -> None:
+        """Note that a frame was decoded, whether or not it becomes a keyframe."""
+        if session_has_ended(stamp_ns, self._looked_ns):
+            self.reset()
+        interval = round(self.config.interval_s * NS_PER_S)
+        # The due time advances by the interval, so jitter does not lower the rate. It starts anew
+        # after a pause.
+        planned = (
+            max((due for due in self._due_ns if due <= stamp_ns), default=stamp_ns) + interval
+        )
+        on_time = planned - EARLY * interval <= stamp_ns < planned + interval
+        self._looked_ns.append(stamp_ns)
+        self._due_ns.append(planned if on_time else stamp_ns)
 
     def accepts(
         self,
@@ -94,11 +124,10 @@ class KeyframeGate:
         odometry the motion alone decides.
         """
         change = self.config.change if self.config.change >= 0.0 else own_change or UNMEASURED
-        self._encoded_ns = stamp_ns
+        self.looked_at(stamp_ns)
         kept = self._kept
         new = (
             kept is None
-            or stamp_ns < kept.stamp_ns
             or (pose is not None and kept.pose is not None)
             or kept.descriptor is None
             or kept.descriptor.shape != descriptor.shape

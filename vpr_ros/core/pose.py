@@ -9,6 +9,8 @@ import dataclasses
 import math
 from collections import deque
 
+from vpr_ros.core.recency import SESSION_WITNESSES, session_has_ended
+
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
@@ -70,24 +72,33 @@ class PoseBuffer:
     def __init__(self, tolerance_s: float = 0.2, capacity: int = 1000) -> None:
         """Keep `capacity` poses; a pose is known up to `tolerance_s` around them."""
         self.tolerance_ns = int(tolerance_s * 1e9)
-        self._stamps: deque[int] = deque(maxlen=capacity)
-        self._poses: deque[Pose] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._stamps: list[int] = []  # rising
+        self._poses: list[Pose] = []
+        self._arrived_ns: deque[int] = deque(maxlen=SESSION_WITNESSES)
 
     def add(self, stamp_ns: int, pose: Pose) -> None:
-        """Add a pose, in place of one with the same stamp.
+        """Add a pose, in place of one with the same stamp, wherever it belongs in time.
 
-        An invalid pose is ignored; a stamp older than the last one empties the buffer first.
+        An invalid pose is ignored; time that starts anew empties the buffer first.
         """
         if not pose.is_valid:
             return
-        if self._stamps and stamp_ns < self._stamps[-1]:
+        if session_has_ended(stamp_ns, self._arrived_ns):
             self._stamps.clear()
             self._poses.clear()
-        if self._stamps and stamp_ns == self._stamps[-1]:
-            self._poses[-1] = pose
+            self._arrived_ns.clear()
+        self._arrived_ns.append(stamp_ns)
+        place = bisect.bisect_left(self._stamps, stamp_ns)
+        if self._stamps[place : place + 1] == [stamp_ns]:
+            self._poses[place] = pose
             return
-        self._stamps.append(stamp_ns)
-        self._poses.append(pose)
+        self._stamps.insert(place, stamp_ns)
+        self._poses.insert(place, pose)
+        if len(self._stamps) > self._capacity:
+            # Usually the oldest; but single stamps may lie far ahead.
+            end = 0 if stamp_ns - self._stamps[0] >= self._stamps[-1] - stamp_ns else -1
+            del self._stamps[end], self._poses[end]
 
     def at(self, stamp_ns: int) -> Pose | None:
         """The pose at a stamp, interpolated; None if no pose is close enough in time."""
