@@ -342,3 +342,160 @@ def test_links_are_bounded_too(fill, make_keyframe):
     assert 0 < len(links) < 50 * 50
     known = {database.get(id).sequence for id in range(400) if database.get(id)}
     assert {sequence for link in links for sequence in link} <= known
+
+
+# Time
+
+
+def drive(make_keyframe, stamps_s, **values):
+    """A database of one keyframe per stamp, ids from 0, and the candidates each would have had."""
+    database = Database(config(**values))
+    rows, found = units(len(stamps_s)), []
+    for i, stamp_s in enumerate(stamps_s):
+        found.append(set(ids(database.search_older(rows[i], round(stamp_s * 1e9), 1000))))
+        database.add(make_keyframe(i, stamp_s, rows[i]))
+    return database, found
+
+
+def steady(count, period_s=0.1, start_s=100.0):
+    return [start_s + period_s * i for i in range(count)]
+
+
+def youngest_match_s(stamps_s, found):
+    """How old the youngest candidate of any keyframe was, by its place in the order."""
+    period_s = stamps_s[1] - stamps_s[0]
+    return min((i - max(f)) * period_s for i, f in enumerate(found) if f)
+
+
+WRONG = {
+    "back by a nanosecond": -1e-9,
+    "back by 50 ms": -0.05,
+    "back by 0.9 s": -0.9,
+    "the same again": 0.0,
+    "ahead by two minutes": 120.0,
+    "in 2099": 2.4e9,
+    "in 1970": -99.0,
+}
+
+
+@pytest.mark.parametrize("step_s", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("burst", [1, 2])
+def test_wrong_stamps_open_no_session_and_void_no_exclusion(make_keyframe, step_s, burst):
+    stamps = steady(120)
+    wrong = list(stamps)
+    for at in (40, 41, 80, 81):
+        if burst == 2 or at % 2 == 0:
+            wrong[at] = wrong[at - 1 if at % 2 == 0 else at - 2] + step_s
+    database, found = drive(make_keyframe, wrong, exclude_recent_s=3.0)
+    assert database.session == 0
+    assert {database.get(i).session for i in range(120)} == {0}
+    right = [f if wrong[i] == stamps[i] else set() for i, f in enumerate(found)]
+    assert youngest_match_s(stamps, right) > 2.75
+    assert len(found[119]) in (88, 89)  # and nothing more is lost
+
+
+@pytest.mark.parametrize("step_s", [-0.05, 120.0, 2.4e9, -99.0])
+def test_a_keyframe_with_a_wrong_stamp_does_not_close_with_the_last_ones(make_keyframe, step_s):
+    stamps = steady(60)
+    stamps[40] += step_s
+    _, found = drive(make_keyframe, stamps, exclude_recent_s=3.0, exclude_recent_keyframes=10)
+    assert not found[40] or max(found[40]) <= 29
+
+
+@pytest.mark.parametrize("offset_s", [0.03, 0.5, 5.0, 3600.0])
+def test_two_publishers_with_clocks_of_their_own(make_keyframe, offset_s):
+    stamps = [t + (offset_s if i % 2 else 0.0) for i, t in enumerate(steady(120))]
+    database, found = drive(make_keyframe, stamps, exclude_recent_s=3.0)
+    assert database.session == 0
+    assert youngest_match_s(steady(120), [set()] * 40 + found[40:]) > 2.4
+
+
+def test_stamps_in_any_order_within_a_second(make_keyframe):
+    stamps = np.array(steady(120)) + np.random.default_rng(3).uniform(0, 0.5, 120)
+    database, found = drive(make_keyframe, stamps.tolist(), exclude_recent_s=3.0)
+    assert database.session == 0
+    assert youngest_match_s(steady(120), found) > 2.4
+
+
+@pytest.mark.parametrize("back_s", [4.0, 30.0, 1e6])
+def test_a_recording_that_starts_again_is_one_new_session(make_keyframe, back_s):
+    stamps = [*steady(60, start_s=2e6), *steady(60, start_s=2e6 + 5.9 - back_s)]
+    database, found = drive(
+        make_keyframe, stamps, exclude_recent_s=3.0, exclude_recent_keyframes=10
+    )
+    assert database.session == 1
+    assert [database.get(i).session for i in (59, 60, 119)] == [0, 1, 1]
+    assert max(found[60]) == 49  # all but the last by count
+    assert max(found[119]) >= 59
+
+
+def test_a_clock_set_right_while_driving_goes_on(make_keyframe):
+    """A robot without a battery for its clock: 1970, then the time server answers."""
+    stamps = [*steady(60), *steady(60, start_s=1.8e9)]
+    database, found = drive(make_keyframe, stamps, exclude_recent_s=3.0)
+    assert database.session == 0
+    assert found[61] and max(found[60]) <= 29 and max(found[100]) <= 70
+
+
+# Which model, and which keyframe
+
+
+def other_weights(make_keyframe, id, digest, model="m"):
+    return make_keyframe(id, 1000 + id, units(1)[0], model=model, model_digest=digest)
+
+
+def test_weights_and_not_names_tell_models_apart(make_keyframe):
+    database = Database(config())
+    database.add(other_weights(make_keyframe, 0, "aaaaaaaaaaaa"))
+    database.add(other_weights(make_keyframe, 1, "aaaaaaaaaaaa", model="renamed"))
+    with pytest.raises(DescriptorError, match=r"'m \(weights bbbbbbbb\)'.*'m \(weights aaaaaaaa"):
+        database.add(other_weights(make_keyframe, 2, "bbbbbbbbbbbb"))
+    database.add(other_weights(make_keyframe, 3, ""))  # an old encoder: by its name
+    with pytest.raises(DescriptorError):
+        database.add(other_weights(make_keyframe, 4, "", model="other"))
+    assert len(database) == 3
+
+
+def test_a_map_knows_its_weights(make_keyframe, tmp_path):
+    path = tmp_path / "a.vprmap"
+    database = Database(config())
+    database.add(other_weights(make_keyframe, 0, "aaaaaaaaaaaa"))
+    database.save(path)
+    same, other = Database(config()), Database(config())
+    same.load(path)
+    assert (same.model, same.model_digest, same.taken_by_name) == ("m", "aaaaaaaaaaaa", False)
+    other.add(other_weights(make_keyframe, 1, "bbbbbbbbbbbb"))
+    with pytest.raises(MapError, match=r"weights aaaaaaaa.*weights bbbbbbbb"):
+        other.load(path)
+    with pytest.raises(DescriptorError):
+        same.add(other_weights(make_keyframe, 1, "bbbbbbbbbbbb"))
+
+
+def test_a_map_of_unknown_weights_is_taken_by_its_name(make_keyframe, fill, tmp_path):
+    path = tmp_path / "old.vprmap"
+    fill(units(3)).save(path)
+    database = Database(config())
+    database.load(path)
+    assert database.taken_by_name and database.model_digest == ""
+    database.add(other_weights(make_keyframe, 50, "aaaaaaaaaaaa"))
+    with pytest.raises(DescriptorError):
+        database.add(other_weights(make_keyframe, 51, "bbbbbbbbbbbb"))
+    database.save(path)
+    again = Database(config())
+    again.load(path)
+    assert not again.taken_by_name
+
+
+def test_equal_ids_of_two_robots_lose_no_keyframe(fill, tmp_path):
+    rows = units(32)
+    first, second = fill(rows[:16]), fill(rows[16:], start_s=500)
+    first.graph.link(first.get(15), first.get(0))
+    first.save(tmp_path / "a.vprmap")
+    for _ in range(2):
+        assert second.load(tmp_path / "a.vprmap") == 16
+    assert len(second) == 32
+    for row in rows:
+        assert second.search(row, 1)[0].score == pytest.approx(1.0, abs=2e-3)
+    assert second.get(3).stamp_ns == 503 * 10**9  # its own keep their ids
+    (link,) = second.graph.links()
+    assert second.session >= 1 and link[1] - link[0] == 15

@@ -27,6 +27,7 @@ def map_of(count, size=8, seed=0):
     rows = np.arange(count)
     return MapData(
         model="m",
+        model_digest="",
         names=("", "camera", "odom"),
         ids=rows.astype(np.uint64) + 2**63,
         sequence=rows,

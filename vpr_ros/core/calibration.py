@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.model_digest import model_text, same_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +60,22 @@ class CalibrationTable:
 
     model: str = ""  # that produced the scores; empty: unknown
     points: tuple[Calibration, ...] = ()  # rising in sparsity
+    model_digest: str = ""  # of the model's weights; empty: unknown
+
+    def of_another(self, model: str, digest: str) -> str:
+        """The model in words if it is not the given one; otherwise empty."""
+        if not self.model or same_model(self.model, self.model_digest, model, digest):
+            return ""
+        return model_text(self.model, self.model_digest)
 
 
-def calibration_text(points: Iterable[Calibration], model: str = "") -> str:
+def calibration_text(points: Iterable[Calibration], model: str = "", digest: str = "") -> str:
     """One row per calibration: sparsity, score, margin, confidence slope and offset.
 
-    The model's name, if given, comes first.
+    The model's name and the digest of its weights, if given, come first.
     """
-    return (f"model {model}\n" if model else "") + "".join(
+    heading = (f"model {model}\n" if model else "") + (f"weights {digest}\n" if digest else "")
+    return heading + "".join(
         # Thresholds are inclusive, so no digit of them may be rounded away.
         f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r} "
         f"{p.confidence_slope:.6g} {p.confidence_offset:.6g}\n"
@@ -79,11 +88,14 @@ def read_calibrations(text: str) -> CalibrationTable:
     """The table in a text; an empty table if the text is empty.
 
     Rows end with a newline or a semicolon. Values missing at the end of a row were not measured.
-    The first row may be "model NAME". Raises ConfigError naming the row that cannot be read.
+    The first rows may be "model NAME" and "weights DIGEST". Raises ConfigError naming the row that
+    cannot be read.
     """
     rows = [row.split() for row in text.replace(";", "\n").splitlines() if row.strip()]
-    named = bool(rows) and len(rows[0]) > 1 and rows[0][0] == "model"
-    model = " ".join(rows.pop(0)[1:]) if named else ""  # a name may have spaces
+    heading = {"model": "", "weights": ""}
+    while rows and len(rows[0]) > 1 and rows[0][0] in heading:
+        key, *words = rows.pop(0)
+        heading[key] = " ".join(words)  # a name may have spaces
     points = sorted((_read(row) for row in rows), key=lambda p: p.sparsity)
     for low, high in itertools.pairwise(points):
         if low.sparsity == high.sparsity:
@@ -91,7 +103,7 @@ def read_calibrations(text: str) -> CalibrationTable:
                 f"Parameter 'loop.calibration' has two rows for sparsity {low.sparsity:g}; "
                 "give one."
             )
-    return CalibrationTable(model, tuple(points))
+    return CalibrationTable(heading["model"], tuple(points), heading["weights"])
 
 
 def _read(row: list[str]) -> Calibration:

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
+import itertools
 import os
 from collections.abc import Container
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy.typing as npt
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import DescriptorError, MapError
 from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place
-from vpr_ros.core.map_file import MapData, pack, read_map, unpack, write_map
+from vpr_ros.core.map_file import MapData, pack, read_map, unpack, with_free_ids, write_map
+from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
+from vpr_ros.core.recency import SESSION_WITNESSES, first_recent, session_has_ended
 
 Vector = npt.NDArray[np.float32]
 _LAST = np.iinfo(np.int64).max
@@ -66,6 +68,8 @@ class Database:
         """The first keyframe or map determines the model and the descriptor size."""
         self.config = config
         self.model: str | None = None
+        self.model_digest = ""  # of its weights; empty: unknown, also in the map loaded last:
+        self.taken_by_name = False
         self.evicted = 0
         self.graph = PlaceGraph()
         self._index: Any = None  # faiss.IndexIDMap2; FAISS has no usable types
@@ -74,6 +78,8 @@ class Database:
         self._sequence_of: dict[int, int] = {}  # by keyframe id
         self._next_sequence = 0
         self._session = 0
+        self._interrupted_ns: list[int] = []  # last stamps of the session before, if time stepped
+        self._first_own = 0  # sequence of the first keyframe that is not of a loaded map
         self._file: Path | None = None  # the map this database was saved to or loaded from
 
     def __len__(self) -> int:
@@ -99,16 +105,26 @@ class Database:
 
     def check(self, keyframe: Keyframe) -> None:
         """Raise DescriptorError unless `add` would take this keyframe."""
-        if self.model not in (None, keyframe.model):
+        if not self.is_of(keyframe.model, keyframe.model_digest):
             raise DescriptorError(
-                f"Keyframe {keyframe.id} comes from model '{keyframe.model}', but the database "
-                f"holds keyframes of '{self.model}'. Use one model, or restart the database."
+                f"Keyframe {keyframe.id} comes from model "
+                f"'{model_text(keyframe.model, keyframe.model_digest)}', but the database holds "
+                f"keyframes of '{self.model_text}'. Use one model."
             )
         self.check_descriptor(keyframe.descriptor)
         if keyframe.id in self._sequence_of:
             raise DescriptorError(
                 f"Keyframe {keyframe.id} is already in the database and was ignored."
             )
+
+    def is_of(self, model: str, digest: str) -> bool:
+        """Whether descriptors of this model can be compared with those here."""
+        return self.model is None or same_model(model, digest, self.model, self.model_digest)
+
+    @property
+    def model_text(self) -> str:
+        """The model in words."""
+        return "no model yet" if self.model is None else model_text(self.model, self.model_digest)
 
     def check_descriptor(self, descriptor: Vector) -> None:
         """Raise DescriptorError unless the database can be searched with this descriptor."""
@@ -127,11 +143,21 @@ class Database:
             )
 
     def observe_time(self, stamp_ns: int) -> None:
-        """Start a new session if time has jumped back to before the newest keyframe."""
-        if self._order:
-            newest = self._places[self._order[-1]]
-            if newest.session == self._session and stamp_ns < newest.stamp_ns:
-                self._session += 1
+        """Start a new session if time has stepped back; end it if only single stamps had."""
+        last = self._last_of_session()
+        if session_has_ended(stamp_ns, [place.stamp_ns for place in last]):
+            self._interrupted_ns = [place.stamp_ns for place in last]
+            self._session += 1
+        elif (
+            self._interrupted_ns
+            and len(last) < SESSION_WITNESSES
+            and not session_has_ended(stamp_ns, self._interrupted_ns)
+        ):
+            self._session -= 1
+            self._interrupted_ns = []
+            for place in last:
+                self._places[place.sequence] = dataclasses.replace(place, session=self._session)
+                self.graph.add(self._places[place.sequence])
 
     def add(self, keyframe: Keyframe) -> Place:
         """Add a keyframe, possibly evicting others; raises DescriptorError as `check` does."""
@@ -142,6 +168,8 @@ class Database:
         if self._index is None:
             self._index = _new_index(keyframe.descriptor.size, self.config.precision)
             self.model = keyframe.model
+        # A map of unknown weights was taken by its name; from here on they are known.
+        self.model_digest = self.model_digest or keyframe.model_digest
         place = Place(
             sequence=self._next_sequence,
             session=self._session,
@@ -189,6 +217,10 @@ class Database:
         """The best of all places, best first."""
         return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
 
+    def is_file(self, path: Path) -> bool:
+        """Whether this is the map file that was saved or loaded last."""
+        return _absolute(path) == self._file
+
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
 
@@ -218,16 +250,20 @@ class Database:
         data = read_map(path)
         keep = bool(self._order) and not replace
         size = data.descriptors.shape[1]
-        if keep and (data.model, size) != (self.model, self.descriptor_size):
+        same = self.is_of(data.model, data.model_digest) and size == self.descriptor_size
+        if keep and not same:
             raise MapError(
-                f"Map {path} comes from model '{data.model}' ({size} values), but the database "
-                f"holds '{self.model}' ({self.descriptor_size}). Use the map's model, or load "
-                "the map with replace."
+                f"Map {path} comes from model '{model_text(data.model, data.model_digest)}' "
+                f"({size} values), but the database holds '{self.model_text}' "
+                f"({self.descriptor_size}). Use the map's model, or load the map with replace."
             )
+        if keep:
+            data = with_free_ids(data, {p.id: p.stamp_ns for p in self._places.values()})
         current = self._to_map() if keep else None
         fresh = Database(self.config)
         fresh._append(data, without=self._sequence_of if keep else ())
         fresh._session += 1
+        fresh._first_own = fresh._next_sequence
         if current is not None:
             fresh._append(current)
         for source in (data, current):
@@ -235,6 +271,7 @@ class Database:
                 fresh._link_as(source)
         while len(fresh) > self.config.max_keyframes:
             fresh._evict()
+        fresh.taken_by_name = not data.model_digest
         self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted, _file=path)
         return len(data.ids)
 
@@ -257,15 +294,20 @@ class Database:
     def _first_recent(self, stamp_ns: int) -> int:
         """The lowest sequence that counts as recent at `stamp_ns`, as do all after it."""
         self.observe_time(stamp_ns)
-        order = self._order
-        start = bisect.bisect_left(order, self._session, key=lambda s: self._places[s].session)
-        oldest_ns = stamp_ns - int(self.config.exclude_recent_s * NS_PER_S)
-        by_time = bisect.bisect_left(
-            order, oldest_ns, lo=start, key=lambda s: self._places[s].stamp_ns
+        own = itertools.takewhile(lambda s: s >= self._first_own, reversed(self._order))
+        places = (self._places[sequence] for sequence in own)
+        first = first_recent(
+            stamp_ns,
+            self._session,
+            ((p.sequence, p.session, p.stamp_ns) for p in places),
+            int(self.config.exclude_recent_s * NS_PER_S),
+            self.config.exclude_recent_keyframes,
         )
-        by_count = max(start, len(order) - self.config.exclude_recent_keyframes)
-        first = min(by_time, by_count)
-        return order[first] if first < len(order) else self._next_sequence
+        return self._next_sequence if first is None else first
+
+    def _last_of_session(self) -> list[Place]:
+        last = (self._places[s] for s in self._order[-SESSION_WITNESSES:])
+        return [place for place in last if place.session == self._session]
 
     def _insert(self, place: Place) -> None:
         self._places[place.sequence] = place
@@ -301,13 +343,20 @@ class Database:
     def _to_map(self) -> MapData:
         places = [self._places[s] for s in self._order]
         rows = np.array([self.descriptor(p) for p in places], self.config.precision)
-        return pack(self.model or "", places, rows.reshape(len(places), -1), self.graph.links())
+        return pack(
+            self.model or "",
+            places,
+            rows.reshape(len(places), -1),
+            self.graph.links(),
+            self.model_digest,
+        )
 
     def _append(self, data: MapData, without: Container[int] = ()) -> None:
         """Append a map's keyframes, except for the ids in `without`."""
         if self._index is None:
             self._index = _new_index(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
+        self.model_digest = self.model_digest or data.model_digest
         shift = self._next_sequence - int(data.sequence[0])
         session = self._session - int(data.sessions[0])
         new = np.array([int(id) not in without for id in data.ids])

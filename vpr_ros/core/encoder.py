@@ -13,6 +13,7 @@ import onnxruntime as ort
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ConfigError, DescriptorError, ModelError
 from vpr_ros.core.images import Image, preprocess
+from vpr_ros.core.model_digest import model_digest
 from vpr_ros.core.operators import (
     THREADS_SETTING,
     Operators,
@@ -41,6 +42,7 @@ class Encoder:
         self.contract = Contract.from_metadata(metadata, str(self.path))
         _check_graph(self._session, self.contract, str(self.path))
         self._try_out()
+        self.digest = model_digest(self.path, self.contract)
         release_free_memory()
 
     def encode(self, image: Image, sparsity: float = 0.0) -> Vector:

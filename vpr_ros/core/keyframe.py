@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,28 @@ from vpr_ros.core.pose import Pose
 
 NS_PER_S = 1_000_000_000
 
+_COUNTER_BITS = 23  # a keyframe id is 40 random bits of a run, then the number in the run
+
 # Size of a Place object with its numbers and strings but without arrays (sys.getsizeof).
 _PLACE_BYTES = 600
 
 
+def random_first_id() -> int:
+    """A keyframe id to begin a run with, below 2**63 and never 0.
+
+    The clock gives none: two encoders start in the same second, and a robot without a battery
+    for its clock starts every day at the same time. A thousand runs in one map share an id with
+    a probability of one in two million.
+    """
+    return int.from_bytes(os.urandom(5), "big") << _COUNTER_BITS | 1
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalFeatures:
-    """Keypoints of one view, for geometric verification."""
+    """Keypoints of one view, for geometric verification.
+
+    None where they were not sought; without keypoints where the image has no corner.
+    """
 
     keypoints: npt.NDArray[np.float32]  # (N, 2) x, y [px of the camera image]
     descriptors: npt.NDArray[np.uint8]  # (N, 32) ORB
@@ -47,6 +63,7 @@ class Keyframe:
     pose_frame: str = ""  # of `pose`
     features: LocalFeatures | None = None
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
+    model_digest: str = ""  # of the model's weights; empty: not known
 
 
 @dataclasses.dataclass(frozen=True)

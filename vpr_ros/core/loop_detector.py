@@ -88,18 +88,19 @@ class LoopConfig(Config):
                 f"loop.temporal_window ({self.temporal_window}), so no loop would ever close."
             )
 
-    def calibrated_for_another(self, model: str) -> str:
+    def calibrated_for_another(self, model: str, digest: str = "") -> str:
         """The model that `calibration` is for, if it names another one than this; otherwise ""."""
-        named = read_calibrations(self.calibration).model
-        return named if named != model else ""
+        return read_calibrations(self.calibration).of_another(model, digest)
 
-    def calibration_at(self, sparsity: float, own: Calibration, model: str) -> Calibration:
+    def calibration_at(
+        self, sparsity: float, own: Calibration, model: str, digest: str = ""
+    ) -> Calibration:
         """The thresholds at a sparsity: the user's if there are any, otherwise the model's `own`.
 
         The confidence is always the calibrated one, since it describes the model's scores.
         """
         points = read_calibrations(self.calibration).points
-        if self.calibrated_for_another(model):
+        if self.calibrated_for_another(model, digest):
             points = ()
         found = interpolated(points, sparsity) if points else own
         return dataclasses.replace(
@@ -206,7 +207,7 @@ class LoopDetector:
             return _Rejection(Reason.NO_OLDER_PLACES, "no keyframe is old enough to be a loop")
         best = candidates[0]
         thresholds = self.config.calibration_at(
-            keyframe.sparsity, keyframe.calibration, keyframe.model
+            keyframe.sparsity, keyframe.calibration, keyframe.model, keyframe.model_digest
         )
 
         wanted = thresholds.score_threshold

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class MapData:
     """N keyframes as arrays; a row of NaN is a missing pose or camera matrix."""
 
     model: str
+    model_digest: str  # of its weights; empty: not known
     names: tuple[str, ...]  # of frames, indexed by `frames`
     ids: npt.NDArray[np.uint64]  # (N,)
     sequence: npt.NDArray[np.int64]  # (N,) order of arrival, rising
@@ -48,7 +50,8 @@ class MapData:
     links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence
 
 
-_ARRAYS = tuple(f.name for f in dataclasses.fields(MapData) if f.name not in ("model", "names"))
+_HEADER = ("model", "model_digest", "names")
+_ARRAYS = tuple(f.name for f in dataclasses.fields(MapData) if f.name not in _HEADER)
 
 
 def pack(
@@ -56,6 +59,7 @@ def pack(
     places: Sequence[Place],
     descriptors: npt.NDArray[Any],
     links: Sequence[tuple[int, int]],
+    model_digest: str = "",
 ) -> MapData:
     """The map of N places, their descriptors (N, D) and M links between sequence numbers."""
     names = sorted({n for p in places for n in (p.frame, p.pose_frame)})
@@ -64,6 +68,7 @@ def pack(
     counts = [len(p.features.keypoints) if p.features else -1 for p in places]
     return MapData(
         model=model,
+        model_digest=model_digest,
         names=tuple(names),
         ids=np.array([p.id for p in places], np.uint64),
         sequence=np.array([p.sequence for p in places], np.int64),
@@ -104,12 +109,27 @@ def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
         )
 
 
+def with_free_ids(data: MapData, taken: Mapping[int, int]) -> MapData:
+    """The map with new ids for keyframes whose id another keyframe has.
+
+    `taken` gives the stamps [ns] of the ids in use; both copies of one keyframe have one stamp.
+    Encoders used to count ids from the second of their start, which two of them may share. The
+    new ids are the same each time, so loading a map twice changes nothing.
+    """
+    ids = data.ids.copy()
+    for row, (id, stamp_ns) in enumerate(zip(data.ids.tolist(), data.stamps_ns, strict=True)):
+        if taken.get(id, stamp_ns) != stamp_ns:
+            digest = hashlib.sha256(f"{id} {stamp_ns}".encode()).digest()
+            ids[row] = int.from_bytes(digest[:8], "big") >> 1
+    return dataclasses.replace(data, ids=ids)
+
+
 def write_map(path: Path, data: MapData) -> int:
     """Write a map atomically and durably; returns the size of the file [bytes].
 
     Raises MapError if it cannot be written; an existing file is then untouched.
     """
-    header = json.dumps({"format": FORMAT, "model": data.model, "names": data.names})
+    header = json.dumps({"format": FORMAT} | {name: getattr(data, name) for name in _HEADER})
     arrays = {name: getattr(data, name) for name in _ARRAYS}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -149,7 +169,12 @@ def read_map(path: Path) -> MapData:
                     f"{FORMAT}. Update vpr_ros."
                 )
             arrays = {name: archive[name] for name in _ARRAYS}
-        data = MapData(model=header["model"], names=tuple(header["names"]), **arrays)
+        data = MapData(
+            model=header["model"],
+            model_digest=header.get("model_digest", ""),  # younger than the first maps
+            names=tuple(header["names"]),
+            **arrays,
+        )
         _check(data)
     except MapError:
         raise
