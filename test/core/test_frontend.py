@@ -22,6 +22,7 @@ class FakeEncoder:
     """The colour of the first pixel, of unit length."""
 
     def __init__(self):
+        self.digest = "d1"
         self.contract = types.SimpleNamespace(
             name="fake",
             change=0.0,
@@ -46,7 +47,10 @@ class Camera:
     def frame(self, t_s, colour=(9, 9, 9), pose=None):
         def decode():
             self.decoded += 1
-            return np.full((48, 64, 3), colour, np.uint8)
+            image = np.full((48, 64, 3), colour, np.uint8)
+            turn = round(t_s)
+            image[8:40, 8 + turn % 5 : 56 : 4 + turn % 3] = 255 - image[0, 0]  # another view
+            return image
 
         return Frame(round(t_s * S), decode, "camera", pose, "odom", MATRIX)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From frames to keyframes: gate, encoder, gate again, local features.
+"""From frames to keyframes: gate, check of the view, encoder, gate again, local features.
 
 The encoder node and the evaluation both run this class.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -18,9 +19,12 @@ import numpy.typing as npt
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.images import Image
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
 from vpr_ros.core.verifier import FeatureExtractor
+from vpr_ros.core.view import ViewCheck, ViewConfig, ViewFault, read_mask, view_of
+
+LOOK_AGAIN_S = 0.5  # after a view that showed no place, the next is looked at this much later
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,12 @@ class Frontend:
     """Makes keyframes of the frames worth keeping."""
 
     def __init__(
-        self, encoder: Encoder, gate: KeyframeGate, extractor: FeatureExtractor, first_id: int = 0
+        self,
+        encoder: Encoder,
+        gate: KeyframeGate,
+        extractor: FeatureExtractor,
+        view: ViewConfig | None = None,
+        first_id: int = 0,
     ) -> None:
         """The first keyframe gets `first_id`; only replace `encoder` between two frames."""
         self.encoder = encoder
@@ -47,25 +56,54 @@ class Frontend:
         self.extractor = extractor
         self.encode_s = 0.0  # preprocessing and network, for the last encoded frame
         self.encoded = 0
+        self.view_fault: ViewFault | None = None  # of the frame looked at last
+        self.view_faults: Counter[ViewFault] = Counter()  # frames looked at
+        self.view = view or ViewConfig()
+        self._faulty_ns = 0  # stamp of the last frame with a fault
         self._next_id = first_id
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="features")
 
+    @property
+    def view(self) -> ViewConfig:
+        """What is checked of a view, and where the robot sees itself; may be replaced."""
+        return self._view
+
+    @view.setter
+    def view(self, config: ViewConfig) -> None:
+        self._view = config
+        self._mask = read_mask(config.mask)
+        self._check = ViewCheck(config.check)
+        self.view_fault = None
+
     def process(self, frame: Frame, sparsity: float) -> Keyframe | None:
-        """The keyframe of a frame; None if the frame is not worth keeping.
+        """The keyframe of a frame; None if the frame is not worth keeping or shows no place.
 
         Raises ImageError from `frame.decode`, ConfigError on a bad sparsity and DescriptorError
         from the encoder; the frame is then ignored.
         """
-        if not self.gate.wants(frame.stamp_ns, frame.pose):
+        wanted = self.gate.wants(frame.stamp_ns, frame.pose)
+        if self.view_fault is None:
+            if not wanted:
+                return None
+        elif abs(frame.stamp_ns - self._faulty_ns) < LOOK_AGAIN_S * NS_PER_S:
             return None
+        # After a fault, frames are checked even if the robot stands still, to see when it ends.
         image = frame.decode()
+        view = view_of(image, frame.stamp_ns, frame.pose, self._mask)
+        self.view_fault = self._check.fault(view)
+        if self.view_fault is not None:
+            self.view_faults[self.view_fault] += 1
+            self._faulty_ns = frame.stamp_ns
+            return None
+        if not wanted:
+            return None
         # With odometry the frame is certain to be a keyframe, so its features are extracted while
         # the network runs; without odometry the second gate comes first.
         certain = frame.pose is not None
         beside = self._beside.submit(self._extract, image, frame) if certain else None
         started = time.perf_counter()
         try:
-            descriptor = self.encoder.encode(image, sparsity)
+            descriptor = self.encode(image, sparsity)
         finally:
             self.encode_s = time.perf_counter() - started
             if beside is not None:  # must not run on into the next frame
@@ -74,6 +112,7 @@ class Frontend:
         contract = self.encoder.contract
         if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor, contract.change):
             return None
+        self._check.keep(view)
         keyframe = Keyframe(
             id=self._next_id,
             stamp_ns=frame.stamp_ns,
@@ -85,9 +124,18 @@ class Frontend:
             pose_frame=frame.pose_frame if frame.pose else "",
             features=beside.result() if beside else self._extract(image, frame),
             calibration=contract.calibration_at(sparsity),
+            model_digest=self.encoder.digest,
         )
         self._next_id += 1
         return keyframe
 
+    def encode(self, image: Image, sparsity: float) -> npt.NDArray[np.float32]:
+        """Unit descriptor (D,) of what an image (H, W, 3) shows of the surroundings."""
+        shown = image if self._mask is None else self._mask.cropped(image)
+        return self.encoder.encode(shown, sparsity)
+
     def _extract(self, image: Image, frame: Frame) -> LocalFeatures | None:
-        return self.extractor.extract(image, frame.camera_matrix)
+        if self._mask is None:
+            return self.extractor.extract(image, frame.camera_matrix)
+        features = self.extractor.extract(self._mask.filled(image), frame.camera_matrix)
+        return features and self._mask.without_body(features, *image.shape[:2])
