@@ -118,6 +118,23 @@ def test_bad_images_are_counted_and_told(tmp_path, bag_writer, picture):
         run(tmp_path, tmp_path / "c")
 
 
+def test_views_that_show_no_place_are_left_out_as_on_the_robot(tmp_path, bag_writer, picture):
+    with bag_writer(tmp_path / "b", "mcap") as bag:
+        for k in range(10):
+            bag.odometry(k, 2 * k, 0)
+            bag.image(k + 0.01, np.full_like(picture(0), 180) if k >= 5 else picture(min(k, 3)))
+    done, folder = run(tmp_path, tmp_path / "b")
+    assert (done.images, done.problems, len(done.drive.answers)) == (10, 6, 4)
+    assert "the picture stays the same" in done.first_problem
+    assert "the picture stays the same" in (folder / "report.html").read_text()
+    with bag_writer(tmp_path / "c", "mcap") as bag:
+        for k in range(10):
+            bag.odometry(k, 2 * k, 0)
+            bag.image(k / 10 + 0.01, np.zeros_like(picture(0)))
+    with pytest.raises(BagError, match=r"No image .* can be used: the picture is black"):
+        run(tmp_path, tmp_path / "c")
+
+
 def test_errors_leave_nothing(tmp_path, lap_bag, bag_writer):
     with bag_writer(tmp_path / "b", "mcap") as bag:
         bag.odometry(0, 0, 0)

@@ -3,9 +3,12 @@
 """Messages of the node tests."""
 
 import cv2
+import numpy as np
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import BatteryState, CompressedImage, Image
 from std_msgs.msg import Header
+
+from vpr_msgs.msg import Keyframe
 
 
 def raw(image, stamp, encoding="bgr8"):
@@ -40,3 +43,12 @@ def battery(percentage, stamp, **fields):
         "power_supply_status": BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
     } | fields
     return BatteryState(header=Header(stamp=stamp), percentage=percentage, **fields)
+
+
+def keyframe(number, stamp, size=64, **fields):
+    """A Keyframe with a descriptor of its own for every number, and the id 100 + number."""
+    descriptor = np.random.default_rng(number).standard_normal(size)
+    message = Keyframe(**{"id": 100 + number, "model": "m"} | fields)
+    message.header.stamp = stamp
+    message.descriptor = (descriptor / np.linalg.norm(descriptor)).astype(np.float32).tolist()
+    return message

@@ -10,7 +10,6 @@ import sys
 import time
 
 import messages
-import numpy as np
 import pytest
 from robot import read_errors
 from sensor_msgs.msg import Image
@@ -19,13 +18,9 @@ from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_msgs.srv import FindPlace, LoadMap, SaveMap
 
 
-def keyframe(robot, number, model="m", size=64):
-    """A Keyframe with a descriptor of its own for every number."""
-    descriptor = np.random.default_rng(number).standard_normal(size)
-    message = Keyframe(id=100 + number, model=model)
-    message.header.stamp = robot.stamp()
-    message.descriptor = (descriptor / np.linalg.norm(descriptor)).astype(np.float32).tolist()
-    return message
+def keyframe(robot, number, **fields):
+    """A Keyframe of now."""
+    return messages.keyframe(number, robot.stamp(), **fields)
 
 
 def fill(robot, count):
@@ -96,7 +91,7 @@ def test_another_models_map_and_keyframes_are_refused(robot, tmp_path):
     assert not refused.success and "'m'" in refused.message and "'other'" in refused.message
     assert robot.call(LoadMap, "load_map", path=path, replace=True).success
     publisher.publish(keyframe(robot, 2, model="other"))
-    robot.wait(lambda: "'other'" in robot.status["database"]["last_problem"], "a complaint")
+    robot.wait(lambda: "'other'" in robot.status["database"]["message"], "a complaint")
     assert robot.status["database"]["keyframes"] == "3"
 
 

@@ -70,6 +70,7 @@ class SlowEncoder:
 
     def __init__(self, path, threads):
         self.path, self.threads, self.operators = path, threads, "none"
+        self.digest = f"weights of {path}"
         self.contract = dataclasses.replace(self.real, name=str(path))
 
     def check_sparsity(self, sparsity):
@@ -89,7 +90,8 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
         node = encoder_node.EncoderNode()
         published = []
         monkeypatch.setattr(node._publisher, "publish", published.append)
-        image = messages.raw(np.zeros((8, 8, 3), np.uint8), Time(sec=1))
+        pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+        image = messages.raw(pixels, Time(sec=1))
         node._images.put(image)
         assert SlowEncoder.started.wait(10)
         threading.Timer(0.3, SlowEncoder.go_on.set).start()
@@ -101,4 +103,5 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
         rclpy.shutdown()
     (keyframe,) = published
     assert keyframe.model == DEFAULT_MODEL
+    assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2

@@ -145,7 +145,7 @@ def run_calibrate(
         ]
         table = ""
         if not model_output:
-            table = calibration_text(points, contract.name)
+            table = calibration_text(points, contract.name, encoder.digest)
             heading.append(
                 "loop.calibration: model, then sparsity, score, margin, confidence slope and "
                 "offset"

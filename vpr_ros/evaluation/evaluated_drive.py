@@ -11,6 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.core import recency
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S
 from vpr_ros.evaluation.precision_recall import Curve, Judged
@@ -130,17 +131,12 @@ def evaluate_drive(
 def first_recent(answers: list[Answer], config: DatabaseConfig) -> Indices:
     """For each keyframe the first that was too recent for it to be a loop (N,).
 
-    The rule of Database.search_older: recent is what is younger than exclude_recent_s, or among
-    the last exclude_recent_keyframes, in one stretch of rising time.
+    The rule of Database.search_older.
     """
-    stamps = np.array([a.stamp_ns for a in answers], np.int64)
-    sessions = np.array([a.session for a in answers], np.int64)
+    span, count = int(config.exclude_recent_s * NS_PER_S), config.exclude_recent_keyframes
     limits = np.empty(len(answers), np.int64)
-    for session in np.unique(sessions):
-        own = np.flatnonzero(sessions == session)
-        start = own[0]
-        oldest = stamps[own] - int(config.exclude_recent_s * NS_PER_S)
-        by_time = start + np.searchsorted(stamps[own], oldest)
-        by_count = np.maximum(start, own - config.exclude_recent_keyframes)
-        limits[own] = np.minimum(by_time, by_count)
+    for n, answer in enumerate(answers):
+        before = ((k, answers[k].session, answers[k].stamp_ns) for k in range(n - 1, -1, -1))
+        first = recency.first_recent(answer.stamp_ns, answer.session, before, span, count)
+        limits[n] = n if first is None else first
     return limits

@@ -18,10 +18,19 @@ from vpr_ros.core.gate import GateConfig
 from vpr_ros.core.loop_detector import LoopConfig
 from vpr_ros.core.model_files import ModelConfig
 from vpr_ros.core.verifier import FeatureConfig
+from vpr_ros.core.view import ViewConfig
 
 C = TypeVar("C", bound=Config)
 # Every node takes these; none concerns an evaluation.
-IGNORED = ("use_sim_time", "qos_overrides", "image_transport", "sparsity_mode", "battery", "map")
+IGNORED = (
+    "use_sim_time",
+    "qos_overrides",
+    "image_transport",
+    "sparsity_mode",
+    "battery",
+    "map",
+    "map_mismatch",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Settings:
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     gate: GateConfig = dataclasses.field(default_factory=GateConfig)
+    view: ViewConfig = dataclasses.field(default_factory=ViewConfig)
     features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
     loop: LoopConfig = dataclasses.field(default_factory=LoopConfig)
     database: DatabaseConfig = dataclasses.field(default_factory=DatabaseConfig)
@@ -37,7 +47,7 @@ class Settings:
     def to_params(self) -> dict[str, Any]:
         """As the launch file's params_file has them."""
         nodes = {
-            "encoder": (self.model, self.gate, self.features),
+            "encoder": (self.model, self.gate, self.view, self.features),
             "database": (self.loop, self.database),
         }
         tree: dict[str, Any] = {}
@@ -66,6 +76,7 @@ def read_params(path: Path) -> Settings:
     try:
         return Settings(
             gate=_take(GateConfig, encoder),
+            view=_take(ViewConfig, encoder),
             features=_take(FeatureConfig, encoder),
             model=_take(ModelConfig, encoder),  # the last: it takes what is left
             database=_take(DatabaseConfig, database),

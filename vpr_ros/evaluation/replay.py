@@ -80,27 +80,35 @@ class EncoderReplay:
         self.first_problem = ""
         self._sparsity = settings.model.sparsity
         self._frontend = Frontend(
-            encoder, KeyframeGate(settings.gate), FeatureExtractor(settings.features)
+            encoder,
+            KeyframeGate(settings.gate),
+            FeatureExtractor(settings.features),
+            settings.view,
         )
 
     def keyframes(self, bag: Bag, topics: Topics, progress: Progress) -> Iterator[EncodedImage]:
         """The keyframes among a bag's images; BagError at the end if no image could be used."""
         progress.begin(f"Replaying {bag.path.name}", bag.counts[topics.image])
+        made = 0
         for image in bag_images(bag, topics):
             self.images += 1
             progress.step()
+            refused = self._frontend.view_faults.total()
             try:
                 if image.frame.stamp_ns == 0:
                     raise ImageError("Image has no stamp. Let the camera driver set header.stamp.")
                 keyframe = self._frontend.process(image.frame, self._sparsity)
             except (ImageError, DescriptorError) as error:
-                self.problems += 1
-                self.first_problem = self.first_problem or str(error)
+                self._skip(str(error))
                 continue
+            fault = self._frontend.view_fault
+            if fault is not None and self._frontend.view_faults.total() > refused:
+                self._skip(fault.value)
             if keyframe is not None:
+                made += 1
                 encode_ms = self._frontend.encode_s * 1e3
                 yield EncodedImage(image.number, image.recorded_ns, keyframe, encode_ms)
-        if self.images == self.problems:
+        if not made:
             raise BagError(
                 f"No image of {topics.image} in {bag.path} can be used: "
                 f"{self.first_problem or 'the topic is empty.'}"
@@ -108,6 +116,12 @@ class EncoderReplay:
 
 
 @dataclasses.dataclass(frozen=True)
+
+    def _skip(self, why: str) -> None:
+        self.problems += 1
+        self.first_problem = self.first_problem or why
+
+
 class DatabaseReplay:
     """What the database node answers to keyframes, without ROS."""
 

@@ -28,6 +28,7 @@ from vpr_msgs.msg import LoopClosure as LoopClosureMsg
 from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
 from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.errors import DescriptorError
 from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, LocalFeatures, Place
 from vpr_ros.core.pose import Pose
 
@@ -88,6 +89,7 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
         pose=from_pose(keyframe.pose),
         pose_frame=keyframe.pose_frame,
         features=_from_features(keyframe.features),
+        model_digest=keyframe.model_digest,
     )
 
 
@@ -111,6 +113,7 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
             c.confidence_slope,
             c.confidence_offset,
         ),
+        model_digest=message.model_digest,
     )
 
 
@@ -210,7 +213,7 @@ def _floats(values: Array) -> array[float]:
 
 
 def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
-    message = LocalFeaturesMsg()
+    message = LocalFeaturesMsg(extracted=features is not None)
     if features is not None:
         message.keypoints = _floats(features.keypoints)
         message.descriptors = array("B", features.descriptors.tobytes())
@@ -223,7 +226,12 @@ def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
 def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
     keypoints = np.array(message.keypoints, np.float32)
     descriptors = np.array(message.descriptors, np.uint8)
-    if not len(keypoints) or 32 * len(keypoints) != 2 * len(descriptors):
+    if 32 * len(keypoints) != 2 * len(descriptors):
+        raise DescriptorError(
+            f"Local features have {len(keypoints) / 2:g} keypoints but {len(descriptors)} bytes "
+            "of descriptors; send two values and 32 bytes per keypoint."
+        )
+    if not message.extracted and not len(keypoints):
         return None
     matrix = np.array(message.camera_matrix, np.float64).reshape(3, 3)
     return LocalFeatures(

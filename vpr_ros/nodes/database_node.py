@@ -25,8 +25,10 @@ from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import MapError, VprError
 from vpr_ros.core.keyframe import Candidate
 from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
+from vpr_ros.core.model_digest import model_text
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
+    ERROR,
     OK,
     WARN,
     Diagnostics,
@@ -39,6 +41,7 @@ from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.run import run
 
 ENCODE_TIMEOUT_S = 5.0
+MAX_DATABASES = 4  # models whose keyframes are kept at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,12 @@ class MapConfig(Config):
         "",
         "map file, loaded at startup if it exists; the default of save_map and load_map",
         read_only=True,
+    )
+    map_mismatch: str = param(
+        "refuse",
+        "keyframes of another model than the map's: refuse answers them without a search, new "
+        "keeps them in a database of their own and leaves the map and its file as they are",
+        choices=("refuse", "new"),
     )
 
 
@@ -62,13 +71,15 @@ class DatabaseNode(Node):
         super().__init__("database")
         self._problems = Problems(self)
         self._config = Parameters(self, self.PARAMETERS, apply=self._apply)
-        self._database = Database(self._config[DatabaseConfig])
-        self._detector = LoopDetector(self._config[LoopConfig], self._database)
+        self._detector = self._new_detector()
+        self._detectors = [self._detector]  # one per model
         self._latency = Latency()
         self._closures = 0
         self._reasons = dict.fromkeys(Reason, 0)
         self._last_reason = "no keyframe yet"
         self._foreign = ""  # warning about a calibration of another model
+        self._mismatch = ""  # error about keyframes of another model
+        self._refused = 0  # keyframes of another model
 
         self._load_at_start()
         overridable = QoSOverridingOptions.with_default_policies()
@@ -93,15 +104,70 @@ class DatabaseNode(Node):
         Diagnostics(self, self._report)
 
     def _apply(self, configs: Configs) -> None:
-        self._detector.config = configs[LoopConfig]
-        self._database.config = configs[DatabaseConfig]
+        for detector in self._detectors:
+            detector.config = configs[LoopConfig]
+            detector.database.config = configs[DatabaseConfig]
 
-    def _check_calibration(self, model: str) -> None:
+    @property
+    def _database(self) -> Database:
+        return self._detector.database
+
+    def _new_detector(self) -> LoopDetector:
+        return LoopDetector(self._config[LoopConfig], Database(self._config[DatabaseConfig]))
+
+    def _takes(self, message: Keyframe) -> bool:
+        """Whether there is a database for the model of a keyframe; it becomes the one in use."""
+        model = message.model, message.model_digest
+        if not self._database.is_of(*model) and self._config[MapConfig].map_mismatch == "new":
+            self._use_database_of(*model)
+        if self._database.is_of(*model):
+            self._mismatch = ""
+            return True
+        mismatch = (
+            f"Keyframes come from model '{model_text(*model)}', but the database holds those of "
+            f"'{self._database.model_text}', so no loop can be closed. Use the map's model, or "
+            "set map_mismatch to new."
+        )
+        if mismatch != self._mismatch:
+            self.get_logger().error(mismatch)
+        self._mismatch = mismatch
+        return False
+
+    def _use_database_of(self, model: str, digest: str) -> None:
+        """Continue with the database of another model, or begin one, if there may be more."""
+        known = [d for d in self._detectors if d.database.is_of(model, digest)]
+        if not known and len(self._detectors) == MAX_DATABASES:
+            return
+        left, self._detector = self._database, known[0] if known else self._new_detector()
+        if not known:
+            self._detectors.append(self._detector)
+        self.get_logger().warning(
+            f"Keyframes come from model '{model_text(model, digest)}' now; they are kept in a "
+            f"database of their own, with {len(self._database)} keyframes so far. The "
+            f"{len(left)} of '{left.model_text}' stay in memory until their model runs again."
+        )
+
+    def _refuse(self, message: Keyframe) -> None:
+        """Answer a keyframe of another model."""
+        self._refused += 1
+        self._last_reason = f"OTHER_MODEL: {self._mismatch}"
+        self._query_publisher.publish(
+            Query(
+                header=message.header,
+                query_id=message.id,
+                reason=Query.OTHER_MODEL,
+                message=self._mismatch,
+                keyframes=len(self._database),
+            )
+        )
+
+    def _check_calibration(self, model: str, digest: str) -> None:
         """Warn, once, if `loop.calibration` belongs to another model than the keyframes."""
-        named = self._config[LoopConfig].calibrated_for_another(model)
+        named = self._config[LoopConfig].calibrated_for_another(model, digest)
         foreign = (
-            f"loop.calibration is for model '{named}' but the keyframes come from '{model}', so "
-            "the thresholds in the model file are used. Calibrate again, or clear the parameter."
+            f"loop.calibration is for model '{named}' but the keyframes come from "
+            f"'{model_text(model, digest)}', so the thresholds in the model file are used. "
+            "Calibrate again, or clear the parameter."
             if named
             else ""
         )
@@ -110,7 +176,10 @@ class DatabaseNode(Node):
         self._foreign = foreign
 
     def _on_keyframe(self, message: Keyframe) -> None:
-        self._check_calibration(message.model)
+        if not self._takes(message):
+            self._refuse(message)
+            return
+        self._check_calibration(message.model, message.model_digest)
         try:
             query = self._detector.process(conversions.to_keyframe(message))
         except Exception as error:  # no keyframe may end the node that answers the next one
@@ -179,10 +248,11 @@ class DatabaseNode(Node):
                 "The request is empty; set keyframe_id, descriptor, image or compressed_image."
             )
         encoded = await self._encoded(request)
-        if self._database.model not in (None, encoded.model):
+        if not self._database.is_of(encoded.model, encoded.model_digest):
             raise VprError(
-                f"The encoder runs model '{encoded.model}' but the database holds keyframes of "
-                f"'{self._database.model}'. Run the model that the map was made with."
+                f"The encoder runs model '{model_text(encoded.model, encoded.model_digest)}' but "
+                f"the database holds keyframes of '{self._database.model_text}'. Run the model "
+                "that the map was made with."
             )
         filled = request.image if len(request.image.data) else request.compressed_image
         descriptor = np.array(encoded.descriptor, np.float32)
@@ -212,6 +282,7 @@ class DatabaseNode(Node):
     def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
         try:
             path = self._map_path(request.path)
+            self._spare(path)
             response.path = str(path)
             response.bytes = self._database.save(path, request.overwrite)
         except VprError as error:
@@ -232,10 +303,28 @@ class DatabaseNode(Node):
             response.message = str(error)
             self.get_logger().error(response.message)
             return response
+        self._warn_of_unknown_weights(path)
         response.success = True
         response.message = f"loaded {response.keyframes} keyframes from {path}"
         self.get_logger().info(response.message)
         return response
+
+    def _spare(self, path: Path) -> None:
+        """Raise MapError if the file is the map of a database that is not in use."""
+        for detector in self._detectors:
+            database = detector.database
+            if database is not self._database and database.is_file(path):
+                raise MapError(
+                    f"Map {path} belongs to model '{database.model_text}', the database in use to "
+                    f"'{self._database.model_text}'. Choose another name."
+                )
+
+    def _warn_of_unknown_weights(self, path: Path) -> None:
+        if self._database.taken_by_name:
+            self.get_logger().warning(
+                f"Map {path} does not say with which weights it was made; the name of its model, "
+                f"'{self._database.model}', is all that is compared. Saving it again adds them."
+            )
 
     def _map_path(self, path: str) -> Path:
         path = path or self._config[MapConfig].map
@@ -253,6 +342,7 @@ class DatabaseNode(Node):
         try:
             count = self._database.load(Path(path))
             self.get_logger().info(f"Loaded {count} keyframes from {path}")
+            self._warn_of_unknown_weights(Path(path))
         except MapError as error:
             self._problems.add(error)
 
@@ -261,17 +351,23 @@ class DatabaseNode(Node):
     def _report(self) -> Report:
         database, p = self._database, self._latency.percentiles_ms()
         level = WARN if self._problems.count or self._foreign else OK
+        if self._mismatch:
+            level = ERROR
         counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
         return (
             level,
-            self._problems.last
+            self._mismatch
+            or self._problems.last
             or self._foreign
             or f"{len(database)} keyframes, {self._closures} loop closures",
             {
                 "keyframes": len(database),
                 "model": database.model or "none yet",
+                "model_digest": database.model_digest or "unknown",
+                "databases": len(self._detectors),
                 "loop_closures": self._closures,
                 **counts,
+                "queries_other_model": self._refused,
                 "last_reason": self._last_reason,
                 "latency_p50_ms": p[0],
                 "latency_p95_ms": p[1],

@@ -26,9 +26,11 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.keyframe import random_first_id
 from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.core.pose import PoseBuffer
 from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
+from vpr_ros.core.view import ViewConfig, ViewFault
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
     ERROR,
@@ -72,6 +74,7 @@ class EncoderNode(Node):
     PARAMETERS: ClassVar[tuple[type[Config], ...]] = (
         EncoderConfig,
         GateConfig,
+        ViewConfig,
         FeatureConfig,
         BatteryConfig,
     )
@@ -86,8 +89,7 @@ class EncoderNode(Node):
         self._frontend: Frontend | None = None
         self._sparsity, self._sparsity_mode = 0.0, ""  # in force
         self._encoding = threading.Lock()  # held for a whole frame, so that nothing changes in it
-        # Unique and rising across restarts, so that maps of several runs can be merged.
-        self._first_id = int(time.time()) * 1_000_000
+        self._view_fault: ViewFault | None = None  # logged last
         self._config = Parameters(
             self,
             self.PARAMETERS,
@@ -149,9 +151,10 @@ class EncoderNode(Node):
 
     def _apply(self, configs: Configs) -> None:
         """Run with these parameters; without a usable model, wait for one."""
-        config, gate, features = (
+        config, gate, view, features = (
             configs[EncoderConfig],
             configs[GateConfig],
+            configs[ViewConfig],
             configs[FeatureConfig],
         )
         self._battery.config = configs[BatteryConfig]
@@ -164,11 +167,13 @@ class EncoderNode(Node):
                 self._frontend = None
             return
         frontend = self._frontend or Frontend(
-            encoder, KeyframeGate(gate), FeatureExtractor(features), self._first_id
+            encoder, KeyframeGate(gate), FeatureExtractor(features), view, random_first_id()
         )
         new_model = self._frontend is None or frontend.encoder is not encoder
         with self._encoding:
             frontend.gate.config = gate
+            if frontend.view != view:
+                frontend.view = view
             if frontend.extractor.config != features:
                 frontend.extractor = FeatureExtractor(features)
             if new_model:
@@ -261,10 +266,21 @@ class EncoderNode(Node):
             return
         frame = self._to_frame(image)
         keyframe = self._frontend.process(frame, self._sparsity)
+        self._tell_view_fault(self._frontend.view_fault)
         if keyframe is not None:
             self._publisher.publish(conversions.from_keyframe(keyframe))
             self._keyframe_rate.tick()
             self._latency.add(self.get_clock().now().nanoseconds - frame.stamp_ns)
+
+    def _tell_view_fault(self, fault: ViewFault | None) -> None:
+        """Log when a view ceases to show a place, and when it shows one again."""
+        if fault is self._view_fault:
+            return
+        self._view_fault = fault
+        if fault is None:
+            self.get_logger().info("The camera shows the surroundings again")
+        else:
+            self.get_logger().warning(f"No keyframes are made: {fault.value}")
 
     def _to_frame(self, image: Image | CompressedImage) -> Frame:
         stamp = conversions.stamp_ns(image.header.stamp)
@@ -292,12 +308,12 @@ class EncoderNode(Node):
             encoder = self._frontend.encoder
             compressed = len(request.compressed_image.data) > 0
             image = self._decoder.decode(request.compressed_image if compressed else request.image)
-            response.descriptor = encoder.encode(image, self._sparsity)
+            response.descriptor = self._frontend.encode(image, self._sparsity)
         except VprError as error:
             response.message = str(error)
             return response
         response.success, response.model = True, encoder.contract.name
-        response.sparsity = self._sparsity
+        response.sparsity, response.model_digest = self._sparsity, encoder.digest
         return response
 
     # Diagnostics
@@ -312,6 +328,8 @@ class EncoderNode(Node):
                 WARN,
                 f"no image for {self._input.silent_s:.0f} s; {self._input.topic}",
             )
+        elif frontend.view_fault is not None:
+            level, summary = WARN, frontend.view_fault.value
         elif decision.faulty and config.sparsity_mode == "auto":
             level, summary = WARN, decision.reason
         else:
@@ -319,11 +337,17 @@ class EncoderNode(Node):
             level = OK
             summary = f"encoding {self._input.topic} at sparsity {config.sparsity:g} ({set_by})"
         p50, p95 = self._latency.percentiles_ms()
+        fault = frontend.view_fault if frontend else None
+        faults = frontend.view_faults if frontend else {}
+        refused = {f"refused_{kind.name.lower()}": faults.get(kind, 0) for kind in ViewFault}
         return (
             level,
             summary,
             {
                 "model": frontend.encoder.contract.name if frontend else "none",
+                "model_digest": frontend.encoder.digest if frontend else "none",
+                "view": fault.name.lower() if fault else "ok",
+                **refused,
                 "operators": frontend.encoder.operators if frontend else "none",
                 "sparsity": config.sparsity,
                 "sparsity_mode": config.sparsity_mode,
