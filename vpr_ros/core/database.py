@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.descriptor_index import Vector, most_redundant, new_index
 from vpr_ros.core.errors import DescriptorError, MapError
 from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place
 from vpr_ros.core.map_file import MapData, pack, read_map, unpack, with_free_ids, write_map
@@ -23,7 +23,6 @@ from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
 from vpr_ros.core.recency import SESSION_WITNESSES, first_recent, session_has_ended
 
-Vector = npt.NDArray[np.float32]
 _LAST = np.iinfo(np.int64).max
 
 # A second thread does not speed up single queries, and OpenMP's threads spin: next to a busy
@@ -166,7 +165,7 @@ class Database:
         if len(self) >= self.config.max_keyframes:
             self._evict()
         if self._index is None:
-            self._index = _new_index(keyframe.descriptor.size, self.config.precision)
+            self._index = new_index(keyframe.descriptor.size, self.config.precision)
             self.model = keyframe.model
         # A map of unknown weights was taken by its name; from here on they are known.
         self.model_digest = self.model_digest or keyframe.model_digest
@@ -325,14 +324,8 @@ class Database:
         older = self._order[: max(2, len(self) // 2)]
         # The index keeps the order of arrival, so position i there is order[i] here.
         rows = faiss.downcast_index(self._index.index).reconstruct_n(0, len(older))
-        likeness = np.concatenate(([-1.0], (rows[1:] * rows[:-1]).sum(axis=1)))
-        gone: set[int] = set()
-        for position in np.argsort(-likeness):
-            # The successor of one that goes is no longer redundant.
-            if position and older[position - 1] not in gone:
-                gone.add(older[position])
-            if len(gone) >= max(1, self.config.max_keyframes // 100):
-                break
+        wanted = max(1, self.config.max_keyframes // 100)
+        gone = {older[position] for position in most_redundant(rows, wanted)}
         self._index.remove_ids(np.array(sorted(gone), np.int64))
         self._order = [s for s in self._order if s not in gone]
         self.graph.remove(gone)
@@ -354,7 +347,7 @@ class Database:
     def _append(self, data: MapData, without: Container[int] = ()) -> None:
         """Append a map's keyframes, except for the ids in `without`."""
         if self._index is None:
-            self._index = _new_index(data.descriptors.shape[1], self.config.precision)
+            self._index = new_index(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
         self.model_digest = self.model_digest or data.model_digest
         shift = self._next_sequence - int(data.sequence[0])
@@ -383,18 +376,3 @@ class Database:
 def _absolute(path: Path) -> Path:
     """The absolute path, `~` expanded; unlike Path.expanduser this never raises."""
     return Path(os.path.expanduser(path)).absolute()
-
-
-def _new_index(size: int, precision: str) -> Any:
-    flat: Any
-    if precision == "float32":
-        flat = faiss.IndexFlatIP(size)
-    else:
-        flat = faiss.IndexScalarQuantizer(
-            size, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        )
-        flat.is_trained = True  # half precision needs no training
-    index = faiss.IndexIDMap2(flat)
-    index.own_fields = True
-    flat.this.disown()
-    return index

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 SESSION_STEP_NS = 1_000_000_000
 SESSION_WITNESSES = 3
 # A longer gap is either a long stop, where little is lost by caution, or a wrong stamp.
-LEAP_NS = 60_000_000_000
+LEAP_NS = 3600 * 1_000_000_000
 
 
 def session_has_ended(stamp_ns: int, last_ns: Collection[int]) -> bool:
@@ -30,7 +30,7 @@ def first_recent(
 
     `newest_first` gives (sequence, session, stamp in ns) of the keyframes before. The last `count`
     are recent. So are those of this session whose stamps lie within `span_ns` before or after this
-    one, since stamps may be out of order. A stamp that leaps ahead by more than a minute does not
+    one, since stamps may be out of order. A stamp that leaps ahead by more than an hour does not
     say how old the last keyframes are; they are then compared with the newest of them.
     """
     first, strangers, last = None, 0, []
