@@ -1,10 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does a camera frame show a place at all, and which part of it is the robot itself?
+"""Whether a camera frame shows a place at all, and which part of it shows the robot itself.
 
-A covered lens, a frozen driver or the robot's own body look the same everywhere; a keyframe of
-such a view would close loops between any two places. The limits below were set on 5,000 real
-images and on darker, brighter and blurred versions of them, see `test/core/test_view.py`.
+A covered lens, a frozen driver and the robot's own body look the same everywhere, so keyframes of
+such views would close loops between any two places. The limits below were set on 5,000 real
+images and on darker, brighter and blurred copies of them; see `test/core/test_view.py`.
 """
 
 from __future__ import annotations
@@ -30,24 +30,22 @@ from vpr_ros.core.recency import session_has_ended
 Grey = npt.NDArray[np.float32]
 Visible = npt.NDArray[np.bool_]
 
-COLUMNS = 80  # of the thumbnail that is examined; each of its cells averages many pixels
-BLACK = 16  # of 255: nothing is brighter. A room at a quarter of its brightness reaches 18
+COLUMNS = 80  # of the thumbnail that is examined; each cell is the mean of many pixels
+BLACK = 16  # of 255, 99th percentile; a room at a quarter of its brightness reaches 18
 SATURATED, OVEREXPOSED = 250, 0.97  # share of the pixels that are this bright
 FLAT = 0.8  # grey levels from cell to cell, 98th percentile; the emptiest real wall has 1.65
-NOISE = (
-    3.0  # times the noise of a cell: what white noise alone reaches (Rayleigh, 99th percentile)
-)
-EVEN = 4.0  # grey levels, standard deviation of the thumbnail: a noisy picture of nothing
+NOISE = 3.0  # times the noise of a cell: 99 % of what white noise alone makes (Rayleigh)
+EVEN = 4.0  # grey levels, standard deviation of the thumbnail; below it noise is no structure
 ANOTHER = 2.0  # grey levels, mean change of the thumbnail: more than noise
 TEXTURE = 4.0  # grey levels from cell to cell: an edge that can be recognised
-UNCHANGED = 0.25  # relative change of such an edge that noise and automatic exposure explain
+UNCHANGED = 0.25  # relative change of an edge that noise and automatic exposure can explain
 # Shares of pixels and of edges that are the same in two views. Between neighbouring keyframes of
 # the real sequences at most 0.19 of the pixels and 0.49 of the edges are.
 SAME_PIXELS, SAME_EDGES = 0.9, 0.8
 MOVED_M, MOVED_DEG = 0.2, 10.0  # by odometry: the picture must have changed
-REPEATED_S = 3.0  # without odometry: no camera repeats a picture to the bit for as long
-REMEMBERED = 8  # views; a driver that is stuck may go round in a ring of buffers
-BODY_VIEWS = 3  # keyframes with the same edges, before these are taken for the robot's own
+REPEATED_S = 3.0  # without odometry: no camera repeats a picture bit for bit for so long
+REMEMBERED = 8  # views; a driver that hangs may cycle through a ring of buffers
+BODY_VIEWS = 3  # keyframes with the same edges, after which these are taken for the robot's
 
 
 class ViewFault(enum.Enum):
@@ -57,7 +55,7 @@ class ViewFault(enum.Enum):
     OVEREXPOSED = "the picture is white: it is over-exposed"
     COVERED = "the picture has no structure: is the lens covered, or close to a blank surface?"
     FROZEN = "the picture stays the same: the camera is frozen, or the odometry is wrong"
-    OWN_BODY = "all that can be recognised moves with the robot: its own body covers the view"
+    OWN_BODY = "only the robot's own body can be recognised: all edges move along with the robot"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +65,12 @@ class ViewConfig(Config):
     group: ClassVar[str] = "view"
 
     check: bool = param(
-        True, "make no keyframe of a picture that is black, over-exposed, covered or frozen"
+        True, "make no keyframes of pictures that are black, over-exposed, featureless or frozen"
     )
     mask: str = param(
         "",
-        "where the robot sees itself: the share of the picture's height, from the bottom, e.g. "
-        "0.25, or an image file that is black there and white elsewhere",
+        "where the camera sees the robot itself: a share of the picture's height, from the "
+        "bottom, e.g. 0.25, or an image file that is black there and white elsewhere",
     )
 
     def __post_init__(self) -> None:
@@ -216,7 +214,7 @@ def view_of(image: Image, stamp_ns: int, pose: Pose | None, mask: Mask | None) -
 
 
 def single_fault(view: View) -> ViewFault | None:
-    """What a single picture tells."""
+    """The fault that a single picture shows; None if there is none."""
     shown = view.thumbnail[view.visible]
     if np.percentile(shown, 99) <= BLACK:
         return ViewFault.BLACK
@@ -228,10 +226,10 @@ def single_fault(view: View) -> ViewFault | None:
 
 
 class ViewCheck:
-    """Looks at every frame that might become a keyframe, and remembers the last of them."""
+    """Checks every frame that might become a keyframe, and remembers the last keyframes."""
 
     def __init__(self, enabled: bool = True) -> None:
-        """Passes everything where it is not `enabled`."""
+        """If not `enabled`, nothing is a fault."""
         self.enabled = enabled
         self._kept: deque[View] = deque(maxlen=REMEMBERED)
         self._shown: View | None = None  # the first view of the picture that is being shown
@@ -253,7 +251,7 @@ class ViewCheck:
         self._kept.append(view)
 
     def _repeats(self, view: View) -> bool:
-        """Without odometry: has the picture stayed the same to the bit for too long?"""
+        """Without odometry: whether the picture has been the same, bit for bit, for too long."""
         shown = self._shown
         if (
             shown is None
@@ -265,7 +263,7 @@ class ViewCheck:
         return view.pose is None and shown_for >= REPEATED_S * NS_PER_S
 
     def _shows_only_the_body(self, view: View) -> bool:
-        """Have the last keyframes the same edges, although they are other views?"""
+        """Whether the last keyframes have the same edges although they are other views."""
         last = list(self._kept)[-BODY_VIEWS:]
         return len(last) == BODY_VIEWS and all(
             _is_another(view, kept) and _equal_edges(view, kept) >= SAME_EDGES for kept in last
@@ -273,7 +271,7 @@ class ViewCheck:
 
 
 def _contradicts(view: View, kept: View) -> bool:
-    """Does odometry say that the camera has moved, and the picture that it has not?"""
+    """Whether odometry says that the camera has moved and the picture that it has not."""
     if not _has_moved(view, kept) or view.pixels.shape != kept.pixels.shape:
         return False
     # Black and white pixels are equal in any two pictures.
@@ -296,7 +294,7 @@ def _has_moved(view: View, kept: View) -> bool:
 
 
 def _is_another(view: View, kept: View) -> bool:
-    """Moved, or of another brightness somewhere: a keyframe without odometry."""
+    """Whether the views differ: by odometry, or in brightness."""
     if view.thumbnail.shape != kept.thumbnail.shape:
         return False
     change = np.abs(view.thumbnail - kept.thumbnail)[view.visible].mean()
@@ -304,7 +302,7 @@ def _is_another(view: View, kept: View) -> bool:
 
 
 def _equal_edges(view: View, kept: View) -> float:
-    """Share of the view's edges that stand in the other as well; 0 if there are too few."""
+    """The share of the view's edges that the other has too; 0 if there are too few edges."""
     edges, others = view.edges, kept.edges
     strength = np.linalg.norm(edges, axis=-1)
     found = strength >= TEXTURE

@@ -147,8 +147,8 @@ def run_calibrate(
         if not model_output:
             table = calibration_text(points, contract.name, encoder.digest)
             heading.append(
-                "loop.calibration: model, then sparsity, score, margin, confidence slope and "
-                "offset"
+                "loop.calibration: model, weights, then sparsity, score, margin, confidence slope "
+                "and offset"
             )
         heading += [one.remark for one in reached if one.remark]
         launched = with_thresholds(settings, table, model_output)

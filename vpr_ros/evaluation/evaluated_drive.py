@@ -129,10 +129,7 @@ def evaluate_drive(
 
 
 def first_recent(answers: list[Answer], config: DatabaseConfig) -> Indices:
-    """For each keyframe the first that was too recent for it to be a loop (N,).
-
-    The rule of Database.search_older.
-    """
+    """For each keyframe the first that was too recent to be a loop (N,), as in the database."""
     span, count = int(config.exclude_recent_s * NS_PER_S), config.exclude_recent_keyframes
     limits = np.empty(len(answers), np.int64)
     for n, answer in enumerate(answers):

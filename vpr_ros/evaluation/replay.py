@@ -114,14 +114,12 @@ class EncoderReplay:
                 f"{self.first_problem or 'the topic is empty.'}"
             )
 
-
-@dataclasses.dataclass(frozen=True)
-
     def _skip(self, why: str) -> None:
         self.problems += 1
         self.first_problem = self.first_problem or why
 
 
+@dataclasses.dataclass(frozen=True)
 class DatabaseReplay:
     """What the database node answers to keyframes, without ROS."""
 

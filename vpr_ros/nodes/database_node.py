@@ -55,8 +55,8 @@ class MapConfig(Config):
     )
     map_mismatch: str = param(
         "refuse",
-        "keyframes of another model than the map's: refuse answers them without a search, new "
-        "keeps them in a database of their own and leaves the map and its file as they are",
+        "what to do with keyframes of another model than the map's: refuse only answers them, new "
+        "starts a second database for them and leaves the map and its file alone",
         choices=("refuse", "new"),
     )
 
