@@ -1,0 +1,134 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Image sets as a robot would meet them: walks with first laps, and maps without the place asked.
+
+A set of pairs has an answer to every query. A robot asks on its first lap as well, and on floors
+that it never mapped; only then does it show whether "no" is said when "no" is right.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.errors import VprError
+from vpr_ros.core.pose import Pose
+
+Mask = npt.NDArray[np.bool_]
+
+RIGHT_FRAMES = 2  # in rtabmap_samples and corridor
+RTABMAP_LAP, RTABMAP_FRAMES = 40, 84
+CAMPUS_RADIUS_M, CAMPUS_DEG = 5.0, 45.0
+TOWER_TEST = ("basement3", "floor5", "floor8", "floor11", "floor14", "floor18", "floor23")
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One image and when it was taken; a step back in time starts a new session."""
+
+    image: Path
+    stamp_s: float
+    pose: Pose | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosureSet:
+    """A map, and queries that are asked one after the other or each on its own.
+
+    In a walk every query joins the map.
+    """
+
+    name: str
+    map: tuple[View, ...]
+    queries: tuple[View, ...]
+    right: Mask  # (Q, M + Q): would a closure with this keyframe of map and queries be right?
+    walk: bool
+    judged: Mask  # (Q,)
+
+
+def rtabmap_samples(data: Path) -> ClosureSet:
+    """Two laps and a half of an office corridor, first lap included, without odometry."""
+    folder = data / "rtabmap_samples"
+    right = np.zeros((RTABMAP_FRAMES, RTABMAP_FRAMES), bool)
+    judged = np.ones(RTABMAP_FRAMES, bool)
+    frames = np.arange(RTABMAP_FRAMES)
+    for row in _rows(folder / "revisits.csv"):
+        query = int(row["query"]) - 1
+        judged[query] = bool(row["match"])
+        if row["match"]:
+            for lap in (-RTABMAP_LAP, 0, RTABMAP_LAP):
+                right[query] |= np.abs(frames - (int(row["match"]) - 1 + lap)) <= RIGHT_FRAMES
+    # A frame a second: as many frames are too recent as seconds.
+    views = tuple(View(folder / f"{i + 1}.jpg", float(i)) for i in frames)
+    return ClosureSet(folder.name, (), views, right, True, judged)
+
+
+def corridor(data: Path) -> ClosureSet:
+    """One corridor walked twice, 160x120 px, without odometry."""
+    walks = [
+        tuple(
+            View(path, float(i))
+            for i, path in enumerate(sorted((data / "corridor" / name).glob("*.jpg")))
+        )
+        for name in ("ref", "query")
+    ]
+    count = len(walks[1])
+    index = np.arange(count)
+    right = np.zeros((count, 2 * count), bool)
+    right[:, :count] = np.abs(index[:, None] - index) <= RIGHT_FRAMES
+    return ClosureSet("corridor", walks[0], walks[1], right, True, np.ones(count, bool))
+
+
+def campus_robot(data: Path) -> ClosureSet:
+    """A drive with odometry that passes no place twice: every closure would be wrong."""
+    folder = data / "campus_robot"
+    rows = [line.split(",") for line in (folder / "data.csv").read_text().split()]
+    poses = np.array([[float(value) for value in row[1:4]] for row in rows])
+    near = np.linalg.norm(poses[:, None, :2] - poses[:, :2], axis=2) <= CAMPUS_RADIUS_M
+    turn = np.cos(poses[:, None, 2] - poses[:, 2]) >= math.cos(math.radians(CAMPUS_DEG))
+    views = tuple(
+        View(folder / row[0], float(i), Pose.planar(*map(float, poses[i])))
+        for i, row in enumerate(rows)
+    )
+    return ClosureSet(folder.name, (), views, near & turn, True, np.ones(len(views), bool))
+
+
+def ie_tower(data: Path, mapped: bool) -> Iterator[ClosureSet]:
+    """Single queries of the test floors, by spot (floor and area).
+
+    The map holds all test floors, or all but the query's own unless `mapped`.
+    """
+    folder = data / "ie_tower"
+    rows = [row for row in _rows(folder / "frames.csv") if row["floor"] in TOWER_TEST]
+    gallery = [row for row in rows if row["split"] == "gallery"]
+    asked = [row for row in rows if row["split"] == "query"]
+    for floor in (None,) if mapped else TOWER_TEST:
+        known = [row for row in gallery if row["floor"] != floor]
+        queries = [row for row in asked if floor in (None, row["floor"])]
+        right = np.array(
+            [[(q["floor"], q["area"]) == (m["floor"], m["area"]) for m in known] for q in queries]
+        )
+        yield ClosureSet(
+            "ie_tower" if mapped else "ie_tower, unmapped floor",
+            tuple(View(folder / row["image"], float(row["frame"])) for row in known),
+            tuple(View(folder / row["image"], 0.0) for row in queries),
+            np.hstack([right, np.zeros((len(queries), len(queries)), bool)]),
+            False,
+            np.ones(len(queries), bool),
+        )
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise VprError(
+            f"{path} cannot be read ({error.strerror}). Give the folder of the sets."
+        ) from None
