@@ -20,11 +20,11 @@ from sensor_msgs.msg import Image
 
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.core.pose import Pose
-from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.nodes.image_input import ImageDecoder
 
 PLACES = 30
@@ -40,7 +40,7 @@ def drive(features: int) -> dict[str, Cells]:
     os.environ["ROS_DOMAIN_ID"] = DOMAIN
     pictures = [_picture(number) for number in range(PLACES)]
     common = ["gate.distance_m:=0.1", f"features.count:={features}"]
-    loop = ["loop.score_threshold:=0.9", "loop.temporal_matches:=1", "loop.margin_threshold:=0.0"]
+    loop = ["loop.score_threshold:=0.9", "loop.margin_threshold:=0.0"]
     recent = ["database.exclude_recent_s:=1.0"]
     nodes = [_start("encoder", common), _start("database", loop + recent)]
     rclpy.init()

@@ -88,7 +88,7 @@ def main() -> int:
         action="append",
         default=[],
         metavar="NODE:NAME:=VALUE",
-        help="set a node's parameter, e.g. database:loop.min_inliers:=30; repeatable",
+        help="set a node's parameter, e.g. database:loop.precision:=0.95; repeatable",
     )
     parser.add_argument("--picture", type=Path, help="also write the README's picture here")
     parser.add_argument(

@@ -8,7 +8,7 @@ import pytest
 
 from vpr_ros.core.calibration import Calibration, calibration_text, read_calibrations
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.core.loop_detector import LoopConfig
+from vpr_ros.core.loop_config import LoopConfig
 
 POINTS = (
     Calibration(0.0, 0.1 + 0.2, 0.02, 31.5, -27.25),  # 0.30000000000000004: every digit counts

@@ -11,9 +11,9 @@ from vpr_ros.core.battery import BatteryConfig
 from vpr_ros.core.config import Config, Doc, param
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.feature_extractor import FeatureConfig
 from vpr_ros.core.gate import GateConfig
-from vpr_ros.core.loop_detector import LoopConfig
-from vpr_ros.core.verifier import FeatureConfig
+from vpr_ros.core.loop_config import LoopConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ import pytest
 
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import DescriptorError, ImageError
+from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.pose import Pose
-from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 
 S = 1_000_000_000
 MATRIX = np.eye(3)

@@ -4,6 +4,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import resource
 import signal
@@ -22,7 +23,7 @@ from vpr_ros.core.pose import Pose
 
 
 def map_of(count, size=8, seed=0):
-    """A map of `count` keyframes, the first of them with two local features."""
+    """A map of `count` keyframes, the first with two SIFT features, the third with one of ORB."""
     rng = np.random.default_rng(seed)
     rows = np.arange(count)
     return MapData(
@@ -37,10 +38,11 @@ def map_of(count, size=8, seed=0):
         frames=np.tile([1, 2], (count, 1)),
         poses=rng.normal(size=(count, 7)),
         descriptors=rng.normal(size=(count, size)).astype(np.float16),
-        feature_counts=np.where(rows == 0, 2, -1),
-        keypoints=np.ones((2, 2), np.float32),
-        feature_descriptors=np.ones((2, 32), np.uint8),
-        pixel_sizes=np.where(rows == 0, 1.6, np.nan).astype(np.float32),
+        feature_counts=np.select([rows == 0, rows == 2], [2, 1], -1),
+        keypoints=np.ones((3, 2), np.float32),
+        feature_sizes=np.select([rows == 0, rows == 2], [128, 32], 0),
+        feature_descriptors=np.arange(2 * 128 + 32, dtype=np.uint8),
+        pixel_sizes=np.where(rows % 2 == 0, 1.6, np.nan).astype(np.float32),
         camera_matrices=np.full((count, 3, 3), np.nan),
         links=np.array([[0, count - 1]]),
     )
@@ -135,7 +137,7 @@ def test_another_file_is_refused(tmp_path, content):
     ("changes", "message"),
     [
         ({"stamps_ns": np.zeros(4, np.int64)}, "stamps_ns has 4 rows for 5 keyframes"),
-        ({"keypoints": np.zeros((1, 2), np.float32)}, "1 keypoints for a count of 2"),
+        ({"keypoints": np.zeros((1, 2), np.float32)}, "1 keypoints for a count of 3"),
         ({"descriptors": np.full((5, 8), np.nan, np.float16)}, "descriptors are not finite"),
         ({"descriptors": np.zeros(5, np.float16)}, "descriptors are not finite"),
     ],
@@ -147,10 +149,10 @@ def test_arrays_that_do_not_belong_together_are_refused(path, changes, message):
 
 
 def test_a_format_of_the_future_is_refused(path, monkeypatch):
-    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 2)
+    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 3)
     write_map(path, OLD)
     monkeypatch.undo()
-    with pytest.raises(MapError, match="has format 2; this version of vpr_ros reads 1"):
+    with pytest.raises(MapError, match="has format 3; this version of vpr_ros reads 1 and 2"):
         read_map(path)
 
 
@@ -279,3 +281,27 @@ def test_a_place_does_not_keep_the_whole_map_in_memory(make_features):
     (again,) = unpack(data, [0])
     assert again.features.keypoints.base is None
     assert again.nbytes == place.nbytes > 3 * (8 + 32)
+
+
+def test_features_of_two_kinds_in_one_map():
+    """As when a map of one kind is loaded and the encoder makes the other."""
+    first, _, third = (place.features for place in unpack(OLD, range(3)))
+    assert first.kind == "sift" and third.kind == "orb"
+    assert np.array_equal(first.descriptors.ravel(), OLD.feature_descriptors[:256])
+    assert np.array_equal(third.descriptors.ravel(), OLD.feature_descriptors[256:])
+
+
+def test_a_map_from_before_there_was_a_choice_of_features(path):
+    """Format 1 holds ORB descriptors as rows."""
+    with np.load(path) as archive:
+        arrays = dict(archive.items())
+    header = {**json.loads(bytes(arrays["header"])), "format": 1}
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    del arrays["feature_sizes"]
+    arrays["feature_descriptors"] = np.arange(3 * 32, dtype=np.uint8).reshape(3, 32)
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    first, second, third = (place.features for place in unpack(read_map(path), range(3)))
+    assert second is None and first.kind == third.kind == "orb"
+    assert np.array_equal(first.descriptors, arrays["feature_descriptors"][:2])
+    assert np.array_equal(third.descriptors, arrays["feature_descriptors"][2:])

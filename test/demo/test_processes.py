@@ -94,12 +94,12 @@ def _runs(pid):
 
 
 def test_parameters_reach_their_node_alone():
-    commands = node_commands(["database:loop.min_inliers:=30"])
-    assert commands["database"][-2:] == ["-p", "loop.min_inliers:=30"]
+    commands = node_commands(["database:loop.precision:=0.95"])
+    assert commands["database"][-2:] == ["-p", "loop.precision:=0.95"]
     assert "-p" not in commands["encoder"]
 
 
-@pytest.mark.parametrize("text", ["loop.min_inliers:=30", "database:loop.min_inliers", "x:y:=1"])
+@pytest.mark.parametrize("text", ["loop.precision:=0.95", "database:loop.precision", "x:y:=1"])
 def test_a_parameter_of_no_node_is_refused(text):
     with pytest.raises(VprError, match="NODE:NAME:=VALUE"):
         node_commands([text])

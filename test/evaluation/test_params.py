@@ -31,11 +31,11 @@ def test_both_ways_to_write_a_group_and_whole_numbers(tmp_path):
     vpr:
       database:
         ros__parameters:
-          loop: {min_inliers: 30}
+          loop: {candidates: 30}
     """
     settings = read(tmp_path, text)
     assert (settings.gate.distance_m, settings.model.sparsity) == (1.0, 0.4)
-    assert settings.loop.min_inliers == 30
+    assert settings.loop.candidates == 30
     assert settings.gate.angle_deg == Settings().gate.angle_deg
 
 

@@ -180,7 +180,6 @@ def test_markers_join_the_poses(robot):
         "database",
         loop__score_threshold=0.9,
         loop__margin_threshold=0.0,
-        loop__temporal_matches=1,
         database__exclude_recent_s=0.0,
     )
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -193,11 +192,11 @@ def test_markers_join_the_poses(robot):
         publisher.publish(message)
     message = keyframe(robot, 0)
     message.id, message.has_pose, message.pose_frame = 3000, True, "odom"
-    message.pose.position.x = 4.0
+    message.pose.position.x = 2.0
     publisher.publish(message)
     robot.wait(lambda: closures and markers, "a closure and its marker")
     assert (closures[0].query_id, closures[0].match_id) == (3000, 100)
-    assert [p.x for p in markers[-1].points] == [4.0, 0.0]
+    assert [p.x for p in markers[-1].points] == [2.0, 0.0]
     assert markers[-1].header.frame_id == "odom"
 
 

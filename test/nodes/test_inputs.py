@@ -151,7 +151,7 @@ def test_a_clock_that_jumps_back_starts_a_new_session(robot, picture):
     from vpr_msgs.msg import Query
 
     robot.start("encoder")
-    robot.start("database", loop__score_threshold=0.5, loop__temporal_matches=1)
+    robot.start("database", loop__score_threshold=0.5)
     queries = robot.listen(Query, "queries")
     publisher = robot.publisher(Image, "image")
     start = robot.stamp()

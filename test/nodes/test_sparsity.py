@@ -79,7 +79,7 @@ def test_sparsity_out_of_range_is_refused_with_the_range(robot, value):
         ("encoder", "gate.distance_m", -1.0, "out of range"),
         ("encoder", "sparsity_mode", "sometimes", "one of auto, manual"),
         ("encoder", "battery.charge_low", 0.6, "above battery.charge_medium"),
-        ("database", "loop.temporal_matches", 50, "loop.temporal_window"),
+        ("database", "loop.precision", 1.5, "out of range"),
     ],
 )
 def test_other_parameters_are_checked_too(robot, node, name, value, words):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Container
+from collections.abc import Collection, Container
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -197,14 +197,28 @@ class Database:
         vector: Vector = self._index.reconstruct(place.sequence)
         return vector
 
-    def search_older(self, descriptor: Vector, stamp_ns: int, count: int) -> list[Candidate]:
+    def neighbours(self, place: Place, reach: int) -> list[Place]:
+        """The keyframes of a place's session at most `reach` before or after it, by sequence."""
+        near = (
+            self._places.get(s) for s in range(place.sequence - reach, place.sequence + reach + 1)
+        )
+        return [p for p in near if p is not None and p.session == place.session]
+
+    def search_older(
+        self, descriptor: Vector, stamp_ns: int, count: int, without: Collection[int] = ()
+    ) -> list[Candidate]:
         """The best places that are not too recent to be a loop, best first.
 
-        Recent ones are excluded within the search: they would crowd out the true loop if they
-        were filtered from its results, for instance after standing still.
+        Recent ones, and the sequence numbers in `without`, are excluded within the search: they
+        would crowd out the true loop if they were filtered from its results, for instance after
+        standing still.
         """
-        limit = self._first_recent(stamp_ns)
-        return self._search(descriptor, count, faiss.IDSelectorRange(0, limit))
+        older = faiss.IDSelectorRange(0, self._first_recent(stamp_ns))
+        if not without:
+            return self._search(descriptor, count, older)
+        gone = faiss.IDSelectorBatch(np.array(sorted(without), np.int64))
+        kept = faiss.IDSelectorNot(gone)
+        return self._search(descriptor, count, faiss.IDSelectorAnd(older, kept))
 
     def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
         """The best places for a stored keyframe, without itself and its neighbours in time."""

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.feature_extractor import FeatureExtractor
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.images import Image
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
-from vpr_ros.core.verifier import FeatureExtractor
 from vpr_ros.core.view import ViewCheck, ViewConfig, ViewFault, read_mask, view_of
 
 LOOK_AGAIN_S = 0.5  # after a view that showed no place, the next is looked at this much later

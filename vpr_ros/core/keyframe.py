@@ -16,6 +16,7 @@ from vpr_ros.core.pose import Pose
 NS_PER_S = 1_000_000_000
 
 _COUNTER_BITS = 23  # a keyframe id is 40 random bits of a run, then the number in the run
+FEATURE_SIZES = {"sift": 128, "orb": 32}  # bytes of a local feature's descriptor, by kind
 
 # Size of a Place object with its numbers and strings but without arrays (sys.getsizeof).
 _PLACE_BYTES = 600
@@ -39,9 +40,15 @@ class LocalFeatures:
     """
 
     keypoints: npt.NDArray[np.float32]  # (N, 2) x, y [px of the camera image]
-    descriptors: npt.NDArray[np.uint8]  # (N, 32) ORB
+    descriptors: npt.NDArray[np.uint8]  # (N, S), S as in FEATURE_SIZES
     pixel_size: float = 1.0  # camera pixels per pixel of the reduced image searched
     camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3); None: unknown
+
+    @property
+    def kind(self) -> str:
+        """Which of FEATURE_SIZES the descriptors are; "" for none of them."""
+        sizes = {size: kind for kind, size in FEATURE_SIZES.items()}
+        return sizes.get(self.descriptors.shape[1], "")
 
     @property
     def nbytes(self) -> int:

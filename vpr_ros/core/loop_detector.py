@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide whether a keyframe closes a loop, and if not, say why.
 
-Four gates, from cheap to expensive: score, margin, temporal, geometric.
+Candidates are found by their descriptors, ordered by their similarity along the way, and compared
+by their local features. All this evidence makes one probability, and that decides.
 """
 
 from __future__ import annotations
@@ -11,115 +12,21 @@ import dataclasses
 import enum
 import math
 from collections import deque
-from typing import ClassVar
+from functools import partial
 
-from vpr_ros.core.calibration import Calibration, interpolated, read_calibrations
-from vpr_ros.core.config import Config, param
+import numpy as np
+import numpy.typing as npt
+
 from vpr_ros.core.database import Database
-from vpr_ros.core.errors import ConfigError
-from vpr_ros.core.keyframe import Candidate, Keyframe, Place
-from vpr_ros.core.verifier import Verification, verify
+from vpr_ros.core.keyframe import Candidate, Keyframe, LocalFeatures, Place
+from vpr_ros.core.loop_confidence import Evidence, probabilities, required
+from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.trail import ONE_VIEW_DEG, Trail
+from vpr_ros.core.verifier import Verification, comparable, fixed_features, verify
 
-
-@dataclasses.dataclass(frozen=True)
-class LoopConfig(Config):
-    """When a match becomes a loop closure."""
-
-    group: ClassVar[str] = "loop"
-
-    score_threshold: float = param(
-        -1.0,
-        "minimum cosine of a match, at every sparsity; -1: as calibrated",
-        minimum=-1.0,
-        maximum=1.0,
-    )
-    margin_threshold: float = param(
-        -1.0,
-        "minimum lead in cosine over the best match of another place; -1: as calibrated",
-        minimum=-1.0,
-        maximum=2.0,
-    )
-    calibration: str = param(
-        "",
-        "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity, "
-        "score, margin, confidence slope and offset, separated by ';' or newline; optional first "
-        "row 'model NAME'. If empty or of another model, the model file's own are used",
-    )
-    candidates: int = param(
-        20, "number of candidates searched for and published", minimum=1, maximum=1000
-    )
-    place_keyframes: int = param(
-        5,
-        "keyframes at most this many apart count as one place (margin and temporal gates)",
-        minimum=0,
-        maximum=1000,
-    )
-    temporal_window: int = param(
-        3,
-        "number of recent keyframes in the temporal gate, including the new one; 1: off",
-        minimum=1,
-        maximum=100,
-    )
-    temporal_matches: int = param(
-        2,
-        "minimum number of recent keyframes that must match the same place; 1: off",
-        minimum=1,
-        maximum=100,
-    )
-    min_inliers: int = param(
-        45,
-        "geometric gate: minimum number of correspondences that fit one camera motion; 0: off",
-        minimum=0,
-        maximum=5000,
-    )
-    verified_candidates: int = param(
-        3,
-        "geometric gate: maximum number of keyframes of the matched place to try",
-        minimum=1,
-        maximum=1000,
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        read_calibrations(self.calibration)
-        if self.temporal_matches > self.temporal_window:
-            raise ConfigError(
-                f"Parameter 'loop.temporal_matches' is {self.temporal_matches}, more than "
-                f"loop.temporal_window ({self.temporal_window}), so no loop would ever close."
-            )
-
-    def calibrated_for_another(self, model: str, digest: str = "") -> str:
-        """The model that `calibration` is for, if it names another one than this; otherwise ""."""
-        return read_calibrations(self.calibration).of_another(model, digest)
-
-    def calibration_at(
-        self, sparsity: float, own: Calibration, model: str, digest: str = ""
-    ) -> Calibration:
-        """The thresholds at a sparsity: the user's if there are any, otherwise the model's `own`.
-
-        The confidence is always the calibrated one, since it describes the model's scores.
-        """
-        points = read_calibrations(self.calibration).points
-        if self.calibrated_for_another(model, digest):
-            points = ()
-        found = interpolated(points, sparsity) if points else own
-        return dataclasses.replace(
-            found,
-            score_threshold=_chosen(self.score_threshold, found.score_threshold),
-            margin_threshold=_chosen(self.margin_threshold, found.margin_threshold),
-        )
-
-
-def _lead(candidates: tuple[Candidate, ...], rival: Candidate | None) -> float:
-    """Lead of the best candidate over its rival: see Query.margin."""
-    if not candidates:
-        return math.nan
-    return math.inf if rival is None else candidates[0].score - rival.score
-
-
-def _chosen(parameter: float, calibrated: float) -> float:
-    """The user's threshold, or the calibrated one if the user set none."""
-    return calibrated if parameter == -1.0 else parameter
+REPEATS = 2  # keyframes before this one whose matches count as support
+FIRST_VERIFIED = 3  # candidates, of different places, after which verification may end
+LEAST_SIGNIFICANCE = 2.0  # below it a candidate shares nothing with the view
 
 
 class Reason(enum.IntEnum):
@@ -139,8 +46,8 @@ class LoopClosure:
 
     match: Place
     score: float  # cosine
-    margin: float  # cosine, lead of the best match over the best match of another place
-    confidence: float  # calibrated probability of being right; NaN if uncalibrated
+    margin: float  # cosine, lead over the best match of another place; inf: there is none
+    confidence: float  # calibrated probability of being right
     verification: Verification | None  # None: not verified
 
 
@@ -152,7 +59,7 @@ class Query:
     candidates: tuple[Candidate, ...]  # best first
     reason: Reason
     message: str  # the reason in one sentence, with the numbers
-    margin: float  # as in LoopClosure; inf: no candidate of another place; NaN: no candidate
+    margin: float  # as in LoopClosure, of the best candidate; NaN: no candidate
     closure: LoopClosure | None = None
 
 
@@ -162,6 +69,26 @@ class _Rejection:
     message: str
 
 
+@dataclasses.dataclass(frozen=True)
+class _Match:
+    """A candidate and what is known about it."""
+
+    candidate: Candidate
+    evidence: Evidence
+
+    @property
+    def place(self) -> Place:
+        return self.candidate.place
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """What was found for one keyframe."""
+
+    session: int
+    matches: list[_Match] = dataclasses.field(default_factory=list)
+
+
 class LoopDetector:
     """Adds keyframes to a database and decides which of them close a loop."""
 
@@ -169,32 +96,62 @@ class LoopDetector:
         """`config` may be replaced at any time."""
         self.config = config
         self.database = database
-        self._history: deque[Query] = deque(maxlen=100)
+        self._trail = Trail()
+        self._steps: deque[_Step] = deque(maxlen=REPEATS + 1)
+        self._before: LocalFeatures | None = None  # of the last keyframe
+        self._fixed: npt.NDArray[np.bool_] | None = None  # of the new one, see fixed_features
+        self._around: dict[int, set[int]] = {}  # of the query in work: PlaceGraph.around by place
 
     def reset(self) -> None:
-        """Forget recent queries, because their places have changed: a map was loaded."""
-        self._history.clear()
+        """Forget recent keyframes, because their places have changed: a map was loaded."""
+        self._trail.clear()
+        self._steps.clear()
 
     def process(self, keyframe: Keyframe) -> Query:
         """Search, decide, remember; a bad keyframe raises DescriptorError and is ignored."""
         self.database.check(keyframe)
-        candidates = tuple(
-            self.database.search_older(
-                keyframe.descriptor, keyframe.stamp_ns, self.config.candidates
-            )
-        )
-        place = self.database.add(keyframe)
+        self._around.clear()
+        search = partial(self.database.search_older, keyframe.descriptor, keyframe.stamp_ns)
+        candidates = tuple(search(self.config.candidates))
         rival = self._rival(candidates)
+        if candidates and rival is None:  # all are of one place: look beyond it
+            rival = next(iter(search(1, without=self._around[candidates[0].place.sequence])), None)
+        place = self.database.add(keyframe)
+        self._trail.add(place, keyframe.descriptor)
+        if self._steps and self._steps[-1].session != place.session:
+            self._steps.clear()
+        self._steps.append(_Step(place.session))
+        self._fixed = None
+        if place.features is not None:
+            self._fixed = fixed_features(place.features, self._before)
+            self._before = place.features
+        margin = math.nan
+        if candidates:
+            margin = candidates[0].score - rival.score if rival else math.inf
         verdict = self._judge(keyframe, place, candidates, rival)
-        margin = _lead(candidates, rival)
-        if isinstance(verdict, LoopClosure):
-            self.database.graph.link(place, verdict.match)
-            message = f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
-            query = Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
-        else:
-            query = Query(place, candidates, verdict.reason, verdict.message, margin)
-        self._history.append(query)
-        return query
+        if isinstance(verdict, _Rejection):
+            return Query(place, candidates, verdict.reason, verdict.message, margin)
+        self._link(place, verdict.match)
+        message = (
+            f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
+            f"{_seen(verdict.verification)}, confidence {verdict.confidence:.3f}"
+        )
+        return Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
+
+    def _link(self, place: Place, match: Place) -> None:
+        """Join the new keyframe with its match, and with the same place as seen on other laps.
+
+        With one link a keyframe the laps would form a chain, and distant ones be rivals.
+        """
+        needed = required(self.config.precision)
+        views = [
+            m.place
+            for m in self._steps[-1].matches
+            if probabilities([m.evidence.log_odds])[0] >= needed
+            and self._same_place(match, m.place)
+        ]
+        for view in (match, *views):
+            self.database.graph.link(place, view)
 
     def _judge(
         self,
@@ -209,93 +166,187 @@ class LoopDetector:
         thresholds = self.config.calibration_at(
             keyframe.sparsity, keyframe.calibration, keyframe.model, keyframe.model_digest
         )
-
-        wanted = thresholds.score_threshold
-        if math.isnan(wanted):
+        zero = thresholds.score_threshold
+        if math.isnan(zero):
             return _Rejection(
                 Reason.LOW_SCORE,
                 f"model '{keyframe.model}' is not calibrated; set loop.score_threshold",
             )
-        if best.score < wanted:
+        # The model's own was measured on images as taken: a change of light takes more room.
+        lowest = (
+            zero
+            if self.config.sets_score(keyframe.model, keyframe.model_digest)
+            else 2 * zero - 1.0
+        )
+        if best.score < lowest:
             return _Rejection(
-                Reason.LOW_SCORE, f"best score {best.score:.3f} is below {wanted:.3f}"
+                Reason.LOW_SCORE, f"best score {best.score:.3f} is below {lowest:.3f}"
             )
-
-        # Without a rival, the lead is at least the one over the last candidate.
-        margin = best.score - (rival or candidates[-1]).score
-        lead = thresholds.margin_threshold
-        if rival is not None and margin < lead:  # false if the margin is not calibrated
+        margin = best.score - rival.score if rival else math.inf
+        if rival is not None and margin < thresholds.margin_threshold:  # false for NaN
             return _Rejection(
                 Reason.AMBIGUOUS,
                 f"keyframe {best.place.id} leads keyframe {rival.place.id} of another place by "
-                f"{margin:.3f}, less than {lead:.3f}",
+                f"{margin:.3f}, less than {thresholds.margin_threshold:.3f}",
             )
 
-        support = self._support(place, best.place, wanted)
-        if support < self.config.temporal_matches:
+        others = () if rival is None or rival in candidates else (rival,)
+        considered = [c for c in (*candidates, *others) if c.score >= lowest]
+        matches = self._places(self._matches(place, considered, zero))
+        chances = probabilities([m.evidence.log_odds for m in matches])
+        needed = required(self.config.precision)
+        if chances[0] < needed:
+            return self._rejection(matches, chances, needed)
+        matches[0] = match = self._best_view(place, matches[0], considered)
+        verification = match.evidence.verification
+        if verification is not None and place.features and match.place.features:
+            verification = verify(place.features, match.place.features, self._fixed, motion=True)
+            if verification.turn_deg > ONE_VIEW_DEG:
+                return _Rejection(
+                    Reason.GEOMETRY,
+                    f"the view is turned by {verification.turn_deg:.0f} degrees against keyframe "
+                    f"{match.place.id}, more than {ONE_VIEW_DEG:g}",
+                )
+            if verification.T_match_query is not None:
+                drift = self._trail.drift(place, match.place, verification.turn_deg)
+                matches[0] = dataclasses.replace(
+                    match, evidence=dataclasses.replace(match.evidence, drift=drift)
+                )
+                chances = probabilities([m.evidence.log_odds for m in matches])
+                if chances[0] < needed:
+                    return self._rejection(matches, chances, needed)
+        found = match.candidate
+        # Of another place than the match, which need not be the most similar one.
+        over = rival if rival and not self._same_place(rival.place, found.place) else best
+        lead = math.inf if rival is None else found.score - over.score
+        return LoopClosure(found.place, found.score, lead, chances[0], verification)
+
+    def _matches(self, place: Place, candidates: list[Candidate], zero: float) -> list[_Match]:
+        """The evidence for each of the candidates that are most similar along the trail.
+
+        If those of the first few places share nothing with the view, the others are spared.
+        `zero` is the cosine from which on similarity speaks for a match.
+        """
+        along = self._trail.scores(place, candidates, self.database)
+        order = self._by_place(candidates, sorted(range(len(along)), key=lambda i: -along[i]))
+        count = self.config.verified_candidates
+        matches: list[_Match] = []
+        for i in order[: count or None]:
+            if len(matches) == FIRST_VERIFIED and all(_nothing_shared(m) for m in matches):
+                break
+            score = (along[i] - zero) / max(1.0 - zero, 1e-6)
+            matches.append(self._match(place, candidates[i], score))
+        self._steps[-1].matches.extend(matches)
+        return matches
+
+    def _match(self, place: Place, candidate: Candidate, score: float) -> _Match:
+        match, verification = candidate.place, None
+        if self.config.verified_candidates and comparable(place.features, match.features):
+            assert place.features is not None and match.features is not None
+            verification = verify(place.features, match.features, self._fixed)
+        drift, repeat = self._trail.drift(place, match), self._repeat(match)
+        return _Match(candidate, Evidence(score, drift, verification, repeat))
+
+    def _best_view(self, place: Place, best: _Match, candidates: list[Candidate]) -> _Match:
+        """Of the views of a place that is found, the one that agrees best.
+
+        The most similar view need not share most points.
+        """
+        if best.evidence.verification is None:
+            return best
+        tried = {m.place.sequence for m in self._steps[-1].matches}
+        views = [
+            c
+            for c in candidates
+            if c.place.sequence not in tried and self._same_place(best.place, c.place)
+        ]
+        count = self.config.verified_candidates
+        more = [self._match(place, view, best.evidence.score) for view in views[:count]]
+        return max(best, *more, key=lambda m: m.evidence.log_odds) if more else best
+
+    def _by_place(self, candidates: list[Candidate], order: list[int]) -> list[int]:
+        """An order of candidates, but the best of each of the first few places before all."""
+        first: list[int] = []
+        for i in order:
+            place = candidates[i].place
+            if not any(self._same_place(candidates[k].place, place) for k in first):
+                first.append(i)
+            if len(first) == FIRST_VERIFIED:
+                break
+        return first + [i for i in order if i not in first]
+
+    def _repeat(self, match: Place) -> float:
+        """The lowest significance that the keyframes just before found for a place."""
+        before = list(self._steps)[:-1]
+        if len(before) < REPEATS:
+            return 0.0
+        return min(
+            max(
+                (
+                    m.evidence.verification.significance
+                    for m in step.matches
+                    if m.evidence.verification and self._same_place(match, m.place)
+                ),
+                default=0.0,
+            )
+            for step in before
+        )
+
+    def _places(self, matches: list[_Match]) -> list[_Match]:
+        """The best match of each place, best first."""
+        found: list[_Match] = []
+        for match in sorted(matches, key=lambda m: -m.evidence.log_odds):
+            if not any(self._same_place(m.place, match.place) for m in found):
+                found.append(match)
+        return found
+
+    def _rejection(self, matches: list[_Match], chances: list[float], needed: float) -> _Rejection:
+        """Why the best match is not believed: the first reason without which it would be."""
+        best = matches[0]
+        id, evidence = best.place.id, best.evidence
+        doubt = f"confidence {chances[0]:.3f}, {needed:.3f} is needed"
+        if len(matches) > 1 and probabilities([evidence.log_odds])[0] >= needed:
+            return _Rejection(
+                Reason.AMBIGUOUS,
+                f"keyframe {id} leads keyframe {matches[1].place.id} of another place by too "
+                f"little ({chances[0]:.3f} to {chances[1]:.3f}, {needed:.3f} is needed)",
+            )
+        surely = dataclasses.replace(evidence, drift=None)
+        if evidence.drift is not None and probabilities([surely.log_odds])[0] >= needed:
             return _Rejection(
                 Reason.INCONSISTENT,
-                f"{support} of the last {self.config.temporal_window} keyframes match this place; "
-                f"{self.config.temporal_matches} are needed",
+                f"with keyframe {id} odometry would be off by {evidence.drift:.0%} of the way, or "
+                f"of a half turn; {doubt}",
             )
-
-        views = [
-            c for c in candidates if c.score >= wanted and self._same_place(c.place, best.place)
-        ]
-        match, verification = self._verified(place, views[: self.config.verified_candidates])
-        if verification is not None and verification.inliers < self.config.min_inliers:
+        if evidence.verification is not None:
+            seen = evidence.verification
             return _Rejection(
                 Reason.GEOMETRY,
-                f"{verification.inliers} correspondences agree with keyframe {match.place.id}; "
-                f"{self.config.min_inliers} are needed",
+                f"{seen.inliers} of {seen.correspondences - seen.still} moving correspondences "
+                f"agree with keyframe {id}; {doubt}",
             )
-        return LoopClosure(
-            match.place, match.score, margin, thresholds.confidence(best.score), verification
+        return _Rejection(
+            Reason.LOW_SCORE,
+            f"keyframe {id} at score {best.candidate.score:.3f} has no local features to compare; "
+            f"{doubt}",
         )
 
     def _rival(self, candidates: tuple[Candidate, ...]) -> Candidate | None:
         """The best candidate of another place; None if all are of one place."""
-        others = (c for c in candidates if not self._same_place(c.place, candidates[0].place))
+        others = (c for c in candidates if not self._same_place(candidates[0].place, c.place))
         return next(others, None)
 
-    def _support(self, place: Place, match: Place, wanted: float) -> int:
-        """How many of the recent keyframes, including this one, match the same place."""
-        before = self.config.temporal_window - 1
-        recent = [
-            query
-            for query in (list(self._history)[-before:] if before else [])
-            if query.place.session == place.session
-        ]
-        return 1 + sum(
-            any(
-                c.score >= wanted and self._same_place(c.place, match)
-                for c in query.candidates[:3]
-            )
-            for query in recent
-        )
-
-    def _verified(
-        self, place: Place, views: list[Candidate]
-    ) -> tuple[Candidate, Verification | None]:
-        """The first view that geometry confirms, otherwise the one with the most inliers.
-
-        `views` are of one place, best first; if none can be verified, the first one and None. The
-        most similar view need not share the most points with the query.
-        """
-        found: tuple[Candidate, Verification | None] = views[0], None
-        most = -1
-        for view in views:
-            verification = self._verify(place, view.place)
-            if verification is not None and verification.inliers > most:
-                found, most = (view, verification), verification.inliers
-            if most >= self.config.min_inliers:
-                break
-        return found
-
-    def _verify(self, place: Place, match: Place) -> Verification | None:
-        if self.config.min_inliers == 0 or place.features is None or match.features is None:
-            return None
-        return verify(place.features, match.features)
-
     def _same_place(self, a: Place, b: Place) -> bool:
-        return self.database.graph.same_place(a, b, self.config.place_keyframes)
+        if a.sequence not in self._around:
+            reach = self.config.place_keyframes
+            self._around[a.sequence] = self.database.graph.around(a, reach)
+        return b.sequence in self._around[a.sequence]
+
+
+def _nothing_shared(match: _Match) -> bool:
+    verification = match.evidence.verification
+    return verification is not None and verification.significance < LEAST_SIGNIFICANCE
+
+
+def _seen(verification: Verification | None) -> str:
+    return "" if verification is None else f", {verification.inliers} inliers"

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.errors import MapError
-from vpr_ros.core.keyframe import LocalFeatures, Place
+from vpr_ros.core.keyframe import FEATURE_SIZES, LocalFeatures, Place
 from vpr_ros.core.pose import Pose
 
-FORMAT = 1
+FORMAT = 2
+ONLY_ORB = 1  # the format before there was a choice of local features
 SUFFIX = ".vprmap"
 
 
@@ -44,7 +45,8 @@ class MapData:
     descriptors: npt.NDArray[Any]  # (N, D) float16 or float32
     feature_counts: npt.NDArray[np.int64]  # (N,) -1: none stored
     keypoints: npt.NDArray[np.float32]  # (sum of counts, 2)
-    feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts, 32)
+    feature_sizes: npt.NDArray[np.int64]  # (N,) bytes of a descriptor, as in FEATURE_SIZES
+    feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts x sizes,)
     pixel_sizes: npt.NDArray[np.float32]  # (N,) NaN: no features
     camera_matrices: npt.NDArray[np.float64]  # (N, 3, 3)
     links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence
@@ -80,8 +82,11 @@ def pack(
         descriptors=descriptors,
         feature_counts=np.array(counts, np.int64),
         keypoints=np.concatenate([np.empty((0, 2), np.float32), *(f.keypoints for f in features)]),
+        feature_sizes=np.array(
+            [p.features.descriptors.shape[1] if p.features else 0 for p in places], np.int64
+        ),
         feature_descriptors=np.concatenate(
-            [np.empty((0, 32), np.uint8), *(f.descriptors for f in features)]
+            [np.empty(0, np.uint8), *(f.descriptors.ravel() for f in features)]
         ),
         pixel_sizes=np.array(
             [p.features.pixel_size if p.features else np.nan for p in places], np.float32
@@ -93,7 +98,9 @@ def pack(
 
 def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
     """The places in these rows of a map."""
-    ends = data.feature_counts.clip(min=0).cumsum()
+    counts = data.feature_counts.clip(min=0)
+    ends = counts.cumsum()
+    bytes_end = (counts * data.feature_sizes).cumsum()
     for row in map(int, rows):
         camera, fixed = data.frames[row]
         yield Place(
@@ -105,7 +112,7 @@ def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
             frame=data.names[camera],
             pose=_pose(data.poses[row]),
             pose_frame=data.names[fixed],
-            features=_features(data, row, int(ends[row])),
+            features=_features(data, row, int(ends[row]), int(bytes_end[row])),
         )
 
 
@@ -163,12 +170,16 @@ def read_map(path: Path) -> MapData:
             if damaged := archive.zip.testzip():
                 raise ValueError(f"wrong checksum of {damaged}")
             header = json.loads(bytes(archive["header"]))
-            if header["format"] != FORMAT:
+            if header["format"] not in (ONLY_ORB, FORMAT):
                 raise MapError(
                     f"Map {path} has format {header['format']}; this version of vpr_ros reads "
-                    f"{FORMAT}. Update vpr_ros."
+                    f"{ONLY_ORB} and {FORMAT}. Update vpr_ros."
                 )
-            arrays = {name: archive[name] for name in _ARRAYS}
+            stored = dict(archive.items())
+            if header["format"] == ONLY_ORB:
+                stored["feature_descriptors"] = stored["feature_descriptors"].reshape(-1)
+                stored["feature_sizes"] = np.full(len(stored["ids"]), FEATURE_SIZES["orb"])
+            arrays = {name: stored[name] for name in _ARRAYS}
         data = MapData(
             model=header["model"],
             model_digest=header.get("model_digest", ""),  # younger than the first maps
@@ -193,9 +204,11 @@ def _check(data: MapData) -> None:
     for name in rows:
         if len(getattr(data, name)) != count:
             raise ValueError(f"{name} has {len(getattr(data, name))} rows for {count} keyframes")
-    features = int(data.feature_counts.clip(min=0).sum())
-    if not len(data.keypoints) == len(data.feature_descriptors) == features:
-        raise ValueError(f"{len(data.keypoints)} keypoints for a count of {features}")
+    counts = data.feature_counts.clip(min=0)
+    if len(data.keypoints) != counts.sum():
+        raise ValueError(f"{len(data.keypoints)} keypoints for a count of {counts.sum()}")
+    if data.feature_descriptors.shape != ((counts * data.feature_sizes).sum(),):
+        raise ValueError(f"{len(data.feature_descriptors)} bytes of feature descriptors")
     if data.descriptors.ndim != 2 or not np.isfinite(data.descriptors).all():
         raise ValueError("descriptors are not finite")
 
@@ -223,15 +236,17 @@ def _matrix(features: LocalFeatures | None) -> npt.NDArray[np.float64]:
     return features.camera_matrix
 
 
-def _features(data: MapData, row: int, end: int) -> LocalFeatures | None:
-    count = int(data.feature_counts[row])
+def _features(data: MapData, row: int, end: int, bytes_end: int) -> LocalFeatures | None:
+    count, size = int(data.feature_counts[row]), int(data.feature_sizes[row])
     if count < 0:
         return None
     matrix = data.camera_matrices[row]
     return LocalFeatures(
         # copied, so that an evicted place releases its memory
         keypoints=data.keypoints[end - count : end].copy(),
-        descriptors=data.feature_descriptors[end - count : end].copy(),
+        descriptors=data.feature_descriptors[bytes_end - count * size : bytes_end]
+        .reshape(count, size)
+        .copy(),
         pixel_size=float(data.pixel_sizes[row]),
         camera_matrix=None if np.isnan(matrix).any() else matrix,
     )

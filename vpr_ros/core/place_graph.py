@@ -38,20 +38,30 @@ class PlaceGraph:
         They do if they are at most `reach` keyframes apart in one session, or if closed loops
         connect them: the laps of a route show the same places again.
         """
-        seen: set[int] = set()
-        reached = {a.sequence}
-        for _ in range(MAX_LOOPS + 1):
-            if any(self._close(sequence, b.sequence, reach) for sequence in reached):
-                return True
-            seen |= reached
-            reached = {
+        return any(self._close(s, b.sequence, reach) for s in self._linked(a.sequence, reach))
+
+    def around(self, place: Place, reach: int) -> set[int]:
+        """The sequence numbers of all keyframes that show the place of this one."""
+        return {
+            near
+            for sequence in self._linked(place.sequence, reach)
+            for near in range(sequence - reach, sequence + reach + 1)
+            if self._close(near, sequence, reach)
+        }
+
+    def _linked(self, sequence: int, reach: int) -> set[int]:
+        """The keyframe itself and those that at most MAX_LOOPS closed loops lead to."""
+        found = fringe = {sequence}
+        for _ in range(MAX_LOOPS):
+            fringe = {
                 linked
-                for sequence in reached
-                for near in range(sequence - reach, sequence + reach + 1)
-                if near in self._links and self._close(near, sequence, reach)
+                for start in fringe
+                for near in range(start - reach, start + reach + 1)
+                if near in self._links and self._close(near, start, reach)
                 for linked in self._links[near]
-            } - seen
-        return False
+            } - found
+            found = found | fringe
+        return found
 
     def remove(self, gone: set[int]) -> None:
         """Remove keyframes by sequence number, but never the oldest.

@@ -1,80 +1,31 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Geometric verification: whether two views can show the same rigid scene."""
+"""Geometric verification: how strongly two views suggest that they show the same rigid scene.
+
+Counts of inliers depend on the image, the camera and the kind of feature. What is measured here
+is how unlikely the agreement would be by chance, and how much of what could agree does.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+import math
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.config import Config, param
-from vpr_ros.core.images import Image
 from vpr_ros.core.keyframe import LocalFeatures
 
+Points = npt.NDArray[np.float32]  # (N, 2)
 
-@dataclasses.dataclass(frozen=True)
-class FeatureConfig(Config):
-    """Local features for geometric verification."""
-
-    group: ClassVar[str] = "features"
-
-    count: int = param(
-        300,
-        "maximum number of ORB features per keyframe, for geometric verification; 0: none",
-        minimum=0,
-        maximum=5000,
-    )
-    image_width: int = param(
-        320,
-        "images wider than this are reduced to it before features are extracted",
-        unit="px",
-        minimum=64,
-        maximum=4096,
-    )
-
-
-class FeatureExtractor:
-    """Extracts ORB keypoints from a reduced image."""
-
-    def __init__(self, config: FeatureConfig) -> None:
-        """`config` holds for the life of the extractor."""
-        self.config = config
-        # A quarter of OpenCV's threshold, for the weak corners of dim and blurred images.
-        self._orb = cv2.ORB.create(nfeatures=config.count, fastThreshold=5)
-
-    def extract(
-        self, image: Image, camera_matrix: npt.NDArray[np.float64] | None = None
-    ) -> LocalFeatures | None:
-        """Features of a BGR image (H, W, 3) with `camera_matrix` (3, 3); None if turned off."""
-        if self.config.count == 0:
-            return None
-        scale = min(1.0, self.config.image_width / image.shape[1])
-        size = (round(image.shape[1] * scale), max(1, round(image.shape[0] * scale)))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-        try:
-            keypoints, descriptors = self._orb.detectAndCompute(grey, None)
-        except cv2.error:  # the image is too thin for ORB's pyramid
-            keypoints, descriptors = (), None
-        if descriptors is None:
-            descriptors = np.empty((0, 32), np.uint8)
-        points = cv2.KeyPoint.convert(keypoints) if keypoints else np.empty((0, 2))
-        return LocalFeatures(
-            keypoints=np.asarray(points, np.float32).reshape(-1, 2) / np.float32(scale),
-            descriptors=np.asarray(descriptors, np.uint8),
-            pixel_size=1 / scale,
-            camera_matrix=camera_matrix,
-        )
-
-
-# Chosen on rtabmap_samples and the demo's drive, where they best separate right from wrong.
 RATIO = 0.8  # nearest over second nearest distance (Lowe, IJCV 2004, section 7.1)
-FARTHEST = 64  # of 256 bits; ORB descriptors of unrelated points are farther apart
-TOLERANCE = 1.5  # px of the reduced image
+FARTHEST_ORB = 64  # of 256 bits; ORB descriptors of unrelated points are farther apart
+TOLERANCE = 1.5  # px of the scaled image
+STILL = 1.0  # px of the scaled image; a correspondence that moves less shows no scene
+NARROWEST = 2.0  # px of the scaled image; standard deviation across a line of points
+TRIALS = 500  # of RANSAC at most; agreement that takes more would not be significant
+FEWEST = 8  # correspondences, below which nothing is claimed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,76 +40,243 @@ class RelativePose:
 class Verification:
     """The result of geometric verification."""
 
-    inliers: int
-    T_match_query: RelativePose | None  # None unless both camera matrices are known
+    inliers: int = 0  # moving correspondences that fit one epipolar geometry
+    correspondences: int = 0  # between features with clearly similar descriptors
+    still: int = 0  # of these, those that are fixed to the camera and do not count
+    significance: float = 0.0  # -log10 of the number of such agreements expected by chance
+    density: float = 0.0  # inliers over the features in the region that they span, 0 to 1
+    features: int = 0  # of the view that has fewer
+    T_match_query: RelativePose | None = None  # needs both camera matrices
+
+    @property
+    def turn_deg(self) -> float:
+        """Angle of the rotation between the views; 0 if it is not known."""
+        if self.T_match_query is None:
+            return 0.0
+        cosine = (np.trace(self.T_match_query.rotation) - 1) / 2
+        return math.degrees(math.acos(min(max(float(cosine), -1.0), 1.0)))
 
 
-def verify(query: LocalFeatures, match: LocalFeatures) -> Verification:
-    """Count the correspondences that fit one epipolar geometry.
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    inliers: npt.NDArray[np.bool_]  # (M,) of the correspondences
+    sample: int  # correspondences that determine a model
+    essential: npt.NDArray[np.float64] | None = None  # (3, 3)
+
+
+def comparable(query: LocalFeatures | None, match: LocalFeatures | None) -> bool:
+    """Whether both views have features, found or not, of one kind."""
+    if query is None or match is None:
+        return False
+    return query.kind == match.kind or not len(query.keypoints) or not len(match.keypoints)
+
+
+def fixed_features(view: LocalFeatures, before: LocalFeatures | None) -> npt.NDArray[np.bool_]:
+    """Which features (N,) of a view were at the same pixel in the view `before` it.
+
+    They are fixed to the camera: the robot's own body, dirt on the lens, an overlay. All are, as
+    far as is known, if there is no view to compare with.
+    """
+    if before is None or view.pixel_size != before.pixel_size or view.kind != before.kind:
+        return np.ones(len(view.keypoints), bool)
+    fixed = np.zeros(len(view.keypoints), bool)
+    pairs = _correspondences(view, before)
+    fixed[pairs[_same_pixel(view, before, pairs), 0]] = True
+    return fixed
+
+
+def verify(
+    query: LocalFeatures,
+    match: LocalFeatures,
+    fixed: npt.NDArray[np.bool_] | None = None,
+    motion: bool = False,
+) -> Verification:
+    """How well two views agree; with `motion` also the relative pose, where it can be known.
 
     RANSAC (OpenCV's USAC, with a confidence of 0.999) estimates the essential matrix if both
-    camera matrices are known, otherwise the fundamental matrix. Fewer than 8 correspondences
-    count as none.
+    camera matrices are known and `motion` is asked for, otherwise the fundamental matrix.
+    Correspondences at the same pixel in both images are left out if the query's feature is
+    `fixed` (N,) to the camera; None: all may be.
     """
     pairs = _correspondences(query, match)
-    if len(pairs) < 8:
-        return Verification(0, None)
-    tolerance_px = TOLERANCE * max(query.pixel_size, match.pixel_size)
+    points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
+    moving = ~_same_pixel(query, match, pairs)
+    if fixed is not None:
+        moving |= ~fixed[pairs[:, 0]]
+    pixel_size = max(query.pixel_size, match.pixel_size)
+    points_query, points_match = points_query[moving], points_match[moving]
+    none = Verification(
+        correspondences=len(pairs),
+        still=len(pairs) - len(points_query),
+        features=min(len(query.keypoints), len(match.keypoints)),
+    )
+    if len(points_query) < FEWEST:
+        return none
     try:
-        return _fit(query, match, pairs, tolerance_px)
+        model = _fit(query, match, points_query, points_match, motion)
     except cv2.error:  # USAC asserts if no model fits any of its samples
-        return Verification(0, None)
+        return none
+    count = int(model.inliers.sum())
+    if count < FEWEST:
+        return dataclasses.replace(none, inliers=count)
+    points_query, points_match = points_query[model.inliers], points_match[model.inliers]
+    if _on_a_line(points_query, pixel_size) or _on_a_line(points_match, pixel_size):
+        return dataclasses.replace(none, inliers=count)
+    return dataclasses.replace(
+        none,
+        inliers=count,
+        significance=_significance(
+            len(model.inliers), count, model.sample, TOLERANCE * pixel_size, match.keypoints
+        ),
+        density=count
+        / max(
+            20,  # so that a small cluster is not taken for a dense region
+            count,
+            min(_spanned(query.keypoints, points_query), _spanned(match.keypoints, points_match)),
+        ),
+        T_match_query=_motion(query, match, points_query, points_match, model) if motion else None,
+    )
+
+
+def _same_pixel(
+    query: LocalFeatures, match: LocalFeatures, pairs: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which correspondences (M, 2) do not move between two images of one size."""
+    if query.pixel_size != match.pixel_size:  # else they come from different cameras
+        return np.zeros(len(pairs), bool)
+    moved = np.abs(query.keypoints[pairs[:, 0]] - match.keypoints[pairs[:, 1]])
+    same: npt.NDArray[np.bool_] = moved.max(axis=1, initial=0) < STILL * query.pixel_size
+    return same
+
+
+def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.int64]:
+    """Indices (M, 2) of mutually nearest features whose second nearest is clearly farther."""
+    if min(len(query.keypoints), len(match.keypoints)) < 2 or query.kind != match.kind:
+        return np.empty((0, 2), np.int64)
+    if query.kind == "orb":
+        likeness = -_hamming(query.descriptors, match.descriptors)
+    else:
+        likeness = _unit(query.descriptors) @ _unit(match.descriptors).T
+    rows = np.arange(len(likeness))
+    nearest = likeness.argmax(axis=1)
+    mutual = likeness.argmax(axis=0)[nearest] == rows
+    first = likeness[rows, nearest]
+    likeness[rows, nearest] = -np.inf
+    second = likeness.max(axis=1)
+    if query.kind == "orb":
+        good = mutual & (-first < RATIO * -second) & (-first <= FARTHEST_ORB)
+    else:  # the distance of unit vectors is the root of 2 - 2 cosine
+        good = mutual & (1 - first < RATIO**2 * (1 - second))
+    return np.stack([rows[good], nearest[good]], axis=1)
+
+
+def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    values = codes.astype(np.float32)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+    return values
+
+
+def _hamming(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Number of different bits (N, M), as a product of vectors of -1 and 1."""
+    bits_a, bits_b = (2 * np.unpackbits(x, axis=1).astype(np.float32) - 1 for x in (a, b))
+    distance: npt.NDArray[np.float32] = (bits_a.shape[1] - bits_a @ bits_b.T) / 2
+    return distance
 
 
 def _fit(
-    query: LocalFeatures, match: LocalFeatures, pairs: npt.NDArray[np.int64], tolerance_px: float
-) -> Verification:
-    points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]
-    if query.camera_matrix is None or match.camera_matrix is None:
+    query: LocalFeatures,
+    match: LocalFeatures,
+    points_query: Points,
+    points_match: Points,
+    motion: bool,
+) -> _Model:
+    """The epipolar geometry with the most inliers."""
+    nothing = np.zeros(len(points_query), bool)
+    tolerance_px = TOLERANCE * max(query.pixel_size, match.pixel_size)
+    if not motion or query.camera_matrix is None or match.camera_matrix is None:
         _, mask = cv2.findFundamentalMat(
-            points_query, points_match, cv2.USAC_FAST, tolerance_px, 0.999
+            points_query, points_match, cv2.USAC_FAST, tolerance_px, 0.999, TRIALS
         )
-        return Verification(0 if mask is None else int(mask.sum()), None)
-    rays_query = _normalised(points_query, query.camera_matrix)
-    rays_match = _normalised(points_match, match.camera_matrix)
+        return _Model(nothing if mask is None else mask.ravel().astype(bool), 7)
     essential, mask = cv2.findEssentialMat(
-        rays_query,
-        rays_match,
+        _normalised(points_query, query.camera_matrix),
+        _normalised(points_match, match.camera_matrix),
         np.eye(3),
         cv2.USAC_FAST,
         0.999,
         tolerance_px / match.camera_matrix[0, 0],
+        TRIALS,
     )
     if essential is None or essential.shape != (3, 3) or mask is None:
-        return Verification(0, None)
-    inliers = int(mask.sum())
+        return _Model(nothing, 5)
+    return _Model(mask.ravel().astype(bool), 5, np.asarray(essential, np.float64))
+
+
+def _significance(
+    correspondences: int, inliers: int, sample: int, tolerance_px: float, keypoints: Points
+) -> float:
+    """-log10 of the number of models with so many inliers expected among random points.
+
+    A contrario, after Moisan and Stival, IJCV 2004: a random point lies within the tolerance of
+    an epipolar line with the probability p of the strip's share of the area, so a model through
+    `sample` of the correspondences has k inliers by chance with C(M, k) C(k, sample) p^(k-sample).
+    """
+    if inliers <= sample:
+        return 0.0
+    width, height = np.ptp(keypoints, axis=0) + tolerance_px
+    strip = min(1.0, 2 * tolerance_px * math.hypot(width, height) / (width * height))
+    expected = (
+        math.log(correspondences - sample)
+        + _log_choose(correspondences, inliers)
+        + _log_choose(inliers, sample)
+        + (inliers - sample) * math.log(strip)
+    )
+    return max(0.0, -expected / math.log(10))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _spanned(keypoints: Points, inliers: Points) -> int:
+    """How many of the keypoints lie in the convex hull of the inliers."""
+    hull = cv2.convexHull(inliers)[:, 0]  # (V, 2) clockwise on the screen
+    edge = np.roll(hull, -1, axis=0) - hull
+    offset = keypoints[:, None] - hull  # (N, V, 2)
+    side = edge[:, 0] * offset[..., 1] - edge[:, 1] * offset[..., 0]
+    tolerance = 1e-3 * np.abs(edge).max(initial=1.0) ** 2
+    inside = (side >= -tolerance).all(axis=1) | (side <= tolerance).all(axis=1)
+    return int(inside.sum())
+
+
+def _on_a_line(points: Points, pixel_size: float) -> bool:
+    """Whether points lie on a line, so that nearly any epipolar geometry fits them."""
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1]
+    return bool(spread / math.sqrt(len(points)) < NARROWEST * pixel_size)
+
+
+def _motion(
+    query: LocalFeatures,
+    match: LocalFeatures,
+    points_query: Points,
+    points_match: Points,
+    model: _Model,
+) -> RelativePose | None:
+    if model.essential is None or query.camera_matrix is None or match.camera_matrix is None:
+        return None
+    moved = np.linalg.norm(points_query - points_match, axis=1)
+    if np.median(moved) < STILL * match.pixel_size:  # the camera has not moved at all
+        return None
     _, rotation, direction, _ = cv2.recoverPose(
-        essential, rays_query, rays_match, np.eye(3), mask=mask.copy()
+        model.essential,
+        _normalised(points_query, query.camera_matrix),
+        _normalised(points_match, match.camera_matrix),
+        np.eye(3),
     )
-    return Verification(
-        inliers,
-        RelativePose(np.asarray(rotation, np.float64), np.asarray(direction, np.float64)[:, 0]),
-    )
+    return RelativePose(np.asarray(rotation, np.float64), np.asarray(direction, np.float64)[:, 0])
 
 
-def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.int64]:
-    """Indices (M, 2) of query and match keypoints with clearly similar descriptors."""
-    if not len(query.descriptors) or len(match.descriptors) < 2:
-        return np.empty((0, 2), np.int64)
-    nearest = cv2.BFMatcher(cv2.NORM_HAMMING).knnMatch(query.descriptors, match.descriptors, k=2)
-    return np.array(
-        [
-            (first.queryIdx, first.trainIdx)
-            for first, second in nearest
-            if first.distance < RATIO * second.distance and first.distance <= FARTHEST
-        ],
-        np.int64,
-    ).reshape(-1, 2)
-
-
-def _normalised(
-    points: npt.NDArray[np.float32], camera_matrix: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _normalised(points: Points, camera_matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Pixels (M, 2) projected to the image plane at distance 1."""
     focal = camera_matrix[[0, 1], [0, 1]]
     centre = camera_matrix[[0, 1], [2, 2]]

@@ -16,7 +16,8 @@ from vpr_ros.core.battery import UNMEASURED
 from vpr_ros.core.calibration import Calibration, calibration_text
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
-from vpr_ros.core.loop_detector import LoopConfig, Reason
+from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.loop_detector import Reason
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag, choose_topics
 from vpr_ros.evaluation.confidence import (

@@ -14,10 +14,10 @@ import yaml
 from vpr_ros.core.config import Config
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.feature_extractor import FeatureConfig
 from vpr_ros.core.gate import GateConfig
-from vpr_ros.core.loop_detector import LoopConfig
+from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.model_files import ModelConfig
-from vpr_ros.core.verifier import FeatureConfig
 from vpr_ros.core.view import ViewConfig
 
 C = TypeVar("C", bound=Config)

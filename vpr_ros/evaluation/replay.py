@@ -16,11 +16,12 @@ import numpy.typing as npt
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import DescriptorError, ImageError
+from vpr_ros.core.feature_extractor import FeatureExtractor
 from vpr_ros.core.frontend import Frontend
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.keyframe import Keyframe
-from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
-from vpr_ros.core.verifier import FeatureExtractor
+from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.loop_detector import LoopDetector, Reason
 from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.params import Settings

@@ -29,7 +29,14 @@ from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import DescriptorError
-from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, LocalFeatures, Place
+from vpr_ros.core.keyframe import (
+    FEATURE_SIZES,
+    NS_PER_S,
+    Candidate,
+    Keyframe,
+    LocalFeatures,
+    Place,
+)
 from vpr_ros.core.pose import Pose
 
 if TYPE_CHECKING:  # the encoder node does without faiss, which the loop detector imports
@@ -226,17 +233,23 @@ def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
 def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
     keypoints = np.array(message.keypoints, np.float32)
     descriptors = np.array(message.descriptors, np.uint8)
-    if 32 * len(keypoints) != 2 * len(descriptors):
+    count = len(keypoints) // 2
+    size = len(descriptors) // count if count else FEATURE_SIZES["sift"]
+    if (
+        len(keypoints) != 2 * count
+        or size not in FEATURE_SIZES.values()
+        or len(descriptors) != count * size
+    ):
         raise DescriptorError(
             f"Local features have {len(keypoints) / 2:g} keypoints but {len(descriptors)} bytes "
-            "of descriptors; send two values and 32 bytes per keypoint."
+            "of descriptors; send two values and 128 (SIFT) or 32 (ORB) bytes per keypoint."
         )
-    if not message.extracted and not len(keypoints):
+    if not message.extracted and not count:
         return None
     matrix = np.array(message.camera_matrix, np.float64).reshape(3, 3)
     return LocalFeatures(
         keypoints=keypoints.reshape(-1, 2),
-        descriptors=descriptors.reshape(-1, 32),
+        descriptors=descriptors.reshape(count, size),
         pixel_size=message.pixel_size,
         camera_matrix=matrix if matrix[0, 0] > 0 else None,
     )

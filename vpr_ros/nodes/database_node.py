@@ -24,7 +24,8 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import MapError, VprError
 from vpr_ros.core.keyframe import Candidate
-from vpr_ros.core.loop_detector import LoopConfig, LoopDetector, Reason
+from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.loop_detector import LoopDetector, Reason
 from vpr_ros.core.model_digest import model_text
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (

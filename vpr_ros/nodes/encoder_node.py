@@ -24,12 +24,12 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
+from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.keyframe import random_first_id
 from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.core.pose import PoseBuffer
-from vpr_ros.core.verifier import FeatureConfig, FeatureExtractor
 from vpr_ros.core.view import ViewConfig, ViewFault
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (

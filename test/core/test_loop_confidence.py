@@ -1,0 +1,69 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""More evidence is more probable, a rival takes its share, and a number always comes out."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+
+from vpr_ros.core.loop_confidence import (
+    LIMITS,
+    PRECISIONS,
+    WITH_FEATURES,
+    WITHOUT_FEATURES,
+    Evidence,
+    probabilities,
+    required,
+    terms,
+)
+from vpr_ros.core.verifier import Verification
+
+SEEN = Verification(inliers=40, significance=30.0, density=0.4)
+
+
+def probability(**changes):
+    return probabilities([dataclasses.replace(Evidence(0.5, None, SEEN), **changes).log_odds])[0]
+
+
+def test_every_weight_has_its_term():
+    assert set(terms(Evidence(0.5))) >= set(WITHOUT_FEATURES)
+    assert set(terms(Evidence(0.5, 0.1, SEEN))) >= set(WITH_FEATURES)
+
+
+def test_more_evidence_is_more_probable():
+    chances = [
+        probability(verification=dataclasses.replace(SEEN, significance=s))
+        for s in (0.0, 3.0, 8.0, 20.0, 60.0, 90.0)
+    ]
+    assert all(low < high for low, high in itertools.pairwise(chances))
+    assert chances[0] < 0.1 and chances[-1] > 0.98
+    dense = dataclasses.replace(SEEN, density=0.8)
+    assert probability() < probability(verification=dense)
+    assert probability() < probability(repeat=20.0) < probability(repeat=30.0)
+    assert probability(drift=0.3) < probability(drift=0.02) < probability(drift=0.0)
+    assert probability(drift=0.0, repeat=30.0) == probability(drift=0.0)
+    bare = [Evidence(score).log_odds for score in (-1.0, 0.0, 0.4, 0.9)]
+    assert bare == sorted(bare)
+
+
+def test_places_share_one():
+    alone, even, three = (probabilities([3.0] * n) for n in (1, 2, 3))
+    assert alone[0] == pytest.approx(1 / (1 + math.exp(-3)))
+    assert even[0] == even[1] < 0.5 and sum(three) < 1
+    assert probabilities([6.0, -6.0])[0] > 0.99
+    assert probabilities([1e4, -1e4]) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("score", [-1e9, -1.0, 0.0, 1.0, 1e9])
+def test_confidence_is_a_number_for_any_score(score):
+    for seen in (None, Verification(), Verification(inliers=10**4, significance=1e4, density=1)):
+        assert 0 <= probabilities([Evidence(score, 1.0, seen).log_odds])[0] <= 1
+
+
+def test_a_higher_precision_requires_more():
+    assert required(0.99) == 0.885
+    for table in (PRECISIONS, LIMITS):
+        assert all(low < high for low, high in itertools.pairwise(table))
+    assert all(required(p) <= p for p in (0.5, 0.7, 0.9, 0.95, 0.99, 0.999))

@@ -1,0 +1,91 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two corridors whose middles look alike are told apart by the way that led there."""
+
+import math
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.database import Database, DatabaseConfig
+from vpr_ros.core.pose import Pose
+from vpr_ros.core.trail import Trail
+
+VIEWS = np.eye(40, dtype=np.float32)
+STEP_M = 0.6
+
+
+@pytest.fixture
+def world(make_keyframe):
+    """A database of two corridors of ten views, whose last view is the same, and its trail."""
+    database, trail = Database(DatabaseConfig()), Trail()
+
+    def visit(number, view, pose, frame="odom"):
+        keyframe = make_keyframe(number, number, VIEWS[view], pose=pose, pose_frame=frame)
+        place = database.add(keyframe)
+        trail.add(place, keyframe.descriptor)
+        return place
+
+    for i in range(10):
+        visit(i, i, Pose.planar(STEP_M * i, 0, 0))
+    for i in range(10):
+        visit(10 + i, 10 + i if i < 9 else 9, Pose.planar(20 + STEP_M * i, 5, 0))
+    return database, trail, visit
+
+
+def rotated(pose, angle, shift):
+    """The pose in a frame that is turned and shifted: odometry that has drifted."""
+    c, s = math.cos(angle), math.sin(angle)
+    return Pose.planar(
+        c * pose.x - s * pose.y + shift, s * pose.x + c * pose.y - shift, pose.yaw + angle
+    )
+
+
+@pytest.mark.parametrize(("angle", "shift"), [(0.0, 0.0), (0.4, 3.0), (2.5, -40.0)])
+def test_the_way_tells_look_alikes_apart(world, angle, shift):
+    """Whatever odometry has drifted by since: only the last metres count."""
+    database, trail, visit = world
+    for i in range(15):
+        visit(20 + i, 30, Pose.planar(100 + i, 0, 0))  # elsewhere for a while
+    place = None
+    for i in range(10):
+        pose = rotated(Pose.planar(STEP_M * i, 0.3, 0.1), angle, shift)
+        place = visit(40 + i, i, pose)
+    found = database.search_older(VIEWS[9], place.stamp_ns, 20)
+    alike = [c for c in found if c.score > 0.9]
+    assert sorted(c.place.id for c in alike) == [9, 19]
+    scores = dict(
+        zip([c.place.id for c in alike], trail.scores(place, alike, database), strict=True)
+    )
+    assert scores[9] > 0.99 and scores[19] < 0.3
+
+
+def test_without_odometry_the_score_is_the_cosine(world, make_keyframe):
+    database, trail, _ = world
+    place = database.add(make_keyframe(99, 99, VIEWS[9]))
+    trail.add(place, VIEWS[9])
+    found = database.search_older(VIEWS[9], place.stamp_ns, 5)
+    assert trail.scores(place, found, database) == [c.score for c in found]
+    assert trail.drift(place, found[0].place) is None
+
+
+def test_drift_is_the_way_that_odometry_would_be_off(world):
+    database, trail, visit = world
+    place = visit(20, 0, Pose.planar(7, 0, 0))
+    first = database.get(0)
+    driven = 9 * STEP_M + math.hypot(20 - 9 * STEP_M, 5) + 9 * STEP_M
+    driven += math.hypot(20 + 9 * STEP_M - 7, 5)
+    assert trail.drift(place, first) == pytest.approx((7 - 3) / driven)
+    near = visit(21, 0, Pose.planar(2, 0, 0))
+    assert trail.drift(near, first) == 0, "within what counts as one place"
+    turned = visit(22, 0, Pose.planar(7, 0, math.pi))
+    assert trail.drift(turned, first) == pytest.approx((180 - 45) / 180)
+    # The views themselves show the turn: then odometry is right.
+    assert trail.drift(turned, first, turn_deg=170.0) == pytest.approx((7 - 3) / (driven + 10))
+    assert trail.drift(place, first, turn_deg=60.0) == pytest.approx((60 - 15) / 180)
+
+
+def test_another_frame_starts_a_new_trail(world):
+    database, trail, visit = world
+    place = visit(20, 0, Pose.planar(0, 0, 0), frame="map")
+    assert trail.drift(place, database.get(0)) is None

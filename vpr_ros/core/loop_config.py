@@ -1,0 +1,96 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of loop closure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from vpr_ros.core.calibration import Calibration, interpolated, read_calibrations
+from vpr_ros.core.config import Config, param
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig(Config):
+    """When a match becomes a loop closure."""
+
+    group: ClassVar[str] = "loop"
+
+    score_threshold: float = param(
+        -1.0,
+        "cosine below which no candidate is considered, at every sparsity; -1: as calibrated, "
+        "with room for changed light",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+    margin_threshold: float = param(
+        -1.0,
+        "minimum lead in cosine over the best match of another place; -1: as calibrated",
+        minimum=-1.0,
+        maximum=2.0,
+    )
+    calibration: str = param(
+        "",
+        "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity, "
+        "score, margin, confidence slope and offset, separated by ';' or newline; optional first "
+        "row 'model NAME'. If empty or of another model, the model file's own are used",
+    )
+    candidates: int = param(
+        20, "number of candidates searched for and published", minimum=1, maximum=1000
+    )
+    place_keyframes: int = param(
+        5,
+        "keyframes at most this many apart count as one place",
+        minimum=0,
+        maximum=1000,
+    )
+    precision: float = param(
+        0.99,
+        "wanted share of right loop closures among those published; higher: fewer and surer",
+        minimum=0.5,
+        maximum=0.999,
+    )
+    verified_candidates: int = param(
+        5,
+        "number of candidates, of all places, compared by their local features; 0: none",
+        minimum=0,
+        maximum=100,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read_calibrations(self.calibration)
+
+    def calibrated_for_another(self, model: str, digest: str = "") -> str:
+        """The model that `calibration` is for, if it names another one than this; otherwise ""."""
+        return read_calibrations(self.calibration).of_another(model, digest)
+
+    def sets_score(self, model: str, digest: str = "") -> bool:
+        """Whether the user gave a score threshold for this model."""
+        table = bool(read_calibrations(self.calibration).points)
+        return self.score_threshold != -1.0 or (
+            table and not self.calibrated_for_another(model, digest)
+        )
+
+    def calibration_at(
+        self, sparsity: float, own: Calibration, model: str, digest: str = ""
+    ) -> Calibration:
+        """The thresholds at a sparsity: the user's if there are any, otherwise the model's `own`.
+
+        The confidence is always the calibrated one, since it describes the model's scores.
+        """
+        points = read_calibrations(self.calibration).points
+        if self.calibrated_for_another(model, digest):
+            points = ()
+        found = interpolated(points, sparsity) if points else own
+        return dataclasses.replace(
+            found,
+            score_threshold=_chosen(self.score_threshold, found.score_threshold),
+            margin_threshold=_chosen(self.margin_threshold, found.margin_threshold),
+        )
+
+
+def _chosen(parameter: float, calibrated: float) -> float:
+    """The user's threshold, or the calibrated one if the user set none."""
+    return calibrated if parameter == -1.0 else parameter

@@ -1,0 +1,168 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The last keyframes and the odometry between them, as evidence for or against a match.
+
+One view of a corridor looks like another; the way that led there does so less often.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vpr_ros.core.database import Database
+from vpr_ros.core.descriptor_index import Vector
+from vpr_ros.core.keyframe import Candidate, Place
+
+LENGTH = 8  # keyframes, the new one included
+LONGEST = 100_000  # keyframes between query and match
+RADIUS_M, RADIUS_DEG = 1.5, 40.0  # of the map keyframe that shows a predicted pose
+ONE_VIEW_M, ONE_VIEW_DEG = 3.0, 45.0  # at most, between two views of one place
+TURN_ERROR_DEG = 15.0  # of a turn estimated from two views
+REACH = 30  # keyframes to either side of a candidate that are searched for it
+
+Poses = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (N, 3) and (N, 3, 3)
+
+
+class Trail:
+    """The keyframes of one session whose poses are given in one frame."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[Place, Vector]] = deque(maxlen=LENGTH - 1)
+        self._driven_m: dict[int, float] = {}  # since the trail began, by sequence
+
+    def add(self, place: Place, descriptor: Vector) -> None:
+        """Remember a keyframe; the trail starts anew if odometry does not connect it."""
+        if self._last and not _connected(self._last[-1][0], place):
+            self.clear()
+        if place.pose is None:
+            return
+        driven = 0.0
+        if self._last:
+            last = self._last[-1][0]
+            assert last.pose is not None
+            driven = self._driven_m[last.sequence] + last.pose.distance_m(place.pose)
+        self._driven_m[place.sequence] = driven
+        if len(self._driven_m) > LONGEST:
+            del self._driven_m[next(iter(self._driven_m))]
+        self._last.append((place, descriptor))
+
+    def clear(self) -> None:
+        """Forget all keyframes."""
+        self._last.clear()
+        self._driven_m.clear()
+
+    def drift(self, place: Place, match: Place, turn_deg: float | None = None) -> float | None:
+        """By how much odometry must be wrong for two keyframes to show one view, 0 to 1.
+
+        Either the distance between them, beyond that of views of one place, per metre driven, or
+        the turn, beyond theirs, per half turn, whichever is more. With `turn_deg`, the turn that
+        the views themselves show, it is the difference to that. None where odometry does not
+        connect the two.
+        """
+        if not _connected(place, match) or place.pose is None or match.pose is None:
+            return None
+        began, ended = self._driven_m.get(match.sequence), self._driven_m.get(place.sequence)
+        if began is None or ended is None or ended <= began:
+            return None
+        apart = (place.pose.distance_m(match.pose) - ONE_VIEW_M) / (ended - began)
+        turned_deg = place.pose.angle_deg(match.pose)
+        if turn_deg is None:
+            turned = (turned_deg - ONE_VIEW_DEG) / 180
+        else:
+            turned = (abs(turned_deg - turn_deg) - TURN_ERROR_DEG) / 180
+        return min(max(apart, turned, 0.0), 1.0)
+
+    def scores(
+        self, place: Place, candidates: Sequence[Candidate], database: Database
+    ) -> list[float]:
+        """The mean cosine of each candidate along the trail that leads to `place`.
+
+        Each earlier keyframe of the trail is compared with the map keyframe nearest to the pose
+        that odometry predicts for it from the candidate. Where the map has none, it does not
+        count.
+        """
+        before = [(p, d) for p, d in self._last if _connected(p, place) and p is not place]
+        if not before or place.pose is None:
+            return [c.score for c in candidates]
+        (here,), (facing,) = _poses([place])
+        positions, rotations = _poses([p for p, _ in before])
+        # of the trail in the query's frame
+        offset, turn = (positions - here) @ facing, facing.T @ rotations
+        near = [self._near(place, c.place, database) for c in candidates]
+        places = list({p.sequence: p for group in near for p in group}.values())
+        if not places:
+            return [c.score for c in candidates]
+        index = {p.sequence: i for i, p in enumerate(places)}
+        known = _poses(places)
+        descriptors: dict[int, Vector] = {}
+        found = []
+        for candidate, group in zip(candidates, near, strict=True):
+            scores = [candidate.score]
+            if candidate.place.sequence in index:
+                rows = np.array([index[p.sequence] for p in group])
+                own = index[candidate.place.sequence]
+                position, rotation = known[0][own], known[1][own]
+                predicted = position + offset @ rotation.T, rotation @ turn
+                for step, row in enumerate(_nearest(predicted, (known[0][rows], known[1][rows]))):
+                    if row is None:
+                        continue
+                    match = group[row]
+                    if match.sequence not in descriptors:
+                        descriptors[match.sequence] = database.descriptor(match)
+                    scores.append(float(before[step][1] @ descriptors[match.sequence]))
+            found.append(float(np.mean(scores)))
+        return found
+
+    def _near(self, place: Place, match: Place, database: Database) -> list[Place]:
+        """The keyframes around a match that the trail can be compared with."""
+        newest = place.sequence - database.config.exclude_recent_keyframes
+        return [
+            p
+            for p in database.neighbours(match, REACH)
+            if p.sequence <= newest and _connected(p, match)
+        ]
+
+
+def _nearest(predicted: Poses, known: Poses) -> list[int | None]:
+    """For each of T poses the nearest of N, None where none lies within the radius."""
+    distance_m = np.sqrt(((predicted[0][:, None] - known[0]) ** 2).sum(axis=2))  # (T, N)
+    trace = predicted[1].reshape(-1, 9) @ known[1].reshape(-1, 9).T
+    angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
+    inside = (distance_m <= RADIUS_M) & (angle <= np.radians(RADIUS_DEG))
+    cost = np.where(inside, distance_m + angle, np.inf)
+    best = cost.argmin(axis=1)
+    return [int(b) if np.isfinite(row[b]) else None for b, row in zip(best, cost, strict=True)]
+
+
+def _connected(a: Place, b: Place) -> bool:
+    """Whether odometry connects two keyframes."""
+    return (
+        a.session == b.session
+        and a.pose is not None
+        and b.pose is not None
+        and a.pose_frame == b.pose_frame
+    )
+
+
+def _poses(places: Sequence[Place]) -> Poses:
+    """Positions [m] and rotation matrices of N places that have a pose."""
+    values = np.array(
+        [(p.x, p.y, p.z, p.qx, p.qy, p.qz, p.qw) for p in (q.pose for q in places) if p]
+    )
+    quaternion = values[:, 3:] / np.sqrt((values[:, 3:] ** 2).sum(axis=1, keepdims=True))
+    x, y, z, w = quaternion.T
+    rotation = np.empty((len(values), 3, 3))
+    rotation[:, 0] = np.stack(
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=1
+    )
+    rotation[:, 1] = np.stack(
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=1
+    )
+    rotation[:, 2] = np.stack(
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=1
+    )
+    return values[:, :3], rotation
