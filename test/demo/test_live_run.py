@@ -73,7 +73,8 @@ class Recorded:
             features=self.make(
                 "vpr_msgs/msg/LocalFeatures", keypoints=np.zeros(0, np.float32),
                 descriptors=np.zeros(0, np.uint8), pixel_size=1.0, camera_matrix=np.zeros(9),
-            ),
+                extracted=True,
+            ), model_digest="",
         )  # fmt: skip
 
     def query(self, number, second, reason, best=None, score=0.0, query_id=None):
