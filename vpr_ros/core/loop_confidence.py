@@ -26,9 +26,10 @@ MOST_REPEATED = 30.0
 # among all floors and among all but its own, as taken, blurred and overexposed and as walks; two
 # laps through three rendered buildings, one of them with two identical corridors. Descriptors of
 # mobilenetv2-gem, 300 SIFT features of images 240 px wide. The weight of the drift is a third of
-# the fitted one: these buildings have perfect odometry. With the fitted weight none of their
-# revisits is found when the heading drifts by 1 degree per metre, with a third of it 252 of 291,
-# and the identical corridors are still told apart; with a fifth they are not.
+# the fitted one: these buildings have perfect odometry, and with the fitted weight none of their
+# revisits is found when the heading drifts by 1 degree per metre. With a third of it 252 of 291
+# are, and the identical corridors are told apart up to 0.5 degrees per metre; with a fifth they
+# are not even without drift. See docs/deciding.md.
 WITH_FEATURES = {
     "one": -3.878,
     "drift": -4.66,
