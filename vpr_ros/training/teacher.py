@@ -15,6 +15,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.checkpoint import load_checkpoint
 from vpr_ros.networks.heads.pooling import QueryPool
 from vpr_ros.networks.vit import Tokens, Vit, VitConfig
+from vpr_ros.training.descriptor_teacher import DescriptorTeacher, OnnxDescriptors
 from vpr_ros.training.initial_network import load_backbone
 from vpr_ros.training.recipe import TeacherConfig
 
@@ -24,13 +25,19 @@ def load_teacher(config: TeacherConfig, data: Path) -> nn.Module | None:
 
     ConfigError or ModelError if its file is missing or does not fit.
     """
+    network = None
     if config.checkpoint:
         path = data / config.checkpoint
         if not path.is_file():
             raise ConfigError(
                 f"Teacher {path} does not exist. Train one first, or give another by --teacher."
             )
-        return load_checkpoint(path)[0]
+        network = load_checkpoint(path)[0]
+    if config.descriptors:
+        first = OnnxDescriptors(data / config.descriptors, (config.side, config.side))
+        return DescriptorTeacher(first, network, config.share, config.kept)
+    if network is not None:
+        return network
     if config.backbone:
         vit = Vit(VitConfig(dim=config.dim, heads=config.heads, depth=config.depth))
         load_backbone(vit, config.backbone, data)

@@ -22,6 +22,7 @@ HEADS: dict[str, Callable[[int, int], Head]] = {
     "cls": lambda dim, positions: ClassHead(dim),
     "queries": lambda dim, positions: QueryPool(dim),
     "queries-whitened": lambda dim, positions: QueryPool(dim, whitened=256),
+    "queries-768": lambda dim, positions: QueryPool(dim, size=768),
     "gem": lambda dim, positions: GeMHead(dim),
 }
 

@@ -70,31 +70,41 @@ class QueryPool(nn.Module):
     refinement: each query's softmax over all patches averages them. The averages pass one linear
     layer, which starts as a learned whitening, a norm, and a mix to rows of `dim` values like
     EfficientVPR's. 0.16 M parameters and 0.5 % of a backbone's time on 384 channels.
-    With `whitened` directions above 0, a PartialWhitening of the whole descriptor ends it.
+    With `whitened` directions above 0, a PartialWhitening of the whole descriptor ends it; with a
+    `size` above 0, a linear map to a descriptor of that many values, which a teacher may have.
     """
 
-    def __init__(self, dim: int, queries: int = 32, rows: int = 9, whitened: int = 0) -> None:
+    def __init__(
+        self, dim: int, queries: int = 32, rows: int = 9, whitened: int = 0, size: int = 0
+    ) -> None:
         super().__init__()
         self.ask = nn.Linear(dim, queries)
         self.whiten = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.mix = nn.Linear(queries, rows)
-        self.descriptor_size = rows * dim
+        self.descriptor_size = size or rows * dim
         self.whitening = PartialWhitening(rows * dim, whitened) if whitened else None
+        self.project = nn.Linear(rows * dim, size, bias=False) if size else None
 
     def pick(self, patches: Tensor) -> Tensor:
         """Patches (B, N, C) to what each query picks, (B, Q, C)."""
         share = self.ask(patches).transpose(1, 2).softmax(dim=2)  # (B, Q, N)
         return torch.matmul(share.to(patches.dtype), patches)
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Descriptors (B, descriptor_size) of unit length."""
+    def rows(self, tokens: Tokens) -> Tensor:
+        """All rows of an image one after the other, (B, rows * dim), of unit length."""
         found = self.norm(self.whiten(self.pick(tokens.patches)))
         rows = self.mix(found.transpose(1, 2)).transpose(1, 2)  # (B, rows, C)
-        whole = rows.flatten(1)
+        return F.normalize(rows.flatten(1), dim=1)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Descriptors (B, descriptor_size) of unit length."""
+        whole = self.rows(tokens)
         if self.whitening is not None:
             return self.whitening(whole)
-        return F.normalize(whole, dim=1)
+        if self.project is not None:
+            return F.normalize(self.project(whole[:, None])[:, 0], dim=1)
+        return whole
 
 
 class PartialWhitening(nn.Module):

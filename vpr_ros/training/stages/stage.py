@@ -72,6 +72,12 @@ class Stage(abc.ABC):
     def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
         """The loss of batch number `step`: `loader`'s inputs (P K, ...) and labels (P K,)."""
 
+    def begin(self) -> None:  # noqa: B027
+        """Fit what precedes the first step. A run that continues a stage does not call it."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Fit what follows the last step, before validation and the last checkpoint."""
+
     def describe(self, images: Tensor, sparsity: float) -> Tensor:
         """The descriptors (B, D) that validation judges."""
         with self._setting.accelerator.autocast():

@@ -1,0 +1,214 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of descriptors by a teacher of descriptors, on views made on the training device."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vpr_ros.core.errors import ConfigError
+from vpr_ros.networks.heads.pooling import QueryPool
+from vpr_ros.networks.tat_vpr import TatVPR
+from vpr_ros.training.augment import AugmentConfig
+from vpr_ros.training.closed_form import learned_whitening
+from vpr_ros.training.descriptor_teacher import DescriptorTeacher, normalised, pictures_of
+from vpr_ros.training.device_views import changed, crops, mixed, movements, view
+from vpr_ros.training.loader import Share, make_loader, view_batches
+from vpr_ros.training.optimiser import open_last_blocks
+from vpr_ros.training.recipe import StagePlan
+from vpr_ros.training.stages.end_to_end import PlaceLoss
+from vpr_ros.training.stages.stage import Describer, Lesson, Setting, Stage
+
+PICTURE = (240, 320)  # px; views are cut from pictures of this size, whatever their shape was
+AS_THEY_ARE = AugmentConfig(
+    viewpoint=0.0, occlusion=0.0, weather=0.0, light=0.0, night=0.0, blur=0.0, noise=0.0, jpeg=0.0
+)
+MOVED = ((0.4, 0.7), (0.75, 1.0))  # share and strength of movement: dense views, sparse views
+MIXED = 0.2  # share of the pictures that get a part of another
+GREY = 0.12  # share of the pictures without colour
+SPARSITIES = 4  # drawn for one batch
+DAMPING = 0.1  # of the fit of the last layer, times the mean variance of its inputs
+SHRINKAGE = 0.3  # of both whitenings
+
+
+class Match(Stage):
+    """A student whose descriptor is its teacher's, whatever light, lens and sparsity do.
+
+    Function matching (Beyer et al., CVPR 2022). The teacher sees a view of a picture as it was
+    taken. The student sees the same view twice, moved a little and in another light, once at
+    sparsity 0 and once at a sparsity of the plan, and is to give the teacher's descriptor both
+    times. It thus becomes less sensitive to these changes than its teacher, and one map serves
+    all sparsities. This part needs varied pictures, but no labels.
+
+    The loss is 1 - cosine to the target, plus `match.similarity` times the divergence between the
+    teacher's and the student's similarities, as softmax, to a queue of earlier targets (SEED,
+    Fang et al., ICLR 2021), plus `match.places` times the multi-similarity loss of places over
+    all views at all sparsities.
+
+    The head's last layer starts at the least-squares map to the targets. After the last step a
+    whitening is multiplied into it (`closing_whitening`).
+    """
+
+    def __init__(self, setting: Setting, plan: StagePlan) -> None:
+        super().__init__(setting, plan)
+        name, run = plan.config.name, setting.recipe.run
+        network, teacher = setting.network, setting.teacher_for(plan).module
+        head = network.head if isinstance(network, TatVPR) else None
+        if not isinstance(network, TatVPR) or not isinstance(head, QueryPool) or not head.project:
+            raise ConfigError(
+                f"Stage '{name}' trains a tat-vpr with head 'queries-768', not "
+                f"{type(network).__name__} with {type(head).__name__}."
+            )
+        if not isinstance(teacher, DescriptorTeacher):
+            raise ConfigError(
+                f"Stage '{name}' has a {type(teacher).__name__} as teacher; name an ONNX file in "
+                "the teacher's 'descriptors'."
+            )
+        if teacher.length != network.descriptor_size:
+            raise ConfigError(
+                f"The target has {teacher.length} values, the student's descriptor "
+                f"{network.descriptor_size}. Change the teacher's 'kept', or the head."
+            )
+        walks = [s for s in setting.shares if plan.match.whiten_on in ("", s.places.name)]
+        if not walks:
+            raise ConfigError(
+                f"Stage '{name}' has 'whiten_on' {plan.match.whiten_on}; give one of "
+                f"{', '.join(share.places.name for share in setting.shares)}."
+            )
+        self._network, self._head, self._project = network, head, head.project
+        self._teacher = self.extra = teacher.to_device(setting.accelerator.device)
+        self._match, self._size = plan.match, (run.height, run.width)
+        open_last_blocks(network, plan.config.trained_blocks)
+        self.module = Describer(network)
+        self._walks, self._shares = (
+            [dataclasses.replace(share, augment=AS_THEY_ARE) for share in shares]
+            for shares in (walks, setting.shares)
+        )
+        self._run = dataclasses.replace(run, height=PICTURE[0], width=PICTURE[1])
+        self.loader, self.sampler = make_loader(self._shares, plan.batch, self._run)
+        self._places = PlaceLoss(setting.recipe.loss)
+
+    def begin(self) -> None:
+        """Fit the teacher's maps, then the head's last layer."""
+        device = self._setting.accelerator.device
+        firsts, seconds, changes, rows, labels = [], [], [], [], []
+        for images, own in view_batches(self._shares, self._match.fit, self._run):
+            at_teacher, at_student, maps, pictures = self._clean(images.to(device), own.to(device))
+            firsts.append(self._teacher.first(at_teacher))
+            seconds.append(self._teacher.second(at_student))
+            dense, sparse = (self._view(pictures, maps, *moved) for moved in MOVED)
+            changes += [self._teacher.first(dense), self._teacher.first(sparse)]
+            labels += [own.to(device)] * len(MOVED)
+            rows.append(self._rows(dense))
+        first, second = torch.cat(firsts), torch.cat(seconds)
+        self._teacher.fit(torch.cat(changes), torch.cat(labels), second, SHRINKAGE)
+        targets, inputs = self._teacher.target(first, second), torch.cat(rows)
+        moments = inputs.T @ inputs
+        moments.diagonal().add_(DAMPING * moments.diagonal().mean())
+        with torch.no_grad():
+            self._project.weight.copy_(torch.linalg.solve(moments, inputs.T @ targets).T)
+            cosine = F.cosine_similarity(self._project(inputs), targets).mean().item()
+        self._setting.say(f"Last layer fitted to {len(inputs)} views: cosine {cosine:.3f}.")
+
+    def learn(self, inputs: Tensor, labels: Tensor, step: int) -> Lesson:
+        """Pictures (P K, 3, *PICTURE), normalised, and the labels of their places."""
+        with torch.no_grad():
+            at_teacher, at_student, maps, pictures = self._clean(inputs, labels)
+            first, second = self._teacher.first(at_teacher), self._teacher.second(at_student)
+            target = self._teacher.target(first, second)
+            dense, sparse = (self._view(pictures, maps, *moved) for moved in MOVED)
+        drawn = [self._plan.sparsity_at(SPARSITIES * step + i) for i in range(SPARSITIES)]
+        self.module.train()
+        with self._setting.accelerator.autocast():
+            parts = [self.module(normalised(dense), 0.0)]
+            for sparsity, images in zip(drawn, sparse.chunk(SPARSITIES), strict=False):
+                parts.append(self.module(normalised(images), sparsity))
+        found, wanted = torch.cat(parts).float(), target.repeat(2, 1)
+        cosine = F.cosine_similarity(found, wanted, dim=1)
+        loss = (1 - cosine).mean()
+        if self._match.similarity:
+            loss = loss + self._match.similarity * self._divergence(found, wanted, target)
+        if self._match.places:
+            loss = loss + self._match.places * self._places(found, labels.repeat(2))
+        notes = {"mined": round(self._places.mined, 3), "sparsity": round(max(drawn), 3)}
+        return Lesson(loss, {**notes, "cosine": round(cosine.mean().item(), 4)})
+
+    def finish(self) -> None:
+        """Multiply the closing whitening into the head's last layer."""
+        found, labels = self._as_they_are(self._walks)
+        everything, _ = self._as_they_are(self._shares)
+        matrix = closing_whitening(found, labels, everything)
+        if matrix is None:
+            self._setting.say("Not whitened: no place has views that differ.")
+            return
+        with torch.no_grad():
+            weight = matrix @ self._project.weight
+            self._project.weight.copy_(weight / weight.norm() * len(weight) ** 0.5)
+
+    def _as_they_are(self, shares: list[Share]) -> tuple[Tensor, Tensor]:
+        """Descriptors (S, D) of unchanged pictures at sparsity 0, labels (S,) of their places."""
+        device = self._setting.accelerator.device
+        self._network.eval()
+        found, labels = [], []
+        with torch.no_grad():
+            for images, own in view_batches(shares, self._match.fit, self._setting.recipe.run):
+                found.append(self.describe(images.to(device), 0.0).float())
+                labels.append(own.to(device))
+        return torch.cat(found), torch.cat(labels)
+
+    def _clean(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Views at the teacher's and the student's size, their maps, and the pictures.
+
+        All views of one place are mirrored, or none.
+        """
+        pictures = pictures_of(images)
+        pictures = mixed(_grey(pictures), MIXED)
+        _, place = labels.unique(return_inverse=True)
+        mirrored = (torch.rand(len(labels), device=images.device) < 0.5)[place]
+        maps = crops(pictures, mirrored, self._match.smallest)
+        at_teacher = view(pictures, maps, self._teacher.size, fine=1)
+        return at_teacher, view(pictures, maps, self._size), maps, pictures
+
+    def _view(self, pictures: Tensor, maps: Tensor, share: float, strength: float) -> Tensor:
+        """The student's views: `share` of them moved by `strength`, all of them changed."""
+        return changed(view(pictures, maps @ movements(pictures, share, strength), self._size))
+
+    def _rows(self, pictures: Tensor) -> Tensor:
+        """What the head's last layer is fed at sparsity 0, (B, rows * dim)."""
+        self._network.eval()
+        with torch.no_grad(), self._setting.accelerator.autocast():
+            tokens = self._network.backbone(normalised(pictures), 0.0)
+            return self._head.rows(tokens).float()
+
+    def _divergence(self, found: Tensor, wanted: Tensor, target: Tensor) -> Tensor:
+        """Kullback-Leibler divergence of similarities to this batch's and earlier targets."""
+        earlier = self._teacher.queue.view(-1, target.shape[1])
+        self._teacher.queue = bank = torch.cat([target, earlier])[: self._match.queue]
+        heat = self._match.temperature
+        asked, told = found @ bank.T / heat, (wanted @ bank.T / heat).log_softmax(dim=1)
+        return F.kl_div(asked.log_softmax(dim=1), told, log_target=True, reduction="batchmean")
+
+
+def closing_whitening(found: Tensor, labels: Tensor, everything: Tensor) -> Tensor | None:
+    """Symmetric map (D, D) for descriptors (S, D) of places (S,); None if no place varies.
+
+    What varies within places is turned down, and as much again what varies in `everything`
+    (S', D): the few directions that most pictures share would otherwise outweigh the rest.
+    """
+    _, number, count = labels.unique(return_inverse=True, return_counts=True)
+    sums = found.new_zeros(len(count), found.shape[1]).index_add_(0, number, found)
+    within = (found - (sums / count[:, None])[number]).square().sum(dim=1).mean()
+    spread = everything - everything.mean(dim=0)
+    total = spread.square().sum(dim=1).mean()
+    if within < 1e-6 * total:
+        return None
+    return learned_whitening(found, labels, SHRINKAGE, spread * (within / total).sqrt())
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    some = torch.rand(len(pictures), 1, 1, 1, device=pictures.device) < GREY
+    return torch.where(some, pictures.mean(dim=1, keepdim=True), pictures)
