@@ -27,8 +27,10 @@ from vpr_ros.training.initial_network import make_network
 from vpr_ros.training.loader import Share
 from vpr_ros.training.loop import STATE
 from vpr_ros.training.places import PlaceSet
+from vpr_ros.training.recipe import TeacherConfig
 from vpr_ros.training.stages import make_stage
 from vpr_ros.training.stages.match import closing_whitening
+from vpr_ros.training.teacher import load_teacher
 
 VALUES = 12  # of the teacher's descriptor
 GREY = 120.0  # subtracted by the teacher
@@ -122,6 +124,21 @@ def test_two_teachers_make_one_target_with_their_shares_of_the_cosine(teacher_fi
     torch.testing.assert_close(
         target @ target.T, 0.7 * own @ own.T + 0.3 * other @ other.T, atol=1e-5, rtol=0
     )
+
+
+def test_a_recipe_names_both_teachers(teacher_file, recipe):
+    folder = teacher_file.parent
+    with pytest.raises(ConfigError, match=r"second.pt does not exist"):
+        load_teacher(TeacherConfig(checkpoint="second.pt", descriptors=teacher_file.name), folder)
+    network = make_network(recipe, folder)
+    save_checkpoint(folder / "second.pt", network)
+    alone = TeacherConfig(descriptors=teacher_file.name, side=SIDE)
+    assert load_teacher(alone, folder).length == VALUES
+    both = load_teacher(dataclasses.replace(alone, checkpoint="second.pt", kept=5), folder)
+    assert both.length == VALUES + 5
+    pictures = torch.rand(3, 3, SIDE, SIDE)
+    wanted = network.eval()(normalised(pictures), 0.0)
+    torch.testing.assert_close(both.second(pictures), wanted)
 
 
 def test_a_student_comes_nearer_to_its_teacher(start, recipe, teacher):

@@ -31,7 +31,7 @@ class OnnxDescriptors(nn.Module):
         if not path.is_file():
             raise ModelError(f"Teacher {path} does not exist. Give an ONNX descriptor network.")
         try:
-            self._session = ort.InferenceSession(path, providers=ort.get_available_providers())
+            self._session = ort.InferenceSession(path, providers=_providers())
         except Exception as error:  # onnxruntime raises many types for a broken file
             reason = str(error).strip().split("\n")[0]
             raise ModelError(f"Teacher {path} is not a readable ONNX file ({reason}).") from None
@@ -145,6 +145,12 @@ class DescriptorTeacher(nn.Module):
         """The buffers, whose shapes are not known before."""
         for name in ("whitening", "directions", "queue"):
             setattr(self, name, state[prefix + name].to(self.whitening.device))
+
+
+def _providers() -> list[str]:
+    """CUDA before the CPU, where there is CUDA."""
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in ort.get_available_providers()]
 
 
 def normalised(pictures: Tensor) -> Tensor:
