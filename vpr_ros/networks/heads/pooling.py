@@ -71,7 +71,7 @@ class QueryPool(nn.Module):
     layer, which starts as a learned whitening, a norm, and a mix to rows of `dim` values like
     EfficientVPR's. 0.16 M parameters and 0.5 % of a backbone's time on 384 channels.
     With `whitened` directions above 0, a PartialWhitening of the whole descriptor ends it; with a
-    `size` above 0, a linear map to a descriptor of that many values, which a teacher may have.
+    `size` above 0, a linear map to that many values, such as a teacher's descriptor has.
     """
 
     def __init__(
