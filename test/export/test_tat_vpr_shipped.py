@@ -15,8 +15,8 @@ from vpr_ros.evaluation.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 # Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
-LEAST = {"tat-vpr-s": ((0.975, 0.975, 0.925), 0.925), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
-LEVELS = {"tat-vpr-s": (0.1, 0.5), "tat-vpr-ti": (0.0, 0.0)}
+LEAST = {"tat-vpr-s": ((0.975, 0.975, 0.975), 0.975), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
+LEVELS = {"tat-vpr-s": (0.6, 0.6), "tat-vpr-ti": (0.0, 0.0)}
 # Where noise scores below the threshold; tiny at 0.6 takes it for a blank wall, as its card says.
 DEAF_TO_NOISE = {"tat-vpr-s": (0.0, 0.4, 0.6), "tat-vpr-ti": (0.0, 0.4)}
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
@@ -54,7 +54,7 @@ def test_the_file_says_what_it_is(encoder):
     assert [point.sparsity for point in contract.calibration] == [0.0, 0.2, 0.4, 0.6]
     assert all(0.0 < point.score_threshold < 1.0 for point in contract.calibration)
     assert contract.levels == LEVELS[contract.name]
-    assert encoder.path.stat().st_size < 6.5e6
+    assert encoder.path.stat().st_size < 7.5e6
 
 
 def test_the_card_says_first_whose_weights_these_are_not(encoder):
