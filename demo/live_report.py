@@ -49,7 +49,7 @@ TIMELINE = (
     "the start are what battery drivers send before their first reading; the encoder ignores "
     "them. Every dot and tick is one keyframe; where there are none, the robot stands still."
 )
-UNKNOWN = ("Encode", "Search and gates")  # terms of times that the nodes do not publish
+UNKNOWN = ("Encode", "Search and decision")  # terms of times that the nodes do not publish
 LIVE_TERMS = {
     "Latency": "from the stamp of the image to the arrival of the database's answer in another "
     "process.",

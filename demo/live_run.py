@@ -36,7 +36,7 @@ class LiveRun:
     play: dict[str, Any]  # as the player wrote it
     image_topic: str
     images: int
-    score_threshold: float  # of the score gate, for the first keyframe
+    score_threshold: float  # for the first keyframe
     latency_ms: np.ndarray  # (N,) from an image's stamp to the arrival of the answer
     sparsity: np.ndarray  # (N,) at which each keyframe was encoded
     battery: np.ndarray  # (M, 2) seconds into the drive, charge 0 to 1

@@ -145,7 +145,7 @@ def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer
     """Geometry may take another keyframe of the place (`loop.verified_candidates`)."""
     pytest.importorskip("rosbags")
     pytest.importorskip("rich")
-    from vpr_ros.evaluation.bag_calibration import gated_matches
+    from vpr_ros.evaluation.bag_calibration import closed_matches
 
     answers = [
         make_answer(0),
@@ -155,7 +155,7 @@ def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer
         make_answer(50, best=0, score=0.7),  # gated: nothing to learn from
     ]
     truth = pair_truth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
-    matches = gated_matches(judged(answers, truth))
+    matches = closed_matches(judged(answers, truth))
     assert matches.right.tolist() == [True, False]
     assert matches.score.tolist() == [0.9, 0.8]
 

@@ -12,7 +12,6 @@ from vpr_msgs.srv import FindPlace, LoadMap, SaveMap
 
 GATES_OPEN = {
     "loop__score_threshold": 0.9,
-    "loop__temporal_matches": 1,
     "database__exclude_recent_s": 0.0,
 }
 RIGHT, WRONG = "a" * 32, "b" * 32  # digests of the weights

@@ -141,7 +141,7 @@ def test_standing_in_front_of_a_covered_lens_ends_when_it_is_uncovered(robot, pi
 
 def test_grey_keyframes_close_no_loop(robot, picture):
     """Thirty pictures, the first and the last five plain grey: five closures, once."""
-    robot.start("database", loop__temporal_matches=1, loop__score_threshold=0.5)
+    robot.start("database", loop__score_threshold=0.5)
     closures = robot.listen(LoopClosure, "loop_closures")
     for check in (True,):
         drive = Drive(robot, view__check=check)
@@ -157,7 +157,6 @@ def test_no_corner_is_not_no_features(robot, extracted):
     """Also from another's encoder, or with view.check off, geometry has its say."""
     robot.start(
         "database",
-        loop__temporal_matches=1,
         loop__score_threshold=0.5,
         database__exclude_recent_s=0.0,
     )

@@ -56,7 +56,7 @@ class CalibrationResult:
     calibration: Calibration
     wanted: float  # precision
     revisits: int
-    right: int = 0  # closures with these thresholds, all gates on
+    right: int = 0  # closures with these thresholds
     wrong: int = 0
     precision_interval: Interval = UNDEFINED  # bootstrap
     threshold_interval: Interval = UNDEFINED  # bootstrap, of the score
@@ -185,12 +185,12 @@ def calibrate(
 ) -> CalibrationResult:
     """The calibration for keyframes that were encoded at one sparsity.
 
-    Thresholds are for what a robot publishes: they are chosen among the matches that the
-    temporal and the geometric gate of `settings` let through, then checked by a replay.
+    Thresholds are for what a robot publishes: they are chosen among the matches that all
+    other evidence, under `settings`, accepts, then checked by a replay.
     """
     opened = dataclasses.replace(settings.loop, score_threshold=OPEN, margin_threshold=OPEN)
     drive = _replay(encoded, settings, opened, source)
-    matches = gated_matches(drive)
+    matches = closed_matches(drive)
     thresholds = choose_thresholds(matches, precision)
     slope, offset = fit_logistic(matches.score, matches.right)
     fitted = Calibration(settings.model.sparsity, confidence_slope=slope, confidence_offset=offset)
@@ -222,12 +222,11 @@ def _replay(
     return evaluate_drive(replay.answers, replay.descriptors, source, settings.database)
 
 
-def gated_matches(drive: Drive) -> Matches:
-    """The matches that passed the temporal and the geometric gate and can be judged.
+def closed_matches(drive: Drive) -> Matches:
+    """The matches that all other evidence accepts and that can be judged.
 
-    The gates test the score of the most similar keyframe, so that is the score here; right or
-    wrong is the match, which may be another keyframe of the same place
-    (`loop.verified_candidates`).
+    The threshold tests the score of the most similar keyframe, so that is the score here; right
+    or wrong is the match, which may be another keyframe.
     """
     passed = [
         v
@@ -252,7 +251,7 @@ def _rounded(thresholds: Thresholds, matches: Matches) -> Thresholds:
 
 def results_table(found: list[CalibrationResult]) -> TextTable:
     """One line per quantity, one column per sparsity; what the user must know below it."""
-    title = f"Thresholds for {found[0].wanted:.1%} precision, all gates on"
+    title = f"Thresholds for {found[0].wanted:.1%} precision"
     headings = ("sparsity", *(f"{one.calibration.sparsity:g}" for one in found))
     rows = tuple((name, *map(cell, found)) for name, cell in ROWS)
     return TextTable(title, headings, rows, tuple(one.remark for one in found if one.remark))

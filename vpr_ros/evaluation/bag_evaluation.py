@@ -52,7 +52,7 @@ class BagRun:
     truth_text: str
     drive: Drive
     encoder: Encoder
-    score_threshold: float  # of the score gate
+    score_threshold: float  # below it no candidate is considered
     metrics: Metrics  # all numbers, units in the names; None for what is not defined
 
 
@@ -201,7 +201,7 @@ def write_report(
         path,
         title=run.request.bag.name,
         intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
-        "gate, encoder, database and the four gates of the loop detector. Images: "
+        "gate, encoder, database and loop detector. Images: "
         f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
         f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
         f"{settings.model.sparsity:g}.",

@@ -28,7 +28,7 @@ from vpr_ros.evaluation.truth import judge
 
 LONGEST = 3000  # keyframes whose difference matrix is held at once, about half a gigabyte
 MEANING = (
-    "The same keyframes, searched exhaustively; the score alone decides, without gates. R@100P: "
+    "The same keyframes, searched exhaustively; only the score decides. R@100P: "
     "recall at 100 % precision. More than one frame: SeqSLAM over that many keyframes."
 )
 

@@ -32,7 +32,7 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """Best matches that the temporal and the geometric gate let through, in order of time."""
+    """Best matches that the loop detector closed at any score, in order of time."""
 
     score: Floats  # (P,)
     margin: Floats  # (P,) infinity where no other place was among the candidates

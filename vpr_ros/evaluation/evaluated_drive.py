@@ -39,7 +39,7 @@ class Verdict:
     answer: Answer
     outcome: Outcome
     true: int | None  # the nearest true older keyframe; None: nothing to find
-    best_right: bool  # is the most similar keyframe right, before the gates?
+    best_right: bool  # is the most similar keyframe right, whatever was decided?
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Drive:
     nearest: Indices  # (N,) the nearest true older keyframe, or NOBODY
     searched: Judged  # exhaustively, among all older keyframes, without the database's bound
     verdicts: list[Verdict]  # N
-    curve: Curve  # of the scores alone, without the other gates
+    curve: Curve  # of the scores alone, without the other evidence
 
     def of(self, outcome: Outcome) -> list[Verdict]:
         """The keyframes of this outcome."""

@@ -183,7 +183,7 @@ def draw_similarity(figure: Figure, drive: Drive) -> None:
 
 
 def draw_curve(figure: Figure, drive: Drive) -> None:
-    """Draw precision over recall of the bare score in percent, and where all gates stand."""
+    """Draw precision over recall of the bare score in percent, and the loop detector."""
     axes = figure.subplots()
     curve = drive.curve
     recall, precision = curve.recall * 100, curve.precision * 100
@@ -198,7 +198,7 @@ def draw_curve(figure: Figure, drive: Drive) -> None:
     if not math.isnan(drive.precision) and drive.revisits:
         axes.plot(
             drive.recall * 100, drive.precision * 100, "o", color=GREEN, markersize=8, zorder=4,
-            clip_on=False, label="closures, after all gates",
+            clip_on=False, label="closures of the loop detector",
         )  # fmt: skip
     axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="recall [%]", ylabel="precision [%]")
     if axes.get_legend_handles_labels()[0]:
@@ -209,7 +209,7 @@ def draw_curve(figure: Figure, drive: Drive) -> None:
 
 
 def draw_scores(figure: Figure, drive: Drive, threshold: float) -> None:
-    """Draw a histogram of the best scores; `threshold`: the score gate's, NaN for none."""
+    """Draw a histogram of the best scores; `threshold`: lowest considered, NaN: none."""
     axes = figure.subplots()
     ranked = [
         v for v in drive.verdicts
@@ -226,7 +226,7 @@ def draw_scores(figure: Figure, drive: Drive, threshold: float) -> None:
         axes.hist(kind, bins, color=colour, alpha=0.65, label=f"best match {name} ({len(kind)})")
     if np.isfinite(threshold) and low <= threshold <= high:
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=(0, (4, 3)),
-                     label=f"score gate {threshold:.3f}")  # fmt: skip
+                     label=f"threshold {threshold:.3f}")  # fmt: skip
     axes.set(xlabel="score of the best older match (cosine)", ylabel="keyframes")
     axes.legend(loc="upper left")
     grid(axes)

@@ -30,7 +30,7 @@ def gallery(drive: Drive, bag: Bag, topic: str) -> str:
         ("Best right closures", "right", drive.of(Outcome.RIGHT)),
         ("Worst wrong closures", "wrong", drive.of(Outcome.WRONG)),
         ("Missed, and what should have been found", "missed", drive.of(Outcome.MISSED)),
-        ("Highest wrong scores that a gate stopped", "stopped", stopped),
+        ("Highest wrong scores, rejected", "stopped", stopped),
     )
     parts = []
     for title, kind, found in kinds:

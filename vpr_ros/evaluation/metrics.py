@@ -72,7 +72,7 @@ def drive_rows(m: Metrics) -> list[tuple[str, str]]:
         ("R@1, R@5, R@10", ", ".join(percent(m[f"recall_at_{k}"]) for k in RANKS)),
         ("Rejected by reason", ", ".join(rejected) or "none"),
     ]  # fmt: skip
-    for step, what in (("encode", "Encode"), ("search", "Search and gates")):
+    for step, what in (("encode", "Encode"), ("search", "Search and decision")):
         if m[f"{step}_p50_ms"] is not None:
             p50, p95 = (milliseconds(m[f"{step}_{p}_ms"]) for p in ("p50", "p95"))
             rows.append((f"{what}, per keyframe", f"p50 {p50}, p95 {p95}"))

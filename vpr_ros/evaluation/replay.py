@@ -58,7 +58,7 @@ class Answer:
     stamp_ns: int
     reason: Reason
     message: str = ""
-    best: int | None = None  # the most similar older keyframe, before the gates
+    best: int | None = None  # the most similar older keyframe, before the decision
     score: float = math.nan  # of the best; NaN without one
     margin: float = math.nan  # lead over the best of another place; infinity if there was none
     match: int | None = None  # of the closure
@@ -67,7 +67,7 @@ class Answer:
     number: int = 0  # of the image in its topic
     recorded_ns: int = 0  # of the image
     encode_ms: float = math.nan
-    search_ms: float = math.nan  # search, gates and update
+    search_ms: float = math.nan  # search, decision and update
 
 
 class EncoderReplay:

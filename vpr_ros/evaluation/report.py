@@ -46,7 +46,7 @@ TERMS = {
     "R@k": "of the revisits, the share with a right place among the k most similar older "
     "keyframes, by an exhaustive search over all keyframes, before any gate.",
     "Encode": "preprocessing and network, per keyframe.",
-    "Search and gates": "from the descriptor to the answer, the update of the database included.",
+    "Search and decision": "from the descriptor to the answer, with the database update.",
 }
 
 
@@ -157,14 +157,14 @@ def curve_section(drive: Drive) -> Section:
     """Precision over recall."""
     text = (
         "Precision over recall when only the score of the best older match decides, while its "
-        "threshold falls. The dot is what all gates let through."
+        "threshold falls. The dot is what the loop detector closes."
     )
     html = _figure("Precision over recall", (5.5, 3.9), draw_curve, drive)
     return Section("Score alone", text, html, half=True)
 
 
 def scores_section(drive: Drive, threshold: float) -> Section:
-    """Scores of right and wrong matches; `threshold` of the score gate, NaN for none."""
+    """Scores of right and wrong matches; `threshold`: lowest considered, NaN: none."""
     text = (
         "The less the two overlap, the better a threshold alone can separate them. vpr calibrate "
         "chooses one for this camera and these places."
