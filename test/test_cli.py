@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `vpr`: what it prints, how it fails, and that its help comes at once."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_model_info_prints_contract_and_cost(vpr):
     pytest.importorskip("onnx")
     code, text = vpr("model-info", "mobilenetv2-gem")
     assert code == 0
+    assert re.search(r"digest of the weights +│ [0-9a-f]{32} ", text)
     for part in ("mobilenetv2-gem, version 1", "1280 values", "resolution", "2.21 M", "4.5 MB"):
         assert part in text
     assert "BSD-3-Clause" in text

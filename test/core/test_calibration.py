@@ -11,14 +11,14 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.loop_config import LoopConfig
 
 POINTS = (
-    Calibration(0.0, 0.1 + 0.2, 0.02, 31.5, -27.25),  # 0.30000000000000004: every digit counts
-    Calibration(0.4, 0.9, math.nan, math.nan, math.nan),
+    Calibration(0.0, 0.1 + 0.2, 0.02),  # 0.30000000000000004: every digit counts
+    Calibration(0.4, 0.9, math.nan),
 )
 
 
 def test_what_is_written_is_read_back():
     text = calibration_text(POINTS)
-    assert text.startswith("0.0 0.30000000000000004 0.02 31.5 -27.25\n0.4 0.9 nan")
+    assert text.startswith("0.0 0.30000000000000004 0.02\n0.4 0.9 nan")
     assert read_calibrations(text).model == ""
     first, second = read_calibrations(text).points
     assert first == POINTS[0] and math.isnan(second.margin_threshold)
@@ -39,8 +39,8 @@ def test_a_name_that_is_none_is_a_bad_row(text):
 
 
 def test_the_table_of_one_model_leaves_another_its_own():
-    own = Calibration(0.0, 0.5, 0.1, 1.0, 2.0)
-    loop = LoopConfig(calibration="model a; 0 0.8 0.02 30 -20")
+    own = Calibration(0.0, 0.5, 0.1)
+    loop = LoopConfig(calibration="model a; 0 0.8 0.02")
     assert loop.calibration_at(0.0, own, "a").score_threshold == 0.8
     assert loop.calibration_at(0.0, own, "b") == own
     assert (loop.calibrated_for_another("a"), loop.calibrated_for_another("b")) == ("", "a")
@@ -53,12 +53,12 @@ def test_rows_of_a_command_line_in_any_order():
     low, high = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;").points
     assert (low.sparsity, low.score_threshold, low.margin_threshold) == (0.0, 0.9, 0.05)
     assert (high.sparsity, high.score_threshold) == (0.6, 0.8)
-    assert math.isnan(high.margin_threshold) and math.isnan(high.confidence(0.9))
+    assert math.isnan(high.margin_threshold)
     assert read_calibrations("").points == read_calibrations(" ;\n").points == ()
 
 
 @pytest.mark.parametrize(
-    "row", ["0", "0 high", "0 1.5", "1 0.9", "-0.1 0.9", "0 nan", "0 0.9 3", "0 0.9 0 1 2 3"]
+    "row", ["0", "0 high", "0 1.5", "1 0.9", "-0.1 0.9", "0 nan", "0 0.9 3", "0 0.9 0 30 -27"]
 )
 def test_a_bad_row_is_named(row):
     with pytest.raises(ConfigError, match=f"has the row '{row}'; give sparsity"):
@@ -71,13 +71,12 @@ def test_one_sparsity_twice():
 
 
 def test_the_user_s_table_comes_before_the_model_s_own_and_one_value_before_both():
-    own = Calibration(0.2, 0.5, 0.1, 1.0, 2.0)
+    own = Calibration(0.2, 0.5, 0.1)
     assert LoopConfig().calibration_at(0.2, own, "m") == own
-    table = "0 0.8 0.02 30 -20; 0.4 0.9 0.04 30 -22"
+    table = "0 0.8 0.02; 0.4 0.9 0.04"
     found = LoopConfig(calibration=table).calibration_at(0.2, own, "m")
     assert found.score_threshold == pytest.approx(0.85)
     assert found.margin_threshold == pytest.approx(0.03)
-    assert found.confidence(0.7) == pytest.approx(0.5)  # 30 * 0.7 - 21
     found = LoopConfig(calibration=table, score_threshold=0.6).calibration_at(0.2, own, "m")
     assert found.score_threshold == 0.6
     assert found.margin_threshold == pytest.approx(0.03)

@@ -13,8 +13,8 @@ from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ModelError
 
 POINTS = (
-    Calibration(0.0, 0.8, 0.1, 20.0, -15.0),
-    Calibration(0.4, 0.6, 0.2, 10.0, -5.0),
+    Calibration(0.0, 0.8, 0.1),
+    Calibration(0.4, 0.6, 0.2),
     Calibration(0.5),
 )
 
@@ -52,13 +52,14 @@ def test_beyond_the_calibrations_the_nearest_holds(contract, sparsity, score):
 def test_without_calibration_nothing_is_promised(contract):
     point = contract.calibration_at(0.2)
     assert point.sparsity == 0.2 and math.isnan(point.score_threshold)
-    assert math.isnan(point.confidence(0.9))
 
 
-def test_confidence_is_a_sigmoid():
-    assert POINTS[0].confidence(0.75) == pytest.approx(0.5)
-    assert POINTS[0].confidence(0.85) == pytest.approx(1 / (1 + math.exp(-2)))
-    assert Calibration(0, 0, 0, 1e9, 0).confidence(1.0) == pytest.approx(1.0)
+def test_values_of_older_files_that_nothing_reads_are_left_aside(contract):
+    metadata = dataclasses.replace(contract, calibration=POINTS).to_metadata()
+    points = json.loads(metadata["vpr.calibration"])
+    older = [{**p, "confidence_slope": 8.0, "confidence_offset": None} for p in points]
+    metadata["vpr.calibration"] = json.dumps(older)
+    assert Contract.from_metadata(metadata, "a.onnx").calibration[:2] == POINTS[:2]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,12 @@ def test_confidence_is_a_sigmoid():
         ({"vpr.mean": "0.5"}, "unreadable contract"),
         ({"vpr.std": "[1, 0, 1]"}, "std (1.0, 0.0, 1.0)"),
         ({"vpr.calibration": "[1]"}, "unreadable contract"),
+        ({"vpr.input_height": "60000"}, "input_height 60000; it must lie in [1, 8192]"),
+        ({"vpr.input_width": "9" * 400}, "unreadable contract"),
+        ({"vpr.mean": f"[0, 0, {'9' * 400}]"}, "unreadable contract"),
+        ({"vpr.mean": "[0, 0, NaN]"}, "mean (0.0, 0.0, nan)"),
+        ({"vpr.licence": "[" * 9999}, "unreadable contract"),
+        ({"vpr.calibration": '[{"score_threshold": 1.5}]'}, "cosines lie in [-1, 1]"),
         ({"vpr.calibration": "3"}, "unreadable contract"),
         ({"vpr.calibration": '[{"recall": 1}]'}, "unreadable contract"),
     ],

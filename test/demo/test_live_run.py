@@ -60,15 +60,13 @@ class Recorded:
         self.writer.write(self.topics[topic], BEGIN + OFFSET + round(second * S), raw)
 
     def keyframe(self, number, second, sparsity):
-        values = np.full(4, math.nan, np.float32)
-        values[0] = 0.5
-        names = ("score_threshold", "margin_threshold", "confidence_slope", "confidence_offset")
         self.write(
             KEYFRAMES, second + 0.02, "vpr_msgs/msg/Keyframe", header=self.header(second),
             id=100 + number, model="m", sparsity=sparsity,
             descriptor=np.eye(16, dtype=np.float32)[number % 12],
-            calibration=self.make("vpr_msgs/msg/Calibration",
-                                  **dict(zip(names, map(float, values), strict=True))),
+            calibration=self.make(
+                "vpr_msgs/msg/Calibration", score_threshold=0.5, margin_threshold=math.nan
+            ),
             has_pose=False, pose=self.pose(), pose_frame="",
             features=self.make(
                 "vpr_msgs/msg/LocalFeatures", keypoints=np.zeros(0, np.float32),

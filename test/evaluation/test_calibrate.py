@@ -39,7 +39,6 @@ def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
         assert one.wrong == 0
         assert one.right >= 10
         assert one.calibration.score_threshold > 0.9
-        assert 0.5 < one.calibration.confidence(1.0) < 1.0
         assert not one.promised  # a dozen loops
     loop = read_params(folder / "vpr.yaml").loop
     nothing = Calibration()
@@ -47,7 +46,6 @@ def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
         read = loop.calibration_at(point.sparsity, nothing, "mobilenetv2-gem")
         assert read.score_threshold == point.score_threshold
         assert read.margin_threshold == point.margin_threshold
-        assert read.confidence(0.95) == pytest.approx(point.confidence(0.95), abs=1e-3)
     assert loop.calibrated_for_another("efficientvpr-s").startswith("mobilenetv2-gem (weights")
     between = loop.calibration_at(0.3, nothing, "mobilenetv2-gem").score_threshold
     mean = (found[0].calibration.score_threshold + found[1].calibration.score_threshold) / 2

@@ -12,7 +12,6 @@ from vpr_ros.evaluation.confidence import (
     Thresholds,
     bootstrap,
     choose_thresholds,
-    fit_logistic,
     held_out,
     lower_bound,
     lowest_score,
@@ -105,24 +104,3 @@ def test_held_out_parts_use_the_others_threshold():
     surprise = matches([0.9] * 10 + [0.95], [1] * 10 + [0])
     right, accepted = held_out(surprise, 1.0, 0.0)
     assert accepted - right == 1
-
-
-def test_logistic_fit_finds_the_curve_it_was_drawn_from():
-    random = np.random.default_rng(0)
-    score = random.uniform(0.5, 1.0, 20000)
-    right = random.random(20000) < 1 / (1 + np.exp(-(20 * score - 15)))
-    slope, offset = fit_logistic(score, right)
-    assert (slope, offset) == (pytest.approx(20, rel=0.05), pytest.approx(-15, rel=0.05))
-
-
-def test_a_bag_without_mistakes_yields_no_certainty():
-    slope, offset = fit_logistic(np.linspace(0.8, 0.9, 18), np.ones(18, bool))
-    for score in (0.8, 0.9):
-        assert 1 / (1 + math.exp(-(slope * score + offset))) == pytest.approx(19 / 20, abs=1e-3)
-
-
-def test_scores_that_say_nothing_or_the_opposite_give_the_share():
-    slope, offset = fit_logistic(np.array([0.9, 0.8, 0.7, 0.6]), np.array([0, 0, 1, 1], bool))
-    assert slope == 0.0
-    assert offset == pytest.approx(0.0)
-    assert all(map(math.isnan, fit_logistic(np.zeros(0), np.zeros(0, bool))))

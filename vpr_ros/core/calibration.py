@@ -24,15 +24,6 @@ class Calibration:
     sparsity: float = 0.0
     score_threshold: float = math.nan  # cosine, inclusive
     margin_threshold: float = math.nan  # cosine difference, inclusive
-    confidence_slope: float = math.nan  # P(true) = sigmoid(slope * score + offset)
-    confidence_offset: float = math.nan
-
-    def confidence(self, score: float) -> float:
-        """Calibrated probability that a match of this score is right; NaN if uncalibrated."""
-        z = self.confidence_slope * score + self.confidence_offset
-        if math.isnan(z):
-            return math.nan
-        return 1.0 / (1.0 + math.exp(-min(max(z, -60.0), 60.0)))
 
 
 def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
@@ -70,15 +61,14 @@ class CalibrationTable:
 
 
 def calibration_text(points: Iterable[Calibration], model: str = "", digest: str = "") -> str:
-    """One row per calibration: sparsity, score, margin, confidence slope and offset.
+    """One row per calibration: sparsity, score and margin.
 
     The model's name and the digest of its weights, if given, come first.
     """
     heading = (f"model {model}\n" if model else "") + (f"weights {digest}\n" if digest else "")
     return heading + "".join(
         # Thresholds are inclusive, so no digit of them may be rounded away.
-        f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r} "
-        f"{p.confidence_slope:.6g} {p.confidence_offset:.6g}\n"
+        f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r}\n"
         for p in points
     )
 
@@ -119,6 +109,6 @@ def _read(row: list[str]) -> Calibration:
     ):
         raise ConfigError(
             f"Parameter 'loop.calibration' has the row '{' '.join(row)}'; give sparsity in "
-            "[0, 1), score in [-1, 1], margin, confidence slope, confidence offset."
+            "[0, 1), score in [-1, 1] and margin."
         )
     return point

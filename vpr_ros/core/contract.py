@@ -20,6 +20,8 @@ from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
 OPTIONAL = {"levels", "change"}  # added after the first models
+MOST = {"input_height": 8192, "input_width": 8192, "descriptor_size": 65536}
+RETIRED = ("confidence_slope", "confidence_offset")  # in calibrations of older files; not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +56,15 @@ class Contract:
                 f"Model contract has format {self.format}; this version of vpr_ros reads 1. "
                 "Update vpr_ros or export the model again."
             )
-        for field in ("input_height", "input_width", "descriptor_size"):
-            if getattr(self, field) <= 0:
+        for field, most in MOST.items():
+            if not 0 < getattr(self, field) <= most:
                 raise ModelError(
-                    f"Model contract has {field} {getattr(self, field)}; export again."
+                    f"Model contract has {field} {getattr(self, field):.6g}; it must lie in "
+                    f"[1, {most}]."
                 )
-        if not all(value > 0 for value in self.std):
+        if not all(map(math.isfinite, self.mean)):
+            raise ModelError(f"Model contract has mean {self.mean}; export again.")
+        if not all(0 < value < math.inf for value in self.std):
             raise ModelError(f"Model contract has std {self.std}; export again.")
         if not 0.0 <= self.sparsity_max < 1.0:
             raise ModelError(
@@ -67,6 +72,9 @@ class Contract:
             )
         if not 0.0 <= self.change <= 2.0:
             raise ModelError(f"Model contract has change {self.change}; it must lie in [0, 2].")
+        for point in self.calibration:  # NaN: not measured
+            if abs(point.score_threshold) > 1.0 or abs(point.margin_threshold) > 2.0:
+                raise ModelError(f"Model contract has {point}; cosines lie in [-1, 1].")
         steps = itertools.pairwise((0.0, *self.levels, self.sparsity_max))
         if len(self.levels) not in (0, 2) or not all(low <= high for low, high in steps):
             raise ModelError(
@@ -111,7 +119,14 @@ class Contract:
             return cls(**{key: _typed(key, value) for key, value in values.items()})
         except ModelError as error:
             raise ModelError(f"{source}: {error}") from None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ModelError(
                 f"{source}: unreadable contract ({error}). Export it again."
             ) from None
@@ -126,7 +141,13 @@ def _typed(key: str, value: Any) -> Any:
         return red, green, blue
     if key == "calibration":
         return tuple(
-            Calibration(**{k: math.nan if v is None else float(v) for k, v in point.items()})
+            Calibration(
+                **{
+                    k: math.nan if v is None else float(v)
+                    for k, v in point.items()
+                    if k not in RETIRED
+                }
+            )
             for point in value
         )
     if key == "levels":

@@ -33,8 +33,8 @@ class LoopConfig(Config):
     calibration: str = param(
         "",
         "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity, "
-        "score, margin, confidence slope and offset, separated by ';' or newline; optional first "
-        "row 'model NAME'. If empty or of another model, the model file's own are used",
+        "score and margin, separated by ';' or newline; optional first row 'model NAME'. If empty "
+        "or of another model, the model file's own are used",
     )
     candidates: int = param(
         20, "number of candidates searched for and published", minimum=1, maximum=1000
@@ -76,10 +76,7 @@ class LoopConfig(Config):
     def calibration_at(
         self, sparsity: float, own: Calibration, model: str, digest: str = ""
     ) -> Calibration:
-        """The thresholds at a sparsity: the user's if there are any, otherwise the model's `own`.
-
-        The confidence is always the calibrated one, since it describes the model's scores.
-        """
+        """The user's thresholds at a sparsity if there are any, otherwise the model's `own`."""
         points = read_calibrations(self.calibration).points
         if self.calibrated_for_another(model, digest):
             points = ()

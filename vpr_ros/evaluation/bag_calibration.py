@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `vpr calibrate`: thresholds and confidence from a bag, one set per sparsity."""
+"""The command `vpr calibrate`: thresholds from a bag, one set per sparsity."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from vpr_ros.evaluation.confidence import (
     Thresholds,
     bootstrap,
     choose_thresholds,
-    fit_logistic,
     held_out,
     lower_bound,
     needed,
@@ -147,10 +146,7 @@ def run_calibrate(
         table = ""
         if not model_output:
             table = calibration_text(points, contract.name, encoder.digest)
-            heading.append(
-                "loop.calibration: model, weights, then sparsity, score, margin, confidence slope "
-                "and offset"
-            )
+            heading.append("loop.calibration: model, weights, then sparsity, score and margin")
         heading += [one.remark for one in reached if one.remark]
         launched = with_thresholds(settings, table, model_output)
         write_params(folder / "vpr.yaml", launched, "\n".join(heading))
@@ -164,7 +160,7 @@ def run_calibrate(
             write_model(encoder.path, model_output, points)
     results_table(found).print(console)
     if model_output:
-        say(console, f"Model with thresholds per sparsity and confidence: {model_output}")
+        say(console, f"Model with thresholds per sparsity: {model_output}")
     say(console, f"Parameters for the launch file: {latest(output) / 'vpr.yaml'}")
     return found
 
@@ -192,10 +188,9 @@ def calibrate(
     drive = _replay(encoded, settings, opened, source)
     matches = closed_matches(drive)
     thresholds = choose_thresholds(matches, precision)
-    slope, offset = fit_logistic(matches.score, matches.right)
-    fitted = Calibration(settings.model.sparsity, confidence_slope=slope, confidence_offset=offset)
+    sparsity = settings.model.sparsity
     if thresholds is None:
-        return CalibrationResult(fitted, precision, drive.revisits)
+        return CalibrationResult(Calibration(sparsity), precision, drive.revisits)
     thresholds = _rounded(thresholds, matches)
     score, margin = thresholds.score, thresholds.margin
     loop = dataclasses.replace(settings.loop, score_threshold=score, margin_threshold=margin)
@@ -203,7 +198,7 @@ def calibrate(
     right, wrong = checked.count(Outcome.RIGHT), checked.count(Outcome.WRONG)
     of_precision, of_score = bootstrap(matches, thresholds, precision)
     return CalibrationResult(
-        dataclasses.replace(fitted, score_threshold=score, margin_threshold=margin),
+        Calibration(sparsity, score, margin),
         precision,
         checked.revisits,
         right,
@@ -278,6 +273,4 @@ ROWS: tuple[tuple[str, Callable[[CalibrationResult], str]], ...] = (
     ("  at least, 95 % confidence", lambda c: percent(c.at_least)),
     ("  held out, fifths of the drive", lambda c: _share(*c.held_out)),
     ("recall", lambda c: _share(c.right, c.revisits)),
-    ("confidence: slope", lambda c: _number(c.calibration.confidence_slope)),
-    ("confidence: offset", lambda c: _number(c.calibration.confidence_offset)),
 )

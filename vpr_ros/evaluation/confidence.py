@@ -9,8 +9,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
 from scipy.stats import beta
 
 from vpr_ros.evaluation.precision_recall import Floats, Mask, precision_recall
@@ -158,33 +156,3 @@ def needed(precision: float) -> int:
     if precision >= 1:
         return 0  # no number promises that nothing ever goes wrong
     return math.ceil(math.log(1 - LEVEL) / math.log(precision))
-
-
-def fit_logistic(score: Floats, right: Mask) -> tuple[float, float]:
-    """(slope, offset) of P(right) = sigmoid(slope * score + offset); slope >= 0.
-
-    Maximum likelihood with Platt's targets (1999; Lin, Lin and Weng, Machine Learning 2007):
-    (n + 1) / (n + 2) for right, 1 / (m + 2) for wrong, so that a bag without a mistake does not
-    yield certainty. (NaN, NaN) without any match.
-    """
-    if not len(score):
-        return math.nan, math.nan
-    positive, negative = int(right.sum()), int((~right).sum())
-    target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    centre, spread = float(score.mean()), float(score.std()) or 1.0
-    x = np.stack([(score - centre) / spread, np.ones(len(score))], 1)
-    ridge = np.array([1e-3, 0.0])  # keeps a perfect separation finite
-
-    def loss(w: Floats) -> float:
-        z = x @ w
-        return float(np.logaddexp(0, z).sum() - target @ z + ridge @ w**2 / 2)
-
-    def gradient(w: Floats) -> Floats:
-        return np.asarray(x.T @ (expit(x @ w) - target) + ridge * w)
-
-    w = minimize(loss, np.zeros(2), jac=gradient).x
-    slope = w[0] / spread
-    if slope < 0:  # the score says nothing here: the share of right ones, whatever it is
-        share = target.mean()
-        return 0.0, float(math.log(share / (1 - share)))
-    return float(slope), float(w[1] - slope * centre)

@@ -35,6 +35,7 @@ class Cost:
     """Size and work of one model file."""
 
     contract: Contract
+    digest: str  # of the weights, as maps and diagnostics name the model
     operators: str  # what runs the file's own operators on this machine, in words
     opset: int
     file_bytes: int
@@ -65,7 +66,9 @@ def cost_of(path: Path) -> Cost:
     uncounted = tuple(sorted({n.op_type for n in model.graph.node if _may_multiply(n)}))
     parameters = _parameters(model, shapes)
     size = path.stat().st_size
-    return Cost(contract, encoder.operators, opset, size, parameters, macs, uncounted)
+    return Cost(
+        contract, encoder.digest, encoder.operators, opset, size, parameters, macs, uncounted
+    )
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -203,6 +206,7 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "input": f"RGB {contract.input_height}x{contract.input_width} px (height x width)",
         "mean, std": f"{contract.mean}, {contract.std}",
         "descriptor": f"{contract.descriptor_size} values",
+        "digest of the weights": cost.digest,
         "dial": dial if contract.sparsity_max > 0 else "none",
         "battery levels": ", ".join(f"{s:g}" for s in contract.levels) or "not measured",
         "view changes at": f"cosine distance {contract.change:g}"

@@ -89,8 +89,6 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
         calibration=CalibrationMsg(
             score_threshold=calibration.score_threshold,
             margin_threshold=calibration.margin_threshold,
-            confidence_slope=calibration.confidence_slope,
-            confidence_offset=calibration.confidence_offset,
         ),
         has_pose=keyframe.pose is not None,
         pose=from_pose(keyframe.pose),
@@ -113,13 +111,7 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
         pose=to_pose(message.pose) if message.has_pose else None,
         pose_frame=message.pose_frame,
         features=_to_features(message.features),
-        calibration=Calibration(
-            message.sparsity,
-            c.score_threshold,
-            c.margin_threshold,
-            c.confidence_slope,
-            c.confidence_offset,
-        ),
+        calibration=Calibration(message.sparsity, c.score_threshold, c.margin_threshold),
         model_digest=message.model_digest,
     )
 
