@@ -31,10 +31,12 @@ def tat(tmp_path):
     return tmp_path / "tiny.pt"
 
 
-@pytest.fixture
-def efficient(tmp_path):
+@pytest.fixture(params=[{}, {"choice": "log-share", "projection": "compress", "size": 48}])
+def efficient(tmp_path, request):
     torch.manual_seed(0)
-    config = EfficientVPRConfig(dim=64, depth=2, heads=1, position_grid=4, prompts=8, rows=4)
+    config = EfficientVPRConfig(
+        dim=64, depth=2, heads=1, position_grid=4, prompts=8, rows=4, **request.param
+    )
     save_checkpoint(tmp_path / "efficient.pt", EfficientVPR(config))
     return tmp_path / "efficient.pt"
 

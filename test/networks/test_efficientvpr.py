@@ -57,6 +57,34 @@ def test_published_image_sizes_fit(side):
         assert network(torch.zeros(1, 3, side, side)).shape == (1, 3456)
 
 
+def test_compressing_prompts_gives_as_many_values_with_41580_weights():
+    with torch.device("meta"):
+        mixed = EfficientVPR(EfficientVPRConfig())
+        compressed = EfficientVPR(EfficientVPRConfig(projection="compress"))
+    assert compressed.descriptor_size == 3456
+    weights = sum(p.numel() for p in compressed.compress.parameters())
+    assert weights == 41_580
+    assert trainable(compressed) - trainable(mixed) == weights - 9 * 33
+
+
+@pytest.mark.parametrize("projection", ["mix", "compress"])
+def test_the_projection_of_what_was_selected_and_the_map_behind_it(projection):
+    network = make(prompts=8, rows=2, projection=projection, size=7)
+    selected = torch.randn(3, 8, 64)
+    network.selector.forward = lambda prompts, features: selected
+    if projection == "mix":  # across prompts, channel by channel
+        rows = torch.einsum("bpc,rp->brc", selected, network.mix.weight)
+        rows = rows + network.mix.bias[:, None]
+    else:  # within each prompt
+        rows = selected @ network.compress.weight.T + network.compress.bias
+    whole = torch.nn.functional.normalize(rows.flatten(1), dim=1)
+    tokens = network.backbone(torch.randn(3, 3, 12, 12))
+    torch.testing.assert_close(network.rows(tokens), whole)
+    wanted = torch.nn.functional.normalize(whole @ network.project.weight.T, dim=1)
+    torch.testing.assert_close(network.describe(tokens), wanted)
+    assert wanted.shape == (3, network.descriptor_size) == (3, 7)
+
+
 def test_descriptors_have_unit_length_and_all_but_the_transformer_trains():
     network = make()
     output = network(torch.randn(2, 3, 12, 16))
@@ -79,7 +107,16 @@ def test_a_descriptor_does_not_depend_on_its_batch():
 
 @pytest.mark.parametrize(
     "changes, words",
-    [({"prompts": 0}, "prompts"), ({"prompt": 32}, "Unknown parameter 'prompt'")],
+    [
+        ({"prompts": 0}, "prompts"),
+        ({"prompt": 32}, "Unknown parameter 'prompt'"),
+        ({"choice": "hard"}, "one of share, log-share"),
+        ({"temperature": 0.0}, "temperature"),
+        (
+            {"projection": "compress", "prompts": 31},
+            "cannot share 9 x 384 values among 31",
+        ),
+    ],
 )
 def test_a_bad_setting_is_an_error(changes, words):
     with pytest.raises(ConfigError, match=words):
@@ -109,6 +146,32 @@ def test_kept_share_follows_the_formula():
         for j in range(4):
             expected = 1 / (1 + math.exp(-(float(attention[b, j]) / total - 0.3)))
             assert float(alpha[b, j, 0].detach()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("choice, temperature", [("share", 0.05), ("log-share", 2.0)])
+def test_other_forms_of_the_choice(choice, temperature):
+    model = SceneVPT(Vit(TINY_VIT), 4, choice, temperature)
+    average = model.kept_share(torch.full((1, 4), 0.2))
+    torch.testing.assert_close(average, torch.full((1, 4, 1), 0.5))
+    attention = torch.tensor([[0.0, 0.1, 0.2, 0.5]])
+    share = attention / 0.8
+    logits = (share - 0.25) / 0.05 if choice == "share" else (4 * share).log() / 2.0
+    alpha = model.kept_share(attention)[..., 0]
+    torch.testing.assert_close(alpha, 1 / (1 + (-logits).exp()), atol=1e-3, rtol=0)
+    assert alpha.isfinite().all()
+
+
+def test_only_a_sharper_choice_tells_32_prompts_apart():
+    """Attention like a trained network's: 32 logits with a deviation of 1."""
+    torch.manual_seed(0)
+    attention = torch.randn(100, 32).softmax(dim=1)
+
+    def spread(*form):
+        return float(SceneVPT(Vit(TINY_VIT), 32, *form).kept_share(attention).detach().std())
+
+    assert spread() < 0.02
+    assert spread("share", 1 / 32) > 0.1
+    assert spread("log-share") > 0.1
 
 
 def test_scene_vpt_step_by_step():

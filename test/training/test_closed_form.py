@@ -81,8 +81,9 @@ def test_nuisance_and_shrinkage_lower_what_they_name():
     assert torch.allclose(shrunk, 0.5 * plain, rtol=0.2, atol=0.1)
 
 
-def test_it_tells_places_apart_better_than_a_random_head(batches):
-    random, fitted = network(), network()
+@pytest.mark.parametrize("options", [{}, {"projection": "compress", "choice": "log-share"}])
+def test_it_tells_places_apart_better_than_a_random_head(batches, options):
+    random, fitted = network(**options), network(**options)
     start_in_closed_form(fitted, batches[:3], lambda text: None)
     held_out = batches[3:]
     assert separation(fitted, held_out) > 1.2 * separation(random, held_out)

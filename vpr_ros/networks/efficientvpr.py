@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.config import param
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads.pooling import GeM
 from vpr_ros.networks.vit import (
     Block,
@@ -29,7 +30,9 @@ from vpr_ros.networks.vit import (
 )
 
 SCALES = (1, 2, 4)  # of MsIA
-EPSILON = 1e-6  # of OLE's projection
+EPSILON = 1e-6  # of OLE's projection, and the smallest share with a logarithm of its own
+SHARE, LOG_SHARE = CHOICES = ("share", "log-share")
+MIX, COMPRESS = PROJECTIONS = ("mix", "compress")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,26 @@ class EfficientVPRConfig(VitConfig):
     """The paper's network by default."""
 
     prompts: int = param(32, "prompts per layer, N_p", minimum=1)
-    rows: int = param(9, "rows of `dim` values in the descriptor", minimum=1)
+    rows: int = param(9, "rows of `dim` values that the projection gives", minimum=1)
+    choice: str = param(
+        SHARE,
+        "what decides which prompts are kept: a prompt's share of the attention (the paper), or "
+        "the logarithm of its ratio to the mean share",
+        choices=CHOICES,
+    )
+    temperature: float = param(1.0, "of that choice; below 1 it is sharper", minimum=1e-3)
+    projection: str = param(
+        MIX, "across prompts (mix) or within each (compress)", choices=PROJECTIONS
+    )
+    size: int = param(0, "values of a further linear map of all rows; 0: none", minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.projection == COMPRESS and self.rows * self.dim % self.prompts:
+            raise ConfigError(
+                f"Projection '{COMPRESS}' cannot share {self.rows} x {self.dim} values among "
+                f"{self.prompts} prompts; give numbers that divide."
+            )
 
 
 class EfficientVPR(nn.Module):
@@ -45,20 +67,29 @@ class EfficientVPR(nn.Module):
 
     Trainable: 7.8 M parameters (the paper: 7.7 M), 0.15 M of them prompts.
 
-    Chosen where the paper is silent: the projection mixes the 32 selected vectors into 9 rows of
-    384 values, as BoQ mixes its answers. It is the one linear projection of 32 x 384 values to
-    3456 that fits into 7.7 M parameters; a full matrix would need 42 M.
+    Chosen where the paper is silent: the projection of 32 x 384 selected values to 3456. A full
+    matrix would need 42 M parameters. `mix` makes 9 rows of 384 values out of the 32 vectors, as
+    BoQ mixes its answers (297 parameters); `compress` makes each vector shorter, 384 to 108
+    (41,580 parameters).
+
+    Not in the paper: with a `size`, a linear map of the 3456 values ends the network, for a
+    descriptor as long as a teacher's.
     """
 
     def __init__(self, config: EfficientVPRConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = SceneVPT(Vit(config), config.prompts)
+        self.backbone = SceneVPT(Vit(config), config.prompts, config.choice, config.temperature)
         self.msia = MsIA(config.dim, config.heads)
         self.ole = OLE(config.dim)
         self.selector = SGFS(config.dim, config.heads)
-        self.mix = nn.Linear(config.prompts, config.rows)
-        self.descriptor_size = config.rows * config.dim
+        values = config.rows * config.dim
+        if config.projection == MIX:
+            self.mix = nn.Linear(config.prompts, config.rows)
+        else:
+            self.compress = nn.Linear(config.dim, values // config.prompts)
+        self.project = nn.Linear(values, config.size, bias=False) if config.size else None
+        self.descriptor_size = config.size or values
 
     @property
     def vit(self) -> Vit:
@@ -66,15 +97,25 @@ class EfficientVPR(nn.Module):
         return self.backbone.backbone
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised RGB images (B, 3, H, W), sides multiples of 14, to unit (B, 3456)."""
+        """Normalised RGB images (B, 3, H, W), sides multiples of 14, to unit (B, D)."""
         return self.describe(self.backbone(image))
 
     def describe(self, tokens: Tokens) -> Tensor:
-        """The backbone's tokens of B images to unit (B, 3456)."""
+        """The backbone's tokens of B images to unit descriptors (B, D)."""
+        whole = self.rows(tokens)
+        if self.project is None:
+            return whole
+        return F.normalize(self.project(whole[:, None])[:, 0], dim=1)
+
+    def rows(self, tokens: Tokens) -> Tensor:
+        """The backbone's tokens of B images to the projection's values, unit (B, 3456)."""
         assert tokens.prompts is not None  # SceneVPT's
         local = torch.cat([self.msia(tokens), self.ole(tokens)], dim=1)  # f_l, (B, 2 N, C)
         selected = self.selector(tokens.prompts, local)  # f_out, (B, P, C)
-        rows = self.mix(selected.transpose(1, 2)).transpose(1, 2)  # (B, rows, C)
+        if self.config.projection == MIX:
+            rows = self.mix(selected.transpose(1, 2)).transpose(1, 2)  # (B, rows, C)
+        else:
+            rows = self.compress(selected)  # (B, P, rows * C / P)
         return F.normalize(rows.flatten(1), dim=1)
 
 
@@ -88,19 +129,25 @@ class SceneVPT(nn.Module):
 
     Chosen where the paper is silent. Layer 1 has no layer before it: it gets P_1 alone. s_j is
     the mean over heads of the softmaxed attention, the head-independent reading. gamma is one
-    scalar for all layers and starts at 1 / N_p, where a prompt of average attention is half kept.
-    P_i start as Xavier-uniform over a patch, as VPT's do (Jia et al., ECCV 2022). The last layer's
-    prompts pass the backbone's final norm together with the patches they will be compared to.
+    scalar for all layers and starts where a prompt of average attention is half kept. P_i start as
+    Xavier-uniform over a patch, as VPT's do (Jia et al., ECCV 2022). The last layer's prompts pass
+    the backbone's final norm together with the patches they will be compared to.
+
+    The paper's alpha hardly chooses: 32 shares lie around 1/32, and a sigmoid is almost flat over
+    so short a distance. `choice` "log-share" and a `temperature` below 1 are not in the paper.
     """
 
-    def __init__(self, backbone: Vit, prompts: int) -> None:
+    def __init__(
+        self, backbone: Vit, prompts: int, choice: str = SHARE, temperature: float = 1.0
+    ) -> None:
         super().__init__()
         config = backbone.config
+        self.choice, self.temperature = choice, temperature
         self.backbone = backbone.requires_grad_(False)
         self.prompts = nn.Parameter(torch.empty(config.depth, prompts, config.dim))
         bound = (6.0 / (3 * config.patch_size**2 + config.dim)) ** 0.5
         nn.init.uniform_(self.prompts, -bound, bound)
-        self.gamma = nn.Parameter(torch.tensor(1.0 / prompts))
+        self.gamma = nn.Parameter(torch.tensor(1.0 / prompts if choice == SHARE else 0.0))
 
     def forward(self, image: Tensor) -> Tokens:
         """Normalised RGB images (B, 3, H, W) to tokens with the last layer's prompts."""
@@ -123,11 +170,13 @@ class SceneVPT(nn.Module):
     def kept_share(self, attention: Tensor) -> Tensor:
         """alpha, how much of each prompt is kept, (B, P, 1), by CLS's attention s to them (B, P).
 
-        alpha_j = sigmoid(s'_j - gamma) with s'_j = s_j / sum_k s_k, the paper's form. Other forms
-        of the choice belong here.
+        alpha_j = sigmoid((s'_j - gamma) / temperature) with s'_j = s_j / sum_k s_k; at temperature
+        1 the paper's. With "log-share", log(N_p s'_j) instead of s'_j: 0 for an average share.
         """
         share = attention / attention.sum(dim=1, keepdim=True)
-        return torch.sigmoid(share - self.gamma).unsqueeze(2)
+        if self.choice == LOG_SHARE:
+            share = (share * attention.shape[1]).clamp(min=EPSILON).log()
+        return torch.sigmoid((share - self.gamma) / self.temperature).unsqueeze(2)
 
 
 class MsIA(nn.Module):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vpr_ros.networks.efficientvpr import OLE, EfficientVPR, SceneVPT
+from vpr_ros.networks.efficientvpr import MIX, OLE, EfficientVPR, SceneVPT
 from vpr_ros.networks.vit import CrossAttention, Tokens, Vit
 
 CLUSTERED = 4  # batches whose tokens are clustered
@@ -111,7 +111,7 @@ def pass_through(ole: OLE) -> None:
 
 
 def fit_head(network: EfficientVPR, tokens: Sequence[Tokens], labels: Tensor) -> None:
-    """Fit selection, whitening and mix to the backbone's tokens of S views."""
+    """Fit selection and whitening to the backbone's tokens of S views; project at random."""
     select = network.selector.select
     calls = recorded_calls(select, network, tokens)
     queries = torch.cat([call[0] for call in calls])
@@ -124,8 +124,9 @@ def fit_head(network: EfficientVPR, tokens: Sequence[Tokens], labels: Tensor) ->
     factor = LOUDNESS * torch.cat([t.prompts for t in tokens if t.prompts is not None]).std()
     select.out.weight.mul_(factor / loud)
     select.out.bias.mul_(factor / loud)
-    nn.init.orthogonal_(network.mix.weight)
-    nn.init.zeros_(network.mix.bias)
+    projection = network.mix if network.config.projection == MIX else network.compress
+    nn.init.orthogonal_(projection.weight)
+    nn.init.zeros_(projection.bias)
 
 
 def fit_queries(attention: CrossAttention, queries: Tensor, patches: Tensor) -> None:

@@ -232,10 +232,12 @@ def _sensor(x: Tensor) -> Tensor:
 
 
 def compressed(x: Tensor, strength: Tensor) -> Tensor:
-    """JPEG's rounding of cosine blocks, channel by channel; sides multiples of 8.
+    """JPEG's rounding of cosine blocks, channel by channel.
 
     `strength` (N,) multiplies the table: 1 is quality 50.
     """
+    height, width = x.shape[2:]
+    x = F.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")  # whole blocks
     k, n = torch.arange(8.0)[:, None], torch.arange(8.0)[None]
     cosine = torch.cos(math.pi * (2 * n + 1) * k / 16) / 2
     cosine[0] /= math.sqrt(2)
@@ -244,4 +246,4 @@ def compressed(x: Tensor, strength: Tensor) -> Tensor:
     step = table * column(strength.repeat_interleave(x.shape[1]))
     found = F.conv2d(x.flatten(0, 1)[:, None] - 0.5, basis, stride=8)
     back = F.conv_transpose2d((found / step).round() * step, basis, stride=8)
-    return (back + 0.5).view_as(x)
+    return (back + 0.5).view_as(x)[..., :height, :width]

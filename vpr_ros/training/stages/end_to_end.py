@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.training.optimiser import open_last_blocks
 from vpr_ros.training.recipe import DENSE, RELATIONS, TEACHER, LossConfig, StagePlan
-from vpr_ros.training.stages.stage import Describer, Lesson, Setting, Stage
+from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of
 
 
 class PlaceLoss(nn.Module):
@@ -53,12 +53,7 @@ class EndToEnd(Stage):
         self._weight, self._target = plan.config.consistency, plan.config.target
         self._teacher = setting.teacher_for(plan) if plan.config.needs_teacher else None
         open_last_blocks(setting.network, plan.config.trained_blocks)
-        self.module = Describer(setting.network)
-        if plan.sparsity.high and not self.module.sparse:
-            raise ConfigError(
-                f"Stage '{plan.config.name}' has sparsity up to {plan.sparsity.high:g}, but "
-                f"{type(setting.network).__name__} has none. Leave 'sparsity' out."
-            )
+        self.module = describer_of(setting.network, plan)
         self.loader, self.sampler = setting.images(plan)
         self._places = PlaceLoss(setting.recipe.loss)
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.heads.pooling import QueryPool
-from vpr_ros.networks.tat_vpr import TatVPR
+from vpr_ros.networks.efficientvpr import EfficientVPR
 from vpr_ros.training.augment import AugmentConfig
 from vpr_ros.training.closed_form import learned_whitening
 from vpr_ros.training.descriptor_teacher import DescriptorTeacher, normalised, pictures_of
@@ -21,7 +20,7 @@ from vpr_ros.training.loader import Share, make_loader, view_batches
 from vpr_ros.training.optimiser import open_last_blocks
 from vpr_ros.training.recipe import StagePlan
 from vpr_ros.training.stages.end_to_end import PlaceLoss
-from vpr_ros.training.stages.stage import Describer, Lesson, Setting, Stage
+from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of
 
 PICTURE = (240, 320)  # px; views are cut from pictures of this size, whatever their shape was
 AS_THEY_ARE = AugmentConfig(
@@ -47,7 +46,7 @@ class Match(Stage):
     The loss is 1 - cosine to the target, plus `match.similarity` times the divergence between the
     teacher's and the student's similarities, as softmax, to a queue of earlier targets (SEED,
     Fang et al., ICLR 2021), plus `match.places` times the multi-similarity loss of places over
-    all views at all sparsities.
+    all views at all sparsities. An efficientvpr, which has no sparsity, sees both views at 0.
 
     The head's last layer starts at the least-squares map to the targets. After the last step a
     whitening is multiplied into it (`closing_whitening`).
@@ -57,11 +56,12 @@ class Match(Stage):
         super().__init__(setting, plan)
         name, run = plan.config.name, setting.recipe.run
         network, teacher = setting.network, setting.teacher_for(plan).module
-        head = network.head if isinstance(network, TatVPR) else None
-        if not isinstance(network, TatVPR) or not isinstance(head, QueryPool) or not head.project:
+        head = network if isinstance(network, EfficientVPR) else network.head
+        project = getattr(head, "project", None)
+        if project is None:
             raise ConfigError(
-                f"Stage '{name}' trains a tat-vpr with head 'queries-768', not "
-                f"{type(network).__name__} with {type(head).__name__}."
+                f"Stage '{name}' trains a network that ends in a linear map; {type(head).__name__}"
+                " does not. Give tat-vpr the head 'queries-768', or efficientvpr a 'size'."
             )
         if not isinstance(teacher, DescriptorTeacher):
             raise ConfigError(
@@ -79,11 +79,11 @@ class Match(Stage):
                 f"Stage '{name}' has 'whiten_on' {plan.match.whiten_on}; give one of "
                 f"{', '.join(share.places.name for share in setting.shares)}."
             )
-        self._network, self._head, self._project = network, head, head.project
+        self._network, self._head, self._project = network, head, project
         self._teacher = self.extra = teacher.to_device(setting.accelerator.device)
         self._match, self._size = plan.match, (run.height, run.width)
         open_last_blocks(network, plan.config.trained_blocks)
-        self.module = Describer(network)
+        self.module = describer_of(network, plan)
         self._walks, self._shares = (
             [dataclasses.replace(share, augment=AS_THEY_ARE) for share in shares]
             for shares in (walks, setting.shares)
@@ -181,7 +181,7 @@ class Match(Stage):
         """What the head's last layer is fed at sparsity 0, (B, rows * dim)."""
         self._network.eval()
         with torch.no_grad(), self._setting.accelerator.autocast():
-            tokens = self._network.backbone(normalised(pictures), 0.0)
+            tokens = self._network.backbone(normalised(pictures))
             return self._head.rows(tokens).float()
 
     def _divergence(self, found: Tensor, wanted: Tensor, target: Tensor) -> Tensor:

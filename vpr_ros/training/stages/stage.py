@@ -96,3 +96,14 @@ class Describer(nn.Module):
         """Images (B, 3, H, W) to unit (B, D)."""
         found: Tensor = self.network(images, sparsity) if self.sparse else self.network(images)
         return found
+
+
+def describer_of(network: nn.Module, plan: StagePlan) -> Describer:
+    """The Describer of `network`; ConfigError if the plan has a sparsity and the network none."""
+    found = Describer(network)
+    if plan.sparsity.high and not found.sparse:
+        raise ConfigError(
+            f"Stage '{plan.config.name}' has sparsity up to {plan.sparsity.high:g}, but "
+            f"{type(network).__name__} has none. Leave 'sparsity' out."
+        )
+    return found
