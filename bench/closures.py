@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from bench.closure_sets import (
@@ -31,6 +30,7 @@ from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector
@@ -103,10 +103,7 @@ def looker(encoder: Encoder, change: Callable[[np.ndarray], np.ndarray] | None =
     contract = encoder.contract
 
     def look(view: View, number: int) -> Keyframe:
-        image = cv2.imread(str(view.image))
-        if image is None:
-            raise VprError(f"Image {view.image} cannot be read. Give the folder of the sets.")
-        pixels = np.asarray(image, np.uint8)
+        pixels = read_image(view.image)
         pixels = pixels if change is None else change(pixels)
         return Keyframe(
             id=number,

@@ -32,10 +32,11 @@ from rich.console import Console
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag, choose_topics
 from vpr_ros.evaluation.console import Progress
-from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
+from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.methods import Model
 from vpr_ros.evaluation.params import Settings

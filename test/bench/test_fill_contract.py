@@ -24,8 +24,9 @@ from bench.fill_contract import (
 )
 from tools import shared_sets
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.model_files import find_model
-from vpr_ros.evaluation.image_set import ImageSet, read_image
+from vpr_ros.evaluation.image_set import ImageSet
 
 MODELS = Path(__file__).parents[2] / "models"
 FOUND = [

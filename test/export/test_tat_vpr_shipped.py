@@ -10,7 +10,7 @@ import pytest
 
 from tools.shared_sets import rtabmap_samples
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.evaluation.image_set import read_image
+from vpr_ros.core.image_files import read_image
 from vpr_ros.evaluation.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]

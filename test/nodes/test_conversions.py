@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from vpr_ros.core import images
 from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.errors import ImageError
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions
@@ -47,6 +48,23 @@ def test_cv_bridge_converts_what_it_can(encoding, monkeypatch):
         images, "decode_raw", lambda *a, **k: pytest.fail("cv_bridge was passed by")
     )
     assert decoder.decode(image_message(encoding)).shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize("encoding", ["bgr8", "mono8", "mono16"])
+def test_big_endian_images_are_decoded(encoding):
+    little, big = image_message(encoding), image_message(encoding)
+    big.is_bigendian = 1
+    values = np.frombuffer(little.data, images.ENCODINGS[encoding].dtype)
+    big.data = (values.byteswap() if encoding == "mono16" else values).tobytes()
+    assert np.array_equal(ImageDecoder().decode(big), ImageDecoder().decode(little))
+
+
+@pytest.mark.parametrize("encoding", ["bgr8", "mono16"])
+def test_the_largest_image_is_a_parameter(encoding):
+    decoder = ImageDecoder()
+    decoder.max_megapixels = 0.0001
+    with pytest.raises(ImageError, match=r"16x12 has more than 0\.0001 million pixels"):
+        decoder.decode(image_message(encoding))
 
 
 def test_a_broken_cv_bridge_does_no_harm(monkeypatch):

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to arrays, and arrays to network input.
+"""Raw images to arrays, and arrays to network input.
 
 Robot and evaluation decode through this table, so that evaluation sees what the robot sees.
 Decoded images are (H, W, 3) uint8 in BGR order; grey images are repeated in all three channels.
@@ -11,14 +11,16 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.core.config import Config, param
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ImageError
+from vpr_ros.core.value_range import ValueRange
 
 Image = npt.NDArray[np.uint8]  # (H, W, 3) BGR
 Buffer = bytes | bytearray | memoryview | array | npt.NDArray[np.uint8]  # type: ignore[type-arg]
@@ -35,6 +37,25 @@ class _Layout:
     even: tuple[int, int] = (1, 1)  # height and width must be multiples of these
 
 
+MAX_MEGAPIXELS = 32.0
+MAX_ASPECT = 20  # a strip of one pixel's width would be scaled to a picture of gigabytes
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageConfig(Config):
+    """Which images are taken."""
+
+    group: ClassVar[str] = "image"
+
+    max_megapixels: float = param(
+        MAX_MEGAPIXELS,
+        "larger images are refused before they are decoded",
+        unit="million px",
+        minimum=0.01,
+        maximum=1000.0,
+    )
+
+
 # ROS names a Bayer pattern by its first two rows, OpenCV by the second and third pixels of the
 # second row, so rggb is BG in OpenCV.
 ENCODINGS: dict[str, _Layout] = {
@@ -44,12 +65,18 @@ ENCODINGS: dict[str, _Layout] = {
     "rgba8": _Layout(4, cv2.COLOR_RGBA2BGR),
     "mono8": _Layout(1, cv2.COLOR_GRAY2BGR),
     "mono16": _Layout(1, cv2.COLOR_GRAY2BGR, dtype="u2"),
+    "bgr16": _Layout(3, None, dtype="u2"),
+    "rgb16": _Layout(3, cv2.COLOR_RGB2BGR, dtype="u2"),
     "8UC1": _Layout(1, cv2.COLOR_GRAY2BGR),
     "8UC3": _Layout(3, None),
     "bayer_rggb8": _Layout(1, cv2.COLOR_BayerBG2BGR, even=(2, 2)),
     "bayer_bggr8": _Layout(1, cv2.COLOR_BayerRG2BGR, even=(2, 2)),
     "bayer_gbrg8": _Layout(1, cv2.COLOR_BayerGR2BGR, even=(2, 2)),
     "bayer_grbg8": _Layout(1, cv2.COLOR_BayerGB2BGR, even=(2, 2)),
+    "bayer_rggb16": _Layout(1, cv2.COLOR_BayerBG2BGR, dtype="u2", even=(2, 2)),
+    "bayer_bggr16": _Layout(1, cv2.COLOR_BayerRG2BGR, dtype="u2", even=(2, 2)),
+    "bayer_gbrg16": _Layout(1, cv2.COLOR_BayerGR2BGR, dtype="u2", even=(2, 2)),
+    "bayer_grbg16": _Layout(1, cv2.COLOR_BayerGB2BGR, dtype="u2", even=(2, 2)),
     "yuv422": _Layout(2, cv2.COLOR_YUV2BGR_UYVY, even=(1, 2)),
     "uyvy": _Layout(2, cv2.COLOR_YUV2BGR_UYVY, even=(1, 2)),
     "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2BGR_YUY2, even=(1, 2)),
@@ -60,23 +87,34 @@ ENCODINGS: dict[str, _Layout] = {
 
 
 def decode_raw(
-    data: Buffer, *, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
+    data: Buffer,
+    *,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int,
+    is_bigendian: bool = False,
+    values: ValueRange | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Image:
     """Decode the fields of a sensor_msgs/Image.
 
     `step` is the length of a row in bytes, padding included. `height` counts image rows, also for
-    nv12 and nv21, which have half as many rows again in memory. mono16 is scaled by 255/65535.
+    nv12 and nv21, which have half as many rows again in memory. `values` is the range of 16-bit
+    images; without it, that of this image.
 
-    Raises ImageError for an unknown encoding, an empty image, or data that does not match the
-    size.
+    Raises ImageError for an unknown encoding, an empty image, one above `max_megapixels`, or data
+    that does not match the size.
     """
     layout = ENCODINGS.get(encoding)
     if layout is None:
+        raise unsupported(encoding, f"Image encoding '{quoted(encoding)}' is not supported")
+    check_size(height, width, max_megapixels)
+    if height % layout.even[0] or width % layout.even[1]:
         raise ImageError(
-            f"Image encoding '{encoding}' is not supported. Publish one of "
-            f"{', '.join(ENCODINGS)}, or a CompressedImage."
+            f"Image of {width}x{height} cannot be {encoding}, whose height and width are "
+            f"multiples of {layout.even[0]} and {layout.even[1]}."
         )
-    _check_size(height, width, encoding, layout)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     row_bytes = width * layout.values * dtype.itemsize
     rows = height * layout.rows[0] // layout.rows[1]
@@ -99,48 +137,47 @@ def decode_raw(
     if layout.values > 1:
         pixels = pixels.reshape(rows, width, layout.values)
     if dtype.itemsize == 2:
-        pixels = cv2.convertScaleAbs(pixels.astype(np.uint16), alpha=255.0 / 65535.0)
-    return pixels if layout.to_bgr is None else _as_image(cv2.cvtColor(pixels, layout.to_bgr))
+        pixels = (values or ValueRange()).to_8_bits(pixels.astype(np.uint16))
+    if encoding.startswith("bayer_"):
+        return demosaiced(pixels, encoding)
+    return _as_image(pixels if layout.to_bgr is None else cv2.cvtColor(pixels, layout.to_bgr))
 
 
-def decode_compressed(data: Buffer, format: str = "") -> Image:
-    """Decode the fields of a sensor_msgs/CompressedImage (JPEG or PNG).
+def demosaiced(mosaic: npt.NDArray[np.uint8], encoding: str) -> Image:
+    """The colours of a Bayer mosaic (H, W) whose pattern `encoding` names."""
+    if min(mosaic.shape) < 4:
+        raise ImageError(f"Image of {mosaic.shape[1]}x{mosaic.shape[0]} is too small for Bayer.")
+    code = ENCODINGS[encoding].to_bgr
+    assert code is not None
+    return _as_image(cv2.cvtColor(mosaic, code))
 
-    Raises ImageError for depth images, unknown formats and truncated files: decoders fill the
-    missing part with grey, which would be matched as if it had been seen.
-    """
-    if "compressedDepth" in format:
+
+def unsupported(encoding: str, fault: str) -> ImageError:
+    """The error for an encoding that is not in the table."""
+    depth = encoding.endswith("C1") or "Depth" in fault
+    return ImageError(
+        f"{fault}, {'a depth image' if depth else 'which is unknown'}. "
+        f"Subscribe to the colour image, or publish one of {', '.join(ENCODINGS)}, or a "
+        "CompressedImage (jpeg or png)."
+    )
+
+
+def quoted(text: str) -> str:
+    """A text from the network, short enough for a message."""
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
+def check_size(height: int, width: int, max_megapixels: float) -> None:
+    """Raise ImageError for an image that is empty, too large, or a thin strip."""
+    if height <= 0 or width <= 0:
+        raise ImageError(f"Image is empty ({width}x{height}). Check the camera driver.")
+    if height * width > max_megapixels * 1e6:
         raise ImageError(
-            f"Compressed image has format '{format}', a depth image. Subscribe to the colour one."
+            f"Image of {width}x{height} has more than {max_megapixels:g} million pixels. Publish "
+            "a smaller one, or raise image.max_megapixels."
         )
-    raw = np.frombuffer(data, dtype=np.uint8)
-    head, tail = raw[:8].tobytes(), _end(raw)
-    if head.startswith(b"\xff\xd8"):
-        complete = b"\xff\xd9" in tail
-    elif head == b"\x89PNG\r\n\x1a\n":
-        complete = b"IEND" in tail
-    else:
-        raise ImageError(
-            f"Compressed image of {raw.size} bytes (format '{format}') is neither JPEG nor PNG. "
-            "Set the publisher to jpeg or png."
-        )
-    if not complete:
-        raise ImageError(
-            f"Compressed image of {raw.size} bytes (format '{format}') is cut short. "
-            "Check the link or the driver."
-        )
-    # The orientation tag is ignored, as image_transport's decoders do; otherwise the same place
-    # would look different when a phone is held another way.
-    try:
-        pixels = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # a damaged header that promises gigapixels
-        pixels = None
-    if pixels is None:
-        raise ImageError(
-            f"Compressed image of {raw.size} bytes (format '{format}') cannot be decoded. "
-            "Check the link or the driver."
-        )
-    return _as_image(pixels)
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ImageError(f"Image of {width}x{height} is a strip. Check the camera driver.")
 
 
 def preprocess(image: Image, contract: Contract) -> npt.NDArray[np.float32]:
@@ -172,22 +209,6 @@ def normalised(
     return planes
 
 
-def _end(raw: npt.NDArray[np.uint8]) -> bytes:
-    """The last bytes of a file, without the zeros that cameras pad their buffers with."""
-    filled = raw.tobytes().rstrip(b"\0")
-    return filled[-64:]
-
-
 def _as_image(pixels: npt.NDArray[Any]) -> Image:
     assert pixels.dtype == np.uint8 and pixels.ndim == 3
     return pixels
-
-
-def _check_size(height: int, width: int, encoding: str, layout: _Layout) -> None:
-    if height <= 0 or width <= 0:
-        raise ImageError(f"Image is empty ({width}x{height}). Check the camera driver.")
-    if height % layout.even[0] or width % layout.even[1]:
-        raise ImageError(
-            f"Image of {width}x{height} cannot be {encoding}, whose height and width are "
-            f"multiples of {layout.even[0]} and {layout.even[1]}."
-        )

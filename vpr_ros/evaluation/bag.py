@@ -16,8 +16,10 @@ from rosbags.typesys import Stores, get_typestore
 
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.frontend import Frame
-from vpr_ros.core.images import Image, decode_compressed, decode_raw
+from vpr_ros.core.image_files import decode_compressed
+from vpr_ros.core.images import Image, decode_raw
 from vpr_ros.core.pose import Pose, PoseBuffer
+from vpr_ros.core.value_range import ValueRange
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -158,7 +160,7 @@ def choose_topics(bag: Bag, image: str = "", odometry: str = "") -> Topics:
 
 def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:
     """Every image in order of recording, with what had arrived before it, as on the robot."""
-    poses, pose_frame, matrix = PoseBuffer(), "", None
+    poses, pose_frame, matrix, seen = PoseBuffer(), "", None, ValueRange()
     number = -1
     wanted = [t for t in dataclasses.astuple(topics) if t]
     for topic, recorded_ns, message in bag.messages(wanted):
@@ -173,7 +175,7 @@ def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:
             stamp = stamp_ns(message)
             frame = Frame(
                 stamp_ns=stamp,
-                decode=lambda message=message: decode(message),  # type: ignore[misc]
+                decode=lambda message=message: decode(message, seen),  # type: ignore[misc]
                 frame=message.header.frame_id,
                 pose=poses.at(stamp),
                 pose_frame=pose_frame,
@@ -191,10 +193,13 @@ def pictures(bag: Bag, topic: str, recorded_ns: set[int]) -> dict[int, Image]:
     return found
 
 
-def decode(message: Any) -> Image:
-    """Pixels of an image message, raw or compressed; ImageError with the reason if none."""
+def decode(message: Any, values: ValueRange | None = None) -> Image:
+    """Pixels of an image message, raw or compressed; ImageError with the reason if none.
+
+    `values` is the range of the camera's 16-bit images; without it, that of this image.
+    """
     if hasattr(message, "format"):
-        return decode_compressed(message.data, message.format)
+        return decode_compressed(message.data, message.format, values)
     return decode_raw(
         message.data,
         height=message.height,
@@ -202,6 +207,7 @@ def decode(message: Any) -> Image:
         encoding=message.encoding,
         step=message.step,
         is_bigendian=bool(message.is_bigendian),
+        values=values,
     )
 
 

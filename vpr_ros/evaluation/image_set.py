@@ -9,13 +9,11 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from vpr_ros.core.errors import ConfigError, ImageError, VprError
-from vpr_ros.core.images import Image
+from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.evaluation.precision_recall import Judged
 from vpr_ros.evaluation.search import Indices, Ranked
 
@@ -86,14 +84,6 @@ class ImageSet:
         """
         total = len(self.queries)
         return Judged.of(ranked, self.positives, total - self.unanswerable, total)
-
-
-def read_image(path: Path) -> Image:
-    """The BGR image (H, W, 3) of a file; ImageError if it is missing or not an image."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(f"{path} is missing or not an image. Is the data set complete?")
-    return np.asarray(image, dtype=np.uint8)
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image, preprocess
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.image_changes import AS_TAKEN, Change
-from vpr_ros.evaluation.image_set import DatasetError, ImageSet, read_image
+from vpr_ros.evaluation.image_set import DatasetError, ImageSet
 from vpr_ros.evaluation.methods import Method
 from vpr_ros.evaluation.metrics import p50_p95
 from vpr_ros.evaluation.precision_recall import Judged

@@ -14,11 +14,12 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.benchmark import image_set_note
 from vpr_ros.evaluation.console import TextTable, say
 from vpr_ros.evaluation.figures import GREY, STYLE, grid
-from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
+from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.methods import Model, open_methods
 from vpr_ros.evaluation.metrics import rounded_percent

@@ -27,9 +27,11 @@ from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.images import ImageConfig
 from vpr_ros.core.keyframe import random_first_id
 from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.core.pose import PoseBuffer
+from vpr_ros.core.value_range import ValueRange
 from vpr_ros.core.view import ViewConfig, ViewFault
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
@@ -73,6 +75,7 @@ class EncoderNode(Node):
 
     PARAMETERS: ClassVar[tuple[type[Config], ...]] = (
         EncoderConfig,
+        ImageConfig,
         GateConfig,
         ViewConfig,
         FeatureConfig,
@@ -90,6 +93,8 @@ class EncoderNode(Node):
         self._sparsity, self._sparsity_mode = 0.0, ""  # in force
         self._encoding = threading.Lock()  # held for a whole frame, so that nothing changes in it
         self._view_fault: ViewFault | None = None  # logged last
+        self._decoder = ImageDecoder()
+        self._values = ValueRange()
         self._config = Parameters(
             self,
             self.PARAMETERS,
@@ -99,7 +104,6 @@ class EncoderNode(Node):
         )
         self._apply(self._config.configs)
 
-        self._decoder = ImageDecoder()
         self.get_logger().info(f"Raw images are decoded by {self._decoder.status}")
         self._poses = PoseBuffer()
         self._pose_frame = ""
@@ -158,6 +162,7 @@ class EncoderNode(Node):
             configs[FeatureConfig],
         )
         self._battery.config = configs[BatteryConfig]
+        self._decoder.max_megapixels = configs[ImageConfig].max_megapixels
         try:
             self._check(configs)
             encoder = self._load(config)
@@ -291,7 +296,7 @@ class EncoderNode(Node):
             )
         return Frame(
             stamp_ns=stamp,
-            decode=lambda: self._decoder.decode(image),
+            decode=lambda: self._decoder.decode(image, self._values),
             frame=image.header.frame_id,
             pose=self._poses.at(stamp),
             pose_frame=self._pose_frame,

@@ -18,6 +18,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from vpr_ros.core import images
+from vpr_ros.core.image_files import decode_compressed
+from vpr_ros.core.value_range import ValueRange
 
 TOPICS = {"raw": ("image", Image), "compressed": ("image/compressed", CompressedImage)}
 # After this long without images, switch to the other transport if that has a publisher.
@@ -137,12 +139,19 @@ class ImageDecoder:
     def __init__(self) -> None:
         """Use cv_bridge if a working one is installed; `status` says what decodes raw images."""
         self._bridge, self.status = _load_bridge()
+        self.max_megapixels = images.MAX_MEGAPIXELS
 
-    def decode(self, message: Image | CompressedImage) -> images.Image:
-        """Pixels of a message; raises ImageError if it cannot be decoded."""
+    def decode(
+        self, message: Image | CompressedImage, values: ValueRange | None = None
+    ) -> images.Image:
+        """Pixels of a message; raises ImageError if it cannot be decoded.
+
+        `values` is the range of a camera's 16-bit images; without it, that of this image.
+        """
         if isinstance(message, CompressedImage):
-            return images.decode_compressed(message.data, message.format)
+            return decode_compressed(message.data, message.format, values, self.max_megapixels)
         if self._bridge is not None and _is_plain(message):
+            images.check_size(message.height, message.width, self.max_megapixels)
             pixels = self._bridge.imgmsg_to_cv2(message, "bgr8")
             return np.asarray(pixels, np.uint8)
         return images.decode_raw(
@@ -152,18 +161,22 @@ class ImageDecoder:
             encoding=message.encoding,
             step=message.step,
             is_bigendian=bool(message.is_bigendian),
+            values=values,
+            max_megapixels=self.max_megapixels,
         )
 
 
 def _is_plain(message: Image) -> bool:
     """Whether cv_bridge decodes this correctly: a known encoding, no padding, the right length.
 
-    PyPI's port ignores padding, and its error for a message that is too short does not say so.
+    PyPI's port ignores padding, its error for a message that is too short does not say so, and
+    with NumPy 2 it fails at big-endian images, even of bytes.
     """
     row = message.width * BRIDGED.get(message.encoding, 0)
     return bool(
         row
         and message.height
+        and not message.is_bigendian
         and message.step == row
         and len(message.data) == row * message.height
     )

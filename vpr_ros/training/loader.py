@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image, normalised, resized
-from vpr_ros.evaluation.image_set import read_image
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.training.augment import AugmentConfig, Augmenter
 from vpr_ros.training.places import PlaceSet, View

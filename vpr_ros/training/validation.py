@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import normalised, resized
-from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet, read_image
+from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
 from vpr_ros.evaluation.search import search
 from vpr_ros.networks import MEAN, STD
