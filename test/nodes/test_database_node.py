@@ -204,7 +204,7 @@ def test_markers_join_the_poses(robot):
 def test_ctrl_c_while_the_node_starts_ends_it_cleanly(robot, after_s):
     code = (
         "import rclpy\nfrom vpr_ros.nodes.database_node import main\ninit = rclpy.init\n"
-        "rclpy.init = lambda: (init(), print('up', flush=True))\nmain()"
+        "rclpy.init = lambda **o: (init(**o), print('up', flush=True))\nmain()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=dict(os.environ, ROS_DOMAIN_ID=str(robot.domain)),

@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Header
@@ -34,10 +33,10 @@ from vpr_ros.nodes.diagnostics import (
     WARN,
     Diagnostics,
     Latency,
-    Problems,
     Report,
     memory_mb,
 )
+from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.run import run
 
@@ -62,7 +61,7 @@ class MapConfig(Config):
     )
 
 
-class DatabaseNode(Node):
+class DatabaseNode(GuardedNode):
     """Passes keyframes to a LoopDetector and publishes its answers."""
 
     PARAMETERS: ClassVar[tuple[type[Config], ...]] = (MapConfig, LoopConfig, DatabaseConfig)
@@ -70,7 +69,6 @@ class DatabaseNode(Node):
     def __init__(self) -> None:
         """Load the map, if there is one, and subscribe."""
         super().__init__("database")
-        self._problems = Problems(self)
         self._config = Parameters(self, self.PARAMETERS, apply=self._apply)
         self._detector = self._new_detector()
         self._detectors = [self._detector]  # one per model
@@ -181,11 +179,7 @@ class DatabaseNode(Node):
             self._refuse(message)
             return
         self._check_calibration(message.model, message.model_digest)
-        try:
-            query = self._detector.process(conversions.to_keyframe(message))
-        except Exception as error:  # no keyframe may end the node that answers the next one
-            self._problems.add(error)
-            return
+        query = self._detector.process(conversions.to_keyframe(message))
         closure = query.closure
         if closure is not None:
             self._closure_publisher.publish(
@@ -345,20 +339,20 @@ class DatabaseNode(Node):
             self.get_logger().info(f"Loaded {count} keyframes from {path}")
             self._warn_of_unknown_weights(Path(path))
         except MapError as error:
-            self._problems.add(error)
+            self.problems.add(error)
 
     # Diagnostics
 
     def _report(self) -> Report:
         database, p = self._database, self._latency.percentiles_ms()
-        level = WARN if self._problems.count or self._foreign else OK
+        level = WARN if self.problems.current or self._foreign else OK
         if self._mismatch:
             level = ERROR
         counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
         return (
             level,
             self._mismatch
-            or self._problems.last
+            or self.problems.current
             or self._foreign
             or f"{len(database)} keyframes, {self._closures} loop closures",
             {
@@ -375,8 +369,6 @@ class DatabaseNode(Node):
                 "bytes_per_keyframe": database.bytes_per_keyframe,
                 "evicted": database.evicted,
                 "memory_mb": memory_mb(),
-                "problems": self._problems.count,
-                "last_problem": self._problems.last,
             },
         )
 

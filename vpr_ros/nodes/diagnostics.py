@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -18,17 +22,22 @@ from rclpy.node import Node
 
 from vpr_ros.core.errors import VprError
 
+if TYPE_CHECKING:
+    from vpr_ros.nodes.guarded_node import GuardedNode
+
 Report = tuple[bytes, str, dict[str, Any]]  # level, summary, values
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 THROTTLE_S = 5.0
+CURRENT_S = 10.0  # a problem that has not come again for this long is over
+LONGEST = 500  # characters of a text in the log and the status
 
 
 class Diagnostics:
     """Publishes a status once a second."""
 
-    def __init__(self, node: Node, report: Callable[[], Report]) -> None:
-        """Start publishing what `report` returns."""
+    def __init__(self, node: GuardedNode, report: Callable[[], Report]) -> None:
+        """Start publishing what `report` returns, and the node's problems."""
         self._node = node
         self._report = report
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -36,11 +45,21 @@ class Diagnostics:
         node.create_timer(1.0, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _publish(self) -> None:
-        level, summary, values = self._report()
+        problems = self._node.problems
+        try:
+            level, summary, values = self._report()
+        except Exception as error:  # a report that fails is one, too
+            problems.add(error)
+            level, summary, values = ERROR, problems.last, {}
+        values |= {
+            "problems": problems.count,
+            "unforeseen": problems.unforeseen,
+            "last_problem": problems.last,
+        }
         status = DiagnosticStatus(
             level=level,
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: vpr",
-            message=summary,
+            message=_text(summary),
             hardware_id="vpr_ros",
             values=[KeyValue(key=k, value=_text(v)) for k, v in values.items()],
         )
@@ -50,32 +69,58 @@ class Diagnostics:
 
 
 class Problems:
-    """Logs a problem at once but its repetitions only every few seconds; keeps the last one."""
+    """Logs a problem at once but its repetitions only every few seconds; knows what is current."""
 
     def __init__(self, node: Node) -> None:
-        """Log as `node`."""
-        self._logger = node.get_logger()
-        self._clock = Clock(clock_type=ClockType.STEADY_TIME)
+        """Log as `node`, which need not be complete yet."""
+        self._node = node
+        self._lock = threading.Lock()
         self._logged: dict[str, tuple[float, int]] = {}
+        self._when = -math.inf  # the last problem [s]
         self.count = 0
+        self.unforeseen = 0  # of these, those that are no VprError, hence bugs
         self.last = ""
+
+    @property
+    def current(self) -> str:
+        """The last problem while it is fresh; a cause that is gone leaves only `last`."""
+        return self.last if time.monotonic() - self._when < CURRENT_S else ""
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Add whatever the block raises, and go on behind the block."""
+        try:
+            yield
+        except Exception as error:
+            self.add(error)
 
     def add(self, error: Exception | str, kind: str | None = None) -> None:
         """Count and log; problems of one `kind` (default: the type of the error) are throttled."""
-        self.count += 1
-        self.last = str(error) or type(error).__name__
         kind = kind or type(error).__name__
-        now = self._clock.now().nanoseconds * 1e-9
-        when, silent = self._logged.get(kind, (-THROTTLE_S, 0))
-        if now - when < THROTTLE_S:
-            self._logged[kind] = (when, silent + 1)
-            return
-        if isinstance(error, Exception) and not isinstance(error, VprError):
-            # Not one of ours, hence a bug: whoever fixes it needs the traceback.
-            self._logger.error("".join(traceback.format_exception(error)))
-        again = f" ({silent} more since the last such message)" if silent else ""
-        self._logger.error(self.last + again)
-        self._logged[kind] = (now, 0)
+        now = time.monotonic()
+        with self._lock:
+            self.count += 1
+            self._when = now
+            self.last = _text(describe(error) if isinstance(error, Exception) else error)
+            self.unforeseen += isinstance(error, Exception) and not isinstance(error, VprError)
+            when, silent = self._logged.get(kind, (-math.inf, 0))
+            if now - when < THROTTLE_S:
+                self._logged[kind] = (when, silent + 1)
+                return
+            self._logged[kind] = (now, 0)
+            line = self.last + (f" ({silent} more since the last such message)" if silent else "")
+        self._node.get_logger().error(line)
+
+
+def describe(error: Exception) -> str:
+    """The text of an error; of an unforeseen one also its type and place, for whoever fixes it."""
+    if isinstance(error, VprError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "/vpr_ros/" in f.filename and "guarded_node" not in f.filename]
+    ours = ours or frames
+    place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 class Rate:
@@ -127,4 +172,7 @@ def memory_mb() -> float:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """One line of bounded length, whoever had a say in it."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return " ".join(text.splitlines())

@@ -11,7 +11,6 @@ import time
 from typing import ClassVar
 
 from nav_msgs.msg import Odometry
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -40,11 +39,11 @@ from vpr_ros.nodes.diagnostics import (
     WARN,
     Diagnostics,
     Latency,
-    Problems,
     Rate,
     Report,
     memory_mb,
 )
+from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.image_input import ImageDecoder, ImageInput, LatestImage
 from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.run import run
@@ -70,7 +69,7 @@ class EncoderConfig(ModelConfig):
     )
 
 
-class EncoderNode(Node):
+class EncoderNode(GuardedNode):
     """Receives in the executor's thread and encodes in one of its own, always the latest image."""
 
     PARAMETERS: ClassVar[tuple[type[Config], ...]] = (
@@ -85,11 +84,11 @@ class EncoderNode(Node):
     def __init__(self) -> None:
         """Load the model and subscribe; without a usable model the node waits for one."""
         super().__init__("encoder")
-        self._problems = Problems(self)
         self._battery = BatteryPolicy(BatteryConfig())
         self._battery_is_setting = False
         self._loaded: Encoder | None = None
         self._frontend: Frontend | None = None
+        self._no_model = ""  # why there is no front end
         self._sparsity, self._sparsity_mode = 0.0, ""  # in force
         self._encoding = threading.Lock()  # held for a whole frame, so that nothing changes in it
         self._view_fault: ViewFault | None = None  # logged last
@@ -167,7 +166,8 @@ class EncoderNode(Node):
             self._check(configs)
             encoder = self._load(config)
         except VprError as error:
-            self._problems.add(error)
+            self.problems.add(error)
+            self._no_model = str(error)
             with self._encoding:
                 self._frontend = None
             return
@@ -243,7 +243,7 @@ class EncoderNode(Node):
         if result.successful:
             self.get_logger().info(f"Sparsity is now {wanted:g}: {decision.reason}")
         else:
-            self._problems.add(f"The battery could not set the sparsity: {result.reason}")
+            self.problems.add(f"The battery could not set the sparsity: {result.reason}")
 
     # Inputs
 
@@ -260,11 +260,9 @@ class EncoderNode(Node):
     def _work(self) -> None:
         while (image := self._images.take()) is not None:
             self._rate.tick()
-            try:
-                with self._encoding:
-                    self._process(image)
-            except Exception as error:  # no image may end the thread that encodes the next one
-                self._problems.add(error)
+            # No image may end the thread that encodes the next one.
+            with self.problems.caught(), self._encoding:
+                self._process(image)
 
     def _process(self, image: Image | CompressedImage) -> None:
         if self._frontend is None:
@@ -309,7 +307,7 @@ class EncoderNode(Node):
         """Encode an image that is not one of the camera's frames."""
         try:
             if self._frontend is None:
-                raise VprError(f"The encoder has no model: {self._problems.last}")
+                raise VprError(f"The encoder has no model: {self._no_model}")
             encoder = self._frontend.encoder
             compressed = len(request.compressed_image.data) > 0
             image = self._decoder.decode(request.compressed_image if compressed else request.image)
@@ -327,12 +325,14 @@ class EncoderNode(Node):
         frontend, config = self._frontend, self._config[EncoderConfig]
         decision = self._battery.decision
         if frontend is None:
-            level, summary = ERROR, self._problems.last
+            level, summary = ERROR, self._no_model
         elif not self._input.transport or self._input.silent_s > SILENT_S:
             level, summary = (
                 WARN,
                 f"no image for {self._input.silent_s:.0f} s; {self._input.topic}",
             )
+        elif self.problems.current:
+            level, summary = WARN, self.problems.current
         elif frontend.view_fault is not None:
             level, summary = WARN, frontend.view_fault.value
         elif decision.faulty and config.sparsity_mode == "auto":
@@ -370,8 +370,6 @@ class EncoderNode(Node):
                 "odometry": "yes" if self._pose_frame else "no",
                 "memory_mb": memory_mb(),
                 "cpu_s": time.process_time(),
-                "problems": self._problems.count,
-                "last_problem": self._problems.last,
             },
         )
 

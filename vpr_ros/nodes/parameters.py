@@ -14,11 +14,12 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vpr_ros.core.config import Config, Doc
 from vpr_ros.core.errors import VprError
+from vpr_ros.nodes.diagnostics import describe
+from vpr_ros.nodes.guarded_node import GuardedNode
 
 C = TypeVar("C", bound=Config)
 _INT_MAX = 2**31 - 1
@@ -61,7 +62,7 @@ class Parameters:
 
     def __init__(
         self,
-        node: Node,
+        node: GuardedNode,
         kinds: Iterable[type[Config]],
         *,
         extend: Callable[[list[Parameter]], list[Parameter]] | None = None,
@@ -121,6 +122,9 @@ class Parameters:
                 self._check(configs)
         except VprError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:
+            self._node.problems.add(error)
+            return SetParametersResult(successful=False, reason=describe(error))
         return SetParametersResult(successful=True)
 
     def _changed(self, changes: list[Parameter]) -> None:
@@ -128,7 +132,8 @@ class Parameters:
         if configs != self.configs:
             self.configs = configs
             if self._apply is not None:
-                self._apply(configs)
+                with self._node.problems.caught():  # the parameter is set, whatever comes of it
+                    self._apply(configs)
 
     def _warn_of_unknown(self) -> None:
         for name in sorted(self._node._parameter_overrides):
