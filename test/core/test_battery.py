@@ -42,12 +42,22 @@ def feed(policy, *percentages, start_s=100.0, step_s=1.0, **fields):
         ([0.49], 0.49, MEDIUM),
         ([0.19], 0.19, LOW),
         ([1.005], 1.0, 0.0),  # a rounding error is no percentage
+        ([1.02, 0.97], 0.97, 0.0),
         ([100.0], 1.0, 0.0),
         ([45.0], 0.45, MEDIUM),
-        ([19.0, 0.9], 0.009, LOW),  # once in percent, always
-        ([0.9, 15.0], 0.15, LOW),  # 0.9 % was misread; the next reading puts it right
+        ([19.0, 19.0, 19.0, 0.9], 0.009, LOW),  # once in percent, always
+        ([0.9, 15.0, 15.0], 0.9, 0.0),
+        ([0.9, 15.0, 15.0, 15.0], 0.15, LOW),  # 0.9 % was misread; the next ones put it right
+        ([0.8, 50.0, 0.8, 0.79], 0.79, 0.0),  # one stray reading
+        ([0.8, 50.0, 0.8, 50.0, 50.0, 0.78], 0.78, 0.0),
+        ([50.0, 0.8, 0.8, 0.79], 0.79, 0.0),  # the stray one came first
+        ([50.0, 49.0, 48.0, 0.8, 0.7, 0.6, 0.5], 0.005, LOW),  # really empty
         ([0.0, 0.0, 0.8], 0.8, 0.0),
-        ([0.3, 0.0], 0.0, LOW),  # a zero after real values is believed
+        ([0.3, 0.0], 0.3, MEDIUM),
+        ([0.3, 0.0, 0.0], 0.0, LOW),  # a second zero after real values is believed
+        ([0.1, 0.0], 0.0, LOW),
+        ([0.8, 0.1, 0.79], 0.79, 0.0),
+        ([0.8, 0.1, 0.12], 0.12, LOW),  # another battery
     ],
 )
 def test_percentages(percentages, charge, sparsity):
@@ -85,13 +95,13 @@ def test_what_cannot_be_used_changes_nothing(config, reading, reason, before):
     known = feed(followed, *before) if before else None
     decision = followed.update(reading)
     if before and reading.percentage == 0:
-        assert decision.charge == 0
+        assert decision.charge == 0.45 and followed.update(reading).charge == 0
         return
     assert reason in decision.reason
     assert decision.faulty == ("present" not in reason and "waiting" not in decision.reason)
     assert decision.sparsity == (known.sparsity if known else None)
     assert decision.charge == (known.charge if known else None)
-    assert feed(followed, 0.15).sparsity == LOW  # and it lives on
+    assert feed(followed, 0.15, 0.15).sparsity == LOW  # and it lives on
 
 
 @pytest.mark.parametrize(
@@ -99,6 +109,37 @@ def test_what_cannot_be_used_changes_nothing(config, reading, reason, before):
 )
 def test_voltage_stands_in_for_a_missing_percentage(volts, charge):
     assert feed(policy(**VOLTS), NAN, voltage=volts).charge == pytest.approx(charge)
+
+
+@pytest.mark.parametrize(
+    ("percentage", "volts", "charge"),
+    [
+        (0.0, 24.0, 0.8),  # a driver that measures no charge
+        (1.0, 20.5, 0.1),
+        (100.0, 20.5, 0.1),
+        (-1.0, 24.0, 0.8),
+        (1.0, 24.0, 1.0),  # no contradiction
+        (0.3, 24.5, 0.3),
+    ],
+)
+def test_a_percentage_that_is_none_gives_way_to_the_voltage(percentage, volts, charge):
+    decision = feed(policy(**VOLTS), *[percentage] * 3, voltage=volts)
+    assert decision.charge == pytest.approx(charge) and not decision.faulty
+
+
+@pytest.mark.parametrize("volts", [6553.5, 2.4])
+def test_a_voltage_that_is_none_is_not_used(volts):
+    decision = feed(policy(**VOLTS), NAN, voltage=volts)
+    assert decision.faulty and f"only a voltage, {volts:g} V" in decision.reason
+
+
+def test_a_charge_that_is_never_measured_is_said():
+    followed = policy()
+    assert not feed(followed, *[0.0] * 9, voltage=10.3).faulty
+    decision = feed(followed, 0.0, start_s=111.0, voltage=10.3)
+    assert decision.faulty and "reports a charge of 0 only" in decision.reason
+    assert decision.sparsity is None
+    assert not feed(followed, 0.5).faulty
 
 
 def test_a_battery_never_marked_present_can_be_trusted():
@@ -125,19 +166,19 @@ def test_sag_under_load_is_filtered_but_a_drained_battery_is_not():
 
 def test_the_low_pass_is_of_first_order():
     followed = policy(time_constant_s=10.0)
-    feed(followed, 1.0, start_s=0.0)
-    assert feed(followed, 0.0, start_s=5.0).charge == pytest.approx(math.exp(-0.5))
+    feed(followed, 0.8, start_s=0.0)
+    assert feed(followed, 0.6, start_s=5.0).charge == pytest.approx(0.6 + 0.2 * math.exp(-0.5))
 
 
 def test_a_misread_scale_does_not_linger_in_the_filter():
-    assert feed(policy(time_constant_s=60.0), 0.9, 15.0).charge == pytest.approx(0.15)
+    assert feed(policy(time_constant_s=60.0), 0.9, 15.0, 15.0, 15.0).charge == pytest.approx(0.15)
 
 
 def test_a_clock_that_jumps_back_does_not_freeze_the_filter():
     followed = policy(time_constant_s=10.0)
-    feed(followed, 0.9, start_s=1e9)
+    feed(followed, 0.5, start_s=1e9)
     assert feed(followed, 0.3, start_s=5.0).charge == pytest.approx(0.3)
-    assert feed(followed, 0.9, start_s=15.0).charge == pytest.approx(0.9 - 0.6 * math.exp(-1))
+    assert feed(followed, 0.5, start_s=15.0).charge == pytest.approx(0.5 - 0.2 * math.exp(-1))
 
 
 @pytest.mark.parametrize("limit", [0.5, 0.2])
@@ -155,7 +196,7 @@ def test_the_way_back_up_needs_the_hysteresis():
     levels = [0.0, MEDIUM, MEDIUM, 0.0, LOW, LOW, MEDIUM, 0.0]
     charges = [0.51, 0.49, 0.54, 0.56, 0.1, 0.24, 0.26, 0.9]
     followed = policy()
-    assert [feed(followed, c).sparsity for c in charges] == levels
+    assert [feed(followed, c, c).sparsity for c in charges] == levels
 
 
 def test_new_settings_hold_at_once():
@@ -171,7 +212,7 @@ def test_the_models_own_levels_hold_unless_a_robot_has_others():
     feed(followed, 0.4)
     followed.levels = (0.35, 0.5)  # learned after the first reading
     assert followed.decision.sparsity == 0.35
-    assert feed(followed, 0.1).sparsity == 0.7
+    assert feed(followed, 0.1, 0.1).sparsity == 0.7
     assert feed(policy(sparsity_medium=0.0), 0.4).sparsity == 0.0
 
 

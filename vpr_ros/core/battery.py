@@ -15,6 +15,10 @@ from vpr_ros.core.errors import ConfigError
 # Levels of a model whose file names none.
 UNMEASURED = (0.2, 0.4)
 
+WITNESSES = 3  # successive readings that change what the numbers mean
+JUMP = 0.25  # of the charge: more between two readings must be confirmed by a third
+START_S = 10.0  # readings of 0 for longer are no longer a driver's start
+
 
 class PowerSupply(enum.IntEnum):
     """sensor_msgs/BatteryState.power_supply_status."""
@@ -124,7 +128,7 @@ class BatteryDecision:
 
 
 class BatteryPolicy:
-    """Follows one battery; pass every reading to `update`."""
+    """Follows one battery; pass every reading to `update`. No single reading decides anything."""
 
     def __init__(self, config: BatteryConfig) -> None:
         """`config` may be replaced at any time."""
@@ -132,7 +136,12 @@ class BatteryPolicy:
         self.levels: tuple[float, ...] = UNMEASURED  # of the model: for medium and low charge
         self._charge: float | None = None
         self._stamp_s = 0.0
-        self._in_percent = False
+        self._last: float | None = None  # charge believed last, before the low-pass
+        self._doubted: float | None = None  # charge of a reading that is to be confirmed
+        self._full: float | None = None  # the driver's number for a full battery: 1 or 100
+        self._agreeing = 0  # readings that agree with it, up to WITNESSES
+        self._contrary = 0  # successive readings that do not
+        self._zero_since_s: float | None = None  # readings of 0 before the first measurement
         self._level: int | None = None  # 0: high charge, 1: medium, 2: low
         self._reason, self._faulty = "no battery", False
 
@@ -153,7 +162,7 @@ class BatteryPolicy:
         """The decision after one more reading; an unusable one leaves the sparsity as it is."""
         self._faulty = False
         charge = self._measured(reading)
-        if charge is None:
+        if charge is None or not self._believes(charge):
             return self.decision
         self._charge = self._filtered(charge, reading.stamp_s)
         if reading.status in (PowerSupply.CHARGING, PowerSupply.FULL):
@@ -169,35 +178,86 @@ class BatteryPolicy:
         if self.config.trust_present and not reading.present:
             self._reason = "no battery present (set battery.trust_present false to ignore this)"
             return None
+        voltage = self._from_voltage(reading.voltage)
         if math.isfinite(reading.percentage):
-            return self._from_percentage(reading.percentage)
-        empty, full = self.config.voltage_empty, self.config.voltage_full
-        if not math.isfinite(reading.voltage) or reading.voltage <= 0:
-            problem = "the battery reports neither percentage nor voltage"
-        elif not 0 < empty < full:
-            problem = (
-                "the battery reports only a voltage; set battery.voltage_empty and "
-                "battery.voltage_full"
+            # Drivers that measure no charge send one of these for ever.
+            sentinel = reading.percentage in (0.0, 1.0, 100.0)
+            charge = self._from_percentage(
+                reading.percentage, reading.stamp_s, quiet=voltage is not None
             )
-        else:
-            return min(max((reading.voltage - empty) / (full - empty), 0.0), 1.0)
+            if voltage is None or not (
+                charge is None or (sentinel and abs(charge - voltage) > 2 * JUMP)
+            ):
+                return charge
+        if voltage is not None:
+            return voltage
+        problem = (
+            "the battery reports neither percentage nor voltage"
+            if not math.isfinite(reading.voltage) or reading.voltage <= 0
+            else f"the battery reports only a voltage, {reading.voltage:g} V; set "
+            "battery.voltage_empty and battery.voltage_full so that it lies between them"
+        )
         self._reason, self._faulty = problem, True
         return None
 
-    def _from_percentage(self, percentage: float) -> float | None:
+    def _from_voltage(self, voltage: float) -> float | None:
+        """Charge 0 to 1; None if the voltage, or that of a full battery, is not known."""
+        empty, full = self.config.voltage_empty, self.config.voltage_full
+        if not 0 < empty < full or not empty / 2 <= voltage <= full * 1.5:
+            return None
+        return min(max((voltage - empty) / (full - empty), 0.0), 1.0)
+
+    def _from_percentage(self, percentage: float, stamp_s: float, quiet: bool) -> float | None:
+        """Charge 0 to 1; None, with the reason noted, if this reading does not tell."""
         if not 0 <= percentage <= 100:
             self._reason = f"battery percentage {percentage:g} is outside 0 to 1 and 0 to 100"
-            self._faulty = True
+            self._faulty = not quiet
             return None
         if percentage == 0 and self._charge is None:
+            if self._zero_since_s is None or stamp_s < self._zero_since_s:
+                self._zero_since_s = stamp_s
             self._reason = "the battery reports 0 before its first measurement; waiting"
+            if stamp_s - self._zero_since_s > START_S and not quiet:
+                self._faulty = True
+                self._reason = (
+                    "the battery reports a charge of 0 only; if its driver measures a voltage, "
+                    "set battery.voltage_empty and battery.voltage_full"
+                )
             return None
-        # Drivers that keep to the definition never exceed 1, except by rounding. One value above
-        # tells the scale for good; otherwise 0.9 % would be read as 90 %.
-        if percentage > 1.01 and not self._in_percent:
-            self._in_percent = True
-            self._charge = None
-        return min(percentage / (100.0 if self._in_percent else 1.0), 1.0)
+        if percentage > 0 and not self._is_to_scale(percentage):
+            self._reason = f"battery percentage {percentage:g} is unlike those before; waiting"
+            return None
+        return min(percentage / (self._full or 1.0), 1.0)
+
+    def _is_to_scale(self, percentage: float) -> bool:
+        """Whether a reading has the scale that is taken for the driver's.
+
+        Drivers that keep to the definition exceed 1 by a few hundredths at most. One that has been
+        in percent for some readings stays so, since its last percent looks like a full battery;
+        otherwise some readings in a row change the scale.
+        """
+        full = 100.0 if percentage > 1.1 else 1.0
+        self._full = self._full or full
+        if full == self._full:
+            self._agreeing, self._contrary = min(self._agreeing + 1, WITNESSES), 0
+            return True
+        if self._full == 100.0 and self._agreeing == WITNESSES:
+            return True
+        self._contrary += 1
+        if self._contrary < WITNESSES:
+            return False
+        self._full, self._agreeing, self._contrary = full, WITNESSES, 0
+        self._charge = self._last = None
+        return True
+
+    def _believes(self, charge: float) -> bool:
+        """Whether a charge is near the last one, or a second reading has confirmed a jump."""
+        expected = (self._last, self._doubted)
+        if self._last is not None and all(e is None or abs(charge - e) > JUMP for e in expected):
+            self._doubted = charge
+            return False
+        self._last, self._doubted = charge, None
+        return True
 
     def _filtered(self, charge: float, stamp_s: float) -> float:
         """First-order low-pass; the first value and jumps back in time pass unfiltered."""
