@@ -93,8 +93,8 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "encoder = vpr_ros.nodes.encoder_node:main",
-            "database = vpr_ros.nodes.database_node:main",
+            "encoder = vpr_ros.nodes.start:encoder",
+            "database = vpr_ros.nodes.start:database",
             "vpr = vpr_ros.cli:main",
         ],
     },

@@ -171,7 +171,7 @@ def _start(name: str, parameters: list[str]) -> subprocess.Popen[bytes]:
     arguments = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", "warn"]
     for parameter in parameters:
         arguments += ["-p", parameter]
-    code = f"from vpr_ros.nodes.{name}_node import main; main()"
+    code = f"from vpr_ros.nodes.start import {name}; {name}()"
     return subprocess.Popen([sys.executable, "-c", code, *arguments])
 
 

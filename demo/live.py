@@ -56,7 +56,7 @@ def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
         common += ["--params-file", str(file)]
     commands = {}
     for name in NODES:
-        code = f"from vpr_ros.nodes.{name}_node import main; main()"
+        code = f"from vpr_ros.nodes.start import {name}; {name}()"
         commands[name] = [sys.executable, "-c", code, "--ros-args", *common]
     for parameter in parameters:
         # rcl's own form for one node's parameter does not look into namespaces.

@@ -78,7 +78,7 @@ def test_both_nodes_run_from_this_package(launch_file):
     scripts = (ROOT / "setup.py").read_text()
     for name, node in nodes.items():
         assert node["package"] == "vpr_ros" and node["namespace"] == "front"
-        assert f'"{node["executable"]} = vpr_ros.nodes.{name}_node:main"' in scripts
+        assert f'"{node["executable"]} = vpr_ros.nodes.start:{name}"' in scripts
 
 
 def test_topics_are_remapped(launch_file):

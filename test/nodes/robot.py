@@ -51,7 +51,7 @@ class Robot:
         arguments = ["--ros-args", "-r", "__ns:=/vpr"]
         for key, value in parameters.items():
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
-        code = f"from vpr_ros.nodes.{name}_node import main; main()"
+        code = f"from vpr_ros.nodes.start import {name}; {name}()"
         environment = dict(os.environ, ROS_DOMAIN_ID=str(self.domain))
         # Only the sender of images, this process, needs a large shared memory segment.
         environment.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)

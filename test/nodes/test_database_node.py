@@ -3,15 +3,10 @@
 """Maps survive, questions are answered, bad keyframes are refused."""
 
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import messages
 import pytest
-from robot import read_errors
 from sensor_msgs.msg import Image
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
@@ -198,28 +193,3 @@ def test_markers_join_the_poses(robot):
     assert (closures[0].query_id, closures[0].match_id) == (3000, 100)
     assert [p.x for p in markers[-1].points] == [2.0, 0.0]
     assert markers[-1].header.frame_id == "odom"
-
-
-@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2])
-def test_ctrl_c_while_the_node_starts_ends_it_cleanly(robot, after_s):
-    code = (
-        "import rclpy\nfrom vpr_ros.nodes.database_node import main\ninit = rclpy.init\n"
-        "rclpy.init = lambda **o: (init(**o), print('up', flush=True))\nmain()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=dict(os.environ, ROS_DOMAIN_ID=str(robot.domain)),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "up\n"
-    time.sleep(after_s)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0 and "Traceback" not in errors, errors
-
-
-def test_ctrl_c_ends_cleanly(robot):
-    process = robot.start("database")
-    robot.processes.pop("database")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0, read_errors(process)
-    assert "Traceback" not in read_errors(process)

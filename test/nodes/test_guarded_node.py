@@ -137,7 +137,7 @@ def test_parameter_values_of_unknown_type_are_refused(robot):
 )
 def test_what_keeps_a_node_from_starting_takes_one_line(arguments, environment, words, tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1\n  b: }\n")
-    code = "from vpr_ros.nodes.database_node import main; main()"
+    code = "from vpr_ros.nodes.start import database; database()"
     arguments = [argument.format(folder=tmp_path) for argument in arguments]
     run = subprocess.run(
         [sys.executable, "-c", code, "--ros-args", *arguments],

@@ -38,7 +38,6 @@ from vpr_ros.nodes.diagnostics import (
 )
 from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.parameters import Configs, Parameters
-from vpr_ros.nodes.run import run
 
 ENCODE_TIMEOUT_S = 5.0
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
@@ -371,8 +370,3 @@ class DatabaseNode(GuardedNode):
                 "memory_mb": memory_mb(),
             },
         )
-
-
-def main() -> None:
-    """Run the node."""
-    run(DatabaseNode)

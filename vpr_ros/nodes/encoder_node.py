@@ -46,7 +46,6 @@ from vpr_ros.nodes.diagnostics import (
 from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.image_input import ImageDecoder, ImageInput, LatestImage
 from vpr_ros.nodes.parameters import Configs, Parameters
-from vpr_ros.nodes.run import run
 
 SILENT_S = 3.0  # without an image for this long, the diagnostics warn
 
@@ -372,8 +371,3 @@ class EncoderNode(GuardedNode):
                 "cpu_s": time.process_time(),
             },
         )
-
-
-def main() -> None:
-    """Run the node."""
-    run(EncoderNode)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start a node, spin it, stop it; errors that a user can fix take one line."""
+"""Create a node, spin it, stop it; errors that a user can fix take one line."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ import threading
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
 from vpr_ros.core.errors import VprError
 from vpr_ros.nodes.diagnostics import describe
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
+from vpr_ros.nodes.start import STOP_SIGNALS, STUCK_S, StopSignals
 
-STUCK_S = 8.0  # a callback, or the middleware, that takes longer to end is left behind
 
-
-def run(create: Callable[[], GuardedNode]) -> None:
+def run(create: Callable[[], GuardedNode], stop: StopSignals) -> None:
     """Run the node that `create` returns until told to stop, which may be during construction.
 
     The exit status is 0 after SIGINT, SIGTERM or SIGHUP, and 1 if the node cannot start.
     """
-    stop = _StopSignals()
     node, code = None, 0
     try:
+        stop.wake = lambda: None
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = create()
         executor = GuardedExecutor(node.problems)
         executor.add_node(node)
-        stop.executor = executor
+        stop.wake = lambda: executor.create_task(lambda: None)  # it waits for something to do
         while rclpy.ok() and not stop.received.is_set():
             executor.spin_once()
     except ExternalShutdownException:
@@ -50,34 +49,13 @@ def run(create: Callable[[], GuardedNode]) -> None:
     sys.exit(code)
 
 
-class _StopSignals:
-    """SIGINT, SIGTERM and SIGHUP, taken by a thread of their own: they interrupt no code."""
-
-    def __init__(self) -> None:
-        self.received, self.obeyed = threading.Event(), threading.Event()
-        self.executor: Executor | None = None
-        self._read, write = os.pipe()
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # e.g. SIGHUP under nohup
-                signal.signal(number, lambda *_: None)
-        threading.Thread(target=self._wait, name="signals", daemon=True).start()
-
-    def _wait(self) -> None:
-        os.read(self._read, 1)
-        self.received.set()
-        if self.executor is not None:
-            self.executor.create_task(lambda: None)  # it is waiting for something to do
-        if not self.obeyed.wait(STUCK_S):
-            os._exit(0)
-
-
 def _shut_down(node: GuardedNode | None, code: int) -> None:
     """Shut down; if the middleware hangs, end the process with exit status `code`."""
     limit = threading.Timer(STUCK_S, os._exit, (code,))
     limit.daemon = True
     limit.start()
+    for number in STOP_SIGNALS:  # at its end, Python makes them deadly again
+        signal.signal(number, signal.SIG_IGN)
     if node is not None:
         node.destroy_node()
     rclpy.try_shutdown()

@@ -1,0 +1,124 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults in a node's life: signals at any moment, kill -9 while it saves, a disk that is full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from vpr_ros.nodes.start import STOP_SIGNALS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "nodes"))
+import messages
+from robot import Robot, read_errors
+
+Counts = dict[str, tuple[int, int]]  # kind of fault -> (tried, survived)
+
+
+@contextlib.contextmanager
+def running(*names: str, **parameters: Any) -> Iterator[Robot]:
+    """A robot with these nodes, which are ended with it."""
+    robot = Robot()
+    try:
+        for name in names:
+            robot.start(name, **parameters)
+        yield robot
+    finally:
+        robot.stop()
+
+
+def stops(count: int, seed: int = 0) -> Counts:
+    """Stop signals while a node starts, from its first line on, and while it has much to do.
+
+    Survived is a stop with exit status 0 and without a traceback. The interpreter's own start,
+    before it runs a line of ours, is left out: nothing can be done about it, nothing is lost.
+    """
+    rng = random.Random(seed)
+    starting = [_stopped_while_starting(rng) for _ in range(count)]
+    loaded = [ok for _ in range((count + 1) // 4) for ok in _stopped_under_load(rng)]
+    return {
+        "stop signal while starting": (len(starting), sum(starting)),
+        "stop signal under load": (len(loaded), sum(loaded)),
+    }
+
+
+def _stopped_while_starting(rng: random.Random) -> bool:
+    name = rng.choice(["encoder", "database"])
+    code = f"from vpr_ros.nodes.start import {name}; {name}()"
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/stops"],
+            env=dict(os.environ, ROS_DOMAIN_ID="9"),
+            stderr=errors,
+        )
+        process.errors = errors
+        while process.poll() is None and not _takes_signals(process.pid):
+            time.sleep(0.001)
+        time.sleep(rng.random() ** 2 * 3.0)  # early moments more often
+        _signal(process, rng)
+        return _ended_well(process)
+
+
+def _stopped_under_load(rng: random.Random) -> Iterator[bool]:
+    """Both nodes, at a random moment while images and keyframes keep coming."""
+    random_picture = np.random.default_rng(rng.randrange(2**32))
+    with running("encoder", "database", gate__interval_s=0.0, gate__change=0.0) as robot:
+        camera = robot.publisher(Image, "image")
+        processes, robot.processes = robot.processes, {}
+        stop = time.monotonic() + rng.uniform(0.0, 3.0)
+        signalled = False
+        while any(process.poll() is None for process in processes.values()):
+            pixels = random_picture.integers(0, 255, (240, 320, 3), np.uint8)
+            camera.publish(messages.raw(pixels, robot.stamp()))
+            robot.spin(0.03)
+            if not signalled and time.monotonic() > stop:
+                signalled = True
+                for process in processes.values():
+                    _signal(process, rng)
+            if time.monotonic() > stop + 40:
+                break
+        for process in processes.values():
+            yield _ended_well(process)
+
+
+def _signal(process: subprocess.Popen[bytes], rng: random.Random) -> None:
+    """A stop signal, half of the time two of them, as under ros2 launch in a terminal."""
+    process.send_signal(rng.choice(STOP_SIGNALS))
+    if rng.random() < 0.5:
+        time.sleep(rng.uniform(0, 0.3))
+        if process.poll() is None:
+            process.send_signal(rng.choice(STOP_SIGNALS))
+
+
+def _ended_well(process: Any) -> bool:
+    try:
+        code = process.wait(40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = f"none, killed, {process.wait()}"
+    errors = read_errors(process)
+    if code == 0 and "Traceback" not in errors:
+        return True
+    print(f"exit status {code}: {errors[-2000:]}", file=sys.stderr)
+    return False
+
+
+def _takes_signals(pid: int) -> bool:
+    """Whether the process has a handler for SIGTERM."""
+    with contextlib.suppress(OSError):
+        caught = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+    return False
