@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bench.measure import measure, resident_mb
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 
 
 def test_candidates_alternate_and_the_first_round_only_warms_up():
@@ -25,4 +25,4 @@ def test_waiting_takes_time_but_no_cpu_time():
 
 @pytest.mark.slow
 def test_a_loaded_model_takes_memory():
-    assert 4 < resident_mb(find_model("mobilenetv2-gem")) < 300
+    assert 4 < resident_mb(find_model(DEFAULT_MODEL)) < 300

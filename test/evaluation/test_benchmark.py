@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError, ImageError, VprError
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.evaluation import benchmark, retrieval
 from vpr_ros.evaluation.benchmark import (
     cross_tables,
@@ -152,7 +152,8 @@ def test_benchmark_leaves_tables_and_numbers(pictures, tmp_path, capsys):
     rows = run_benchmark(
         pictures, sparsities=(0.0, 0.6), sequence=2, robustness=True, results=results
     )
-    assert {row.method for row in rows} == {"mobilenetv2-gem", "thumbnail", "orb-bow"}
+    models = {DEFAULT_MODEL, "mobilenetv2-gem"}
+    assert {row.method for row in rows} == {*models, "thumbnail", "orb-bow"}
     metrics = json.loads((results / "latest" / "metrics.json").read_text())
     assert metrics["dataset"] == "set" and metrics["peak_memory_mb"] > 10
     assert metrics["rows"][0]["recall"]["1"] == 1.0

@@ -14,6 +14,7 @@ pytest.importorskip("typer")
 from vpr_ros.cli import _model_writer
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.evaluation.bag_calibration import CalibrationError, run_calibrate
 from vpr_ros.evaluation.evaluated_drive import Outcome
 from vpr_ros.evaluation.params import read_params, settings_from
@@ -43,11 +44,11 @@ def test_thresholds_per_sparsity_and_what_is_written(tmp_path, lap_bag, capsys):
     loop = read_params(folder / "vpr.yaml").loop
     nothing = Calibration()
     for point in (one.calibration for one in found):
-        read = loop.calibration_at(point.sparsity, nothing, "mobilenetv2-gem")
+        read = loop.calibration_at(point.sparsity, nothing, DEFAULT_MODEL)
         assert read.score_threshold == point.score_threshold
         assert read.margin_threshold == point.margin_threshold
-    assert loop.calibrated_for_another("efficientvpr-s").startswith("mobilenetv2-gem (weights")
-    between = loop.calibration_at(0.3, nothing, "mobilenetv2-gem").score_threshold
+    assert loop.calibrated_for_another("efficientvpr-s").startswith(f"{DEFAULT_MODEL} (weights")
+    between = loop.calibration_at(0.3, nothing, DEFAULT_MODEL).score_threshold
     mean = (found[0].calibration.score_threshold + found[1].calibration.score_threshold) / 2
     assert between == pytest.approx(mean)
     assert "calibration: |\n" in (folder / "vpr.yaml").read_text()  # a row a line
@@ -73,7 +74,8 @@ def test_a_model_that_knows_its_thresholds(tmp_path, lap_bag):
 
 def test_by_default_at_the_levels_of_the_battery_too(tmp_path, lap_bag):
     found, _ = calibrate(tmp_path, lap_bag(), [], precision=0.7)
-    assert [one.calibration.sparsity for one in found] == [0.0, 0.2, 0.4, 0.6]
+    levels = Encoder(find_model(DEFAULT_MODEL)).contract.levels
+    assert [one.calibration.sparsity for one in found] == sorted({0.0, *levels, 0.6})
 
 
 def test_too_low_a_precision_to_need_many_loops(tmp_path, lap_bag):

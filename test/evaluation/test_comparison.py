@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("rich")
 pytest.importorskip("typer")
 
-
+from vpr_ros.core.model_files import DEFAULT_MODEL
 from vpr_ros.evaluation import comparison
 from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.comparison import Comparison, drive_result
@@ -85,7 +85,9 @@ def test_the_baselines_stand_beside_the_model(tmp_path, lap_bag, capsys):
     run, metrics, folder = evaluated(tmp_path, lap_bag(), sequence=3)
     lines = metrics["methods"]
     assert [(one["method"], one["sequence"]) for one in lines] == [
-        (name, length) for name in ("mobilenetv2-gem", "thumbnail", "orb-bow") for length in (0, 3)
+        (name, length)
+        for name in (DEFAULT_MODEL, "mobilenetv2-gem", "thumbnail", "orb-bow")
+        for length in (0, 3)
     ]
     # The model's line is what the replay through the detector found.
     curve = run.drive.curve
@@ -120,7 +122,11 @@ def test_what_cannot_be_measured_is_named(tmp_path, bag_writer, monkeypatch):
             bag.odometry(k, 2 * k, 0)
             bag.image(k + 0.01, stripes(k))
     _, metrics, _ = evaluated(tmp_path, tmp_path / "b")
-    assert [one["method"] for one in metrics["methods"]] == ["mobilenetv2-gem", "thumbnail"]
+    assert [one["method"] for one in metrics["methods"]] == [
+        DEFAULT_MODEL,
+        "mobilenetv2-gem",
+        "thumbnail",
+    ]
     assert metrics["methods"][0]["recall"]["1"] is None  # nothing to find
     assert "orb-bow is left out: The database shows 0 ORB" in metrics["methods_notes"][0]
     assert "Sequences are left out: more than 3 keyframes." in metrics["methods_notes"]

@@ -124,8 +124,8 @@ def test_sequences_that_cannot_be():
 
 
 def test_methods_by_name():
-    models, simple = open_methods(["tat-vpr-ti"])
-    assert [model.name for model in models] == ["tat-vpr-ti", "mobilenetv2-gem"]
+    models, simple = open_methods(["tat-vpr-s"])
+    assert [model.name for model in models] == ["tat-vpr-s", "mobilenetv2-gem"]
     assert [method.name for method in simple] == ["thumbnail", "orb-bow"]
     assert open_methods(["mobilenetv2-gem"], baselines=False)[1] == []
     with pytest.raises(ConfigError, match="thumbnail is a baseline, not a model"):

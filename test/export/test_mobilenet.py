@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exporter of the default model, on random weights; and the file as it is shipped."""
+"""The exporter of mobilenetv2-gem, on random weights; and the file as it is shipped."""
 
 from __future__ import annotations
 

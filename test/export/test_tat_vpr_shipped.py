@@ -14,18 +14,14 @@ from vpr_ros.core.image_files import read_image
 from vpr_ros.evaluation.layouts import open_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
-# Least R@1 on the revisits: at each of BUDGETS, and at the last in a map of the first.
-LEAST = {"tat-vpr-s": ((0.975, 0.975, 0.975), 0.975), "tat-vpr-ti": ((0.875, 0.95, 0.9), 0.85)}
-LEVELS = {"tat-vpr-s": (0.6, 0.6), "tat-vpr-ti": (0.0, 0.0)}
-# Where noise scores below the threshold; tiny at 0.6 takes it for a blank wall, as its card says.
-DEAF_TO_NOISE = {"tat-vpr-s": (0.0, 0.4, 0.6), "tat-vpr-ti": (0.0, 0.4)}
+LEAST = 0.975  # R@1 on the revisits: 40 of them, one may be missed
 DATA = ROOT.parent / "shared" / "data" / "rtabmap_samples"
-BUDGETS = (0.0, 0.4, 0.6)
+SPARSITIES = (0.0, 0.4, 0.6)
 
 
-@pytest.fixture(scope="module", params=LEAST)
-def encoder(request):
-    return Encoder(ROOT / "models" / f"{request.param}.onnx")
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(ROOT / "models" / "tat-vpr-s.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +31,9 @@ def corridor(encoder, tmp_path_factory):
         pytest.skip(f"needs the images in {DATA}")
     revisits = open_dataset(rtabmap_samples(DATA.parent, tmp_path_factory.mktemp("sets")))
     images = [read_image(path) for path in revisits.database]
-    return revisits, {s: np.stack([encoder.encode(image, s) for image in images]) for s in BUDGETS}
+    return revisits, {
+        s: np.stack([encoder.encode(image, s) for image in images]) for s in SPARSITIES
+    }
 
 
 def recall_at_1(revisits, queries, database):
@@ -53,7 +51,8 @@ def test_the_file_says_what_it_is(encoder):
     assert "not the released DINOv2" in contract.training_data
     assert [point.sparsity for point in contract.calibration] == [0.0, 0.2, 0.4, 0.6]
     assert all(0.0 < point.score_threshold < 1.0 for point in contract.calibration)
-    assert contract.levels == LEVELS[contract.name]
+    medium, low = contract.levels
+    assert 0.0 < medium < low <= contract.sparsity_max  # the battery's two limits both show
     assert encoder.path.stat().st_size < 7.5e6
 
 
@@ -63,16 +62,15 @@ def test_the_card_says_first_whose_weights_these_are_not(encoder):
     assert "does not contain the released DINOv2 weights" in " ".join(first.split())
 
 
-def test_revisits_are_found_on_every_budget(encoder, corridor):
+def test_revisits_are_found_at_every_sparsity(corridor):
     revisits, described = corridor
-    for sparsity, least in zip(BUDGETS, LEAST[encoder.contract.name][0], strict=True):
-        found = described[sparsity]
-        assert recall_at_1(revisits, found, found) >= least, sparsity
+    for sparsity, found in described.items():
+        assert recall_at_1(revisits, found, found) >= LEAST, sparsity
 
 
-def test_one_map_serves_all_budgets(encoder, corridor):
+def test_one_map_serves_every_sparsity(corridor):
     revisits, described = corridor
-    assert recall_at_1(revisits, described[0.6], described[0.0]) >= LEAST[encoder.contract.name][1]
+    assert recall_at_1(revisits, described[0.6], described[0.0]) >= LEAST
 
 
 def test_other_operators_give_the_same_descriptor(encoder, corridor):
@@ -83,7 +81,7 @@ def test_other_operators_give_the_same_descriptor(encoder, corridor):
     revisits, described = corridor
     for number in range(0, len(revisits.database), 12):
         image = read_image(revisits.database[number])
-        for sparsity in BUDGETS:
+        for sparsity in SPARSITIES:
             found = float(stock.encode(image, sparsity) @ described[sparsity][number])
             assert found > 0.998, (number, sparsity)
 
@@ -92,6 +90,6 @@ def test_the_score_of_noise_is_below_the_threshold(encoder, corridor):
     _, described = corridor
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     blurred = cv2.GaussianBlur(noise, (0, 0), 3)
-    for sparsity in DEAF_TO_NOISE[encoder.contract.name]:
+    for sparsity in SPARSITIES:
         score = (described[sparsity] @ encoder.encode(blurred, sparsity)).max()
         assert score < encoder.contract.calibration_at(sparsity).score_threshold

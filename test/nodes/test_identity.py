@@ -142,18 +142,18 @@ def test_the_encoders_model_changes_while_it_runs(robot, picture):
     robot.start("database", map_mismatch="new")
     robot.wait_for_database()
     encode(robot, picture, range(5))
-    assert robot.set("encoder", "model", "tat-vpr-ti").successful
+    assert robot.set("encoder", "model", "mobilenetv2-gem").successful
     answers = encode(robot, picture, range(5, 8))
     assert [a.keyframes for a in answers] == [1, 2, 3]
     image = messages.raw(picture(6), robot.stamp())
     found = robot.call(FindPlace, "find_place", image=image)
     assert found.success and found.candidates[0].id == answers[1].query_id
     assert robot.set("database", "map_mismatch", "refuse").successful
-    assert robot.set("encoder", "model", "mobilenetv2-gem").successful
+    assert robot.set("encoder", "model", "tat-vpr-s").successful
     (refused,) = encode(robot, picture, [8])
-    assert refused.reason == Query.OTHER_MODEL and "'mobilenetv2-gem (weights" in refused.message
+    assert refused.reason == Query.OTHER_MODEL and "'tat-vpr-s (weights" in refused.message
     found = robot.call(FindPlace, "find_place", image=image)
-    assert not found.success and "'tat-vpr-ti (weights" in found.message
+    assert not found.success and "'mobilenetv2-gem (weights" in found.message
 
 
 def test_every_run_of_an_encoder_has_ids_of_its_own(robot, picture):

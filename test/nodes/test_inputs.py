@@ -9,6 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profi
 from sensor_msgs.msg import CompressedImage, Image
 
 from vpr_msgs.msg import Keyframe
+from vpr_ros.core.model_files import DEFAULT_MODEL
 
 QOS = {
     "reliable": QoSProfile(depth=5),
@@ -33,7 +34,7 @@ def test_every_publisher_gets_through(robot, picture, qos, kind):
     robot.wait(lambda: keyframes, "a keyframe")
     (keyframe,) = keyframes
     assert keyframe.header.stamp == stamp and keyframe.header.frame_id == "camera"
-    assert keyframe.model == "mobilenetv2-gem"
+    assert keyframe.model == DEFAULT_MODEL
     assert np.linalg.norm(keyframe.descriptor) == pytest.approx(1.0, abs=1e-3)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import ModelError
 
-DEFAULT_MODEL = "mobilenetv2-gem"
+DEFAULT_MODEL = "tat-vpr-s"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the default model from published weights; `vpr export` does it for checkpoints.
+"""Write mobilenetv2-gem from published weights; `vpr export` does it for checkpoints.
 
 python -m vpr_ros.export mobilenetv2-gem --output models/mobilenetv2-gem.onnx
 """

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The default model, MobileNetV2 with GeM and the resolution dial, from ImageNet weights."""
+"""MobileNetV2 with GeM and the resolution dial, from ImageNet weights: the yardstick."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Exportable:
 def mobilenetv2_gem(
     weights: Path | None = None, height: int = 272, width: int = 368, p: float = GEM_P
 ) -> Exportable:
-    """The default model; `models/mobilenetv2-gem.md` has its measurements.
+    """The yardstick of every table; `models/mobilenetv2-gem.md` has its measurements.
 
     `weights` is torchvision's file (default: the installed one), `height` and `width` the input
     in px, `p` the exponent of GeM.

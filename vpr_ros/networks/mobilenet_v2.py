@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""MobileNetV2 with generalised-mean pooling: the small default model, with ImageNet weights.
+"""MobileNetV2 with generalised-mean pooling: a small network with ImageNet weights.
 
 The layers follow Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
 CVPR 2018, table 2, width 1. Modules are named so that torchvision's checkpoint loads strictly.
