@@ -33,7 +33,6 @@ from vpr_ros.training.initial_network import make_network
 from vpr_ros.training.loop import BEST
 from vpr_ros.training.recipe import SparsityConfig, StagePlan, TeacherConfig
 from vpr_ros.training.stages import make_stage
-from vpr_ros.training.stages.end_to_end import relation_loss
 from vpr_ros.training.teacher import load_teacher
 from vpr_ros.training.validation import ALL_BUDGETS, Validation
 
@@ -79,24 +78,6 @@ def test_all_blocks_need_a_teacher_with_the_same(start):
     run = start(recipe_of(ALL_BLOCKS, options=ALIKE | {"depth": 3}), teacher=teacher_of())
     with pytest.raises(ConfigError, match="dim 64 and depth 3"):
         run.train()
-
-
-def test_a_student_of_another_width_learns_the_teachers_relations(start):
-    stage = {**TUNE, "fit": 2, "epochs": 20, "consistency": 100.0, "target": "relations"}
-    stage |= {"trained_blocks": 2, "rate_blocks": 1e-3}
-    run = start(recipe_of(stage, options=ALIKE | {"dim": 48}), teacher=teacher_of())
-    assert run.train()
-    loss = column(run, "loss")
-    assert loss[-8:].mean() < 0.7 * loss[:4].mean()
-
-
-def test_relations_are_the_same_for_turned_descriptors():
-    found = F.normalize(torch.randn(5, 8), dim=1)
-    turn, _ = torch.linalg.qr(torch.randn(8, 8))
-    assert relation_loss(found, found @ turn) < 1e-12
-    apart = F.normalize(torch.randn(5, 4), dim=1)
-    pairs = [(found[i] @ found[j] - apart[i] @ apart[j]) ** 2 for i in range(5) for j in range(5)]
-    assert torch.isclose(relation_loss(found, apart), sum(pairs) / 25)
 
 
 def test_dense_views_pass_at_0_and_the_others_do_not(start):

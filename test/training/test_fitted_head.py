@@ -57,7 +57,7 @@ def test_a_head_fitted_in_two_stages_is_one(start):
 def test_only_a_head_like_the_teachers_is_shared(start, options):
     stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": "teacher"}
     run = start(recipe_of(stage, options=ALIKE | options), teacher=teacher_of())
-    with pytest.raises(ConfigError, match="Give target 'relations'"):
+    with pytest.raises(ConfigError, match="Give the student that head and width"):
         run.train()
 
 

@@ -73,8 +73,8 @@ def share_head(network: TatVPR, teacher: HeadedVit, fresh: bool) -> None:
     if not like or network.head.descriptor_size != teacher.head.descriptor_size:
         raise ConfigError(
             f"The student's head is '{network.config.head}' on {network.config.dim} channels, the "
-            f"one fitted to the teacher 'queries' on {teacher.backbone.config.dim}. Give target "
-            "'relations', which compares pairs of images."
+            f"one fitted to the teacher 'queries' on {teacher.backbone.config.dim}. Give the "
+            "student that head and width, or target 'dense'."
         )
     if fresh:  # all but the last layer, which is fitted at the end
         network.head.load_state_dict({**network.head.state_dict(), **teacher.head.state_dict()})

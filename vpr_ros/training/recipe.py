@@ -22,7 +22,7 @@ OPTIONAL = {"teacher", "start_batches", "start_from"}
 
 END_TO_END, POOLED, DISTIL, MATCH = METHODS = ("end_to_end", "pooled", "distil", "match")
 COSINE, STEPS = SCHEDULES = ("cosine", "steps")
-DENSE, TEACHER, RELATIONS = TARGETS = ("dense", "teacher", "relations")
+DENSE, TEACHER = TARGETS = ("dense", "teacher")
 LAST, ALL = LAYERS = ("last", "all")
 SPARSITY_STREAM = 2  # of random numbers; the sampler has 0 and 1
 
@@ -192,8 +192,7 @@ class StageConfig(Config):
     consistency: float = param(0.0, "weight of pulling all sparsities to one target", minimum=0.0)
     target: str = param(
         DENSE,
-        "that target: the image's own descriptor at sparsity 0, the teacher's descriptor, or the "
-        "teacher's cosines of all pairs in the batch, whose descriptors may have another length",
+        "that target: the image's own descriptor at sparsity 0, or the teacher's",
         choices=TARGETS,
     )
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.training.optimiser import open_last_blocks
-from vpr_ros.training.recipe import DENSE, RELATIONS, TEACHER, LossConfig, StagePlan
+from vpr_ros.training.recipe import DENSE, TEACHER, LossConfig, StagePlan
 from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of
 
 
@@ -43,9 +43,7 @@ class EndToEnd(Stage):
     each sparsity is trained on its own. Two things hold them together, so that one map serves all:
     `dense_views` of every place pass at 0, as a map's do, beside the others at the batch's
     sparsity; and `consistency` times the distance to a target that does not depend on the
-    sparsity. That is the mean of 1 - cosine to a descriptor or, with target 'relations', the mean
-    squared difference of all pairs' cosines in the batch (Tung and Mori, ICCV 2019, without their
-    normalisation).
+    sparsity, as the mean of 1 - cosine.
     """
 
     def __init__(self, setting: Setting, plan: StagePlan) -> None:
@@ -68,8 +66,6 @@ class EndToEnd(Stage):
         notes = {"mined": round(self._places.mined, 3), "sparsity": round(sparsity, 3)}
         if target is None:
             return Lesson(loss, notes)
-        if self._target == RELATIONS:
-            return Lesson(loss + self._weight * relation_loss(descriptors, target), notes)
         cosine = F.cosine_similarity(descriptors, target, dim=1).mean()
         notes["cosine"] = round(cosine.item(), 4)
         return Lesson(loss + self._weight * (1.0 - cosine), notes)
@@ -99,11 +95,6 @@ class EndToEnd(Stage):
         if self._target == TEACHER and target.shape[1] != size:
             raise ConfigError(
                 f"The teacher's descriptors have {target.shape[1]} values, the student's {size}. "
-                "Give target 'relations' or 'dense', or a teacher with the same head."
+                "Give target 'dense', or a teacher with the same head."
             )
         return target
-
-
-def relation_loss(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared difference of all pairs' cosines in unit (B, D) and (B, D')."""
-    return F.mse_loss(found @ found.T, wanted @ wanted.T)
