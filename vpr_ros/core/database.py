@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
+import math
 from collections.abc import Collection, Container
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,19 +15,17 @@ import faiss
 import numpy as np
 
 from vpr_ros.core.config import Config, param
-from vpr_ros.core.descriptor_index import Vector, most_redundant, new_index
-from vpr_ros.core.errors import DescriptorError, MapError
+from vpr_ros.core.descriptor_index import DescriptorIndex, Vector, most_redundant
+from vpr_ros.core.durable_file import FileStamp, absolute
+from vpr_ros.core.errors import DescriptorError, KeyframeError, MapError
 from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place
-from vpr_ros.core.map_file import MapData, pack, read_map, unpack, with_free_ids, write_map
+from vpr_ros.core.map_data import MapData, check_keyframe, unpack, with_free_ids
+from vpr_ros.core.map_file import LoadedMap, Snapshot
 from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
 from vpr_ros.core.recency import SESSION_WITNESSES, first_recent, session_has_ended
 
 _LAST = np.iinfo(np.int64).max
-
-# A second thread does not speed up single queries, and OpenMP's threads spin: next to a busy
-# camera driver a search took 20 ms instead of 0.04 ms (20 keyframes, 2 cores).
-faiss.omp_set_num_threads(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +38,13 @@ class DatabaseConfig(Config):
         10_000,
         "most keyframes kept; beyond, the most redundant ones of the older half are evicted",
         minimum=4,
+        maximum=1_000_000,
+    )
+    max_mb: int = param(
+        2000,
+        "most memory that keyframes take, local features included; beyond, as with max_keyframes",
+        unit="MB",
+        minimum=10,
         maximum=1_000_000,
     )
     exclude_recent_s: float = param(
@@ -71,7 +76,7 @@ class Database:
         self.taken_by_name = False
         self.evicted = 0
         self.graph = PlaceGraph()
-        self._index: Any = None  # faiss.IndexIDMap2; FAISS has no usable types
+        self._index: DescriptorIndex | None = None
         self._places: dict[int, Place] = {}  # by sequence
         self._order: list[int] = []  # sequences, rising
         self._sequence_of: dict[int, int] = {}  # by keyframe id
@@ -79,7 +84,11 @@ class Database:
         self._session = 0
         self._interrupted_ns: list[int] = []  # last stamps of the session before, if time stepped
         self._first_own = 0  # sequence of the first keyframe that is not of a loaded map
-        self._file: Path | None = None  # the map this database was saved to or loaded from
+        self._checked: Keyframe | None = None  # the last one that met the schema
+        self._bytes = 0  # of all keyframes
+        self._revision = 0  # rises with every change
+        # The map files whose keyframes are all here or were evicted later, and the revision saved.
+        self._files: dict[Path, tuple[FileStamp | None, int]] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -87,7 +96,7 @@ class Database:
     @property
     def descriptor_size(self) -> int:
         """Values per descriptor; 0 before the first keyframe."""
-        return 0 if self._index is None else int(self._index.d)
+        return 0 if self._index is None else self._index.size
 
     @property
     def session(self) -> int:
@@ -97,13 +106,15 @@ class Database:
     @property
     def bytes_per_keyframe(self) -> float:
         """Mean memory of one keyframe [bytes]: descriptor, features, bookkeeping."""
-        if not self._places:
-            return 0.0
-        descriptor = self.descriptor_size * np.dtype(self.config.precision).itemsize
-        return descriptor + sum(p.nbytes for p in self._places.values()) / len(self)
+        return self._bytes / max(1, len(self))
+
+    @property
+    def max_bytes(self) -> float:
+        """Most memory that the keyframes may take [bytes]."""
+        return 1e6 * self.config.max_mb
 
     def check(self, keyframe: Keyframe) -> None:
-        """Raise DescriptorError unless `add` would take this keyframe."""
+        """Raise DescriptorError or KeyframeError unless `add` would take this keyframe."""
         if not self.is_of(keyframe.model, keyframe.model_digest):
             raise DescriptorError(
                 f"Keyframe {keyframe.id} comes from model "
@@ -112,9 +123,12 @@ class Database:
             )
         self.check_descriptor(keyframe.descriptor)
         if keyframe.id in self._sequence_of:
-            raise DescriptorError(
+            raise KeyframeError(
                 f"Keyframe {keyframe.id} is already in the database and was ignored."
             )
+        if keyframe is not self._checked:
+            check_keyframe(keyframe)
+        self._checked = keyframe
 
     def is_of(self, model: str, digest: str) -> bool:
         """Whether descriptors of this model can be compared with those here."""
@@ -159,32 +173,30 @@ class Database:
                 self.graph.add(self._places[place.sequence])
 
     def add(self, keyframe: Keyframe) -> Place:
-        """Add a keyframe, possibly evicting others; raises DescriptorError as `check` does."""
+        """Add a keyframe, possibly evicting others; raises the errors of `check`."""
         self.check(keyframe)
         self.observe_time(keyframe.stamp_ns)
-        if len(self) >= self.config.max_keyframes:
-            self._evict()
+        place = Place.of(keyframe, self._next_sequence, self._session)
         if self._index is None:
-            self._index = new_index(keyframe.descriptor.size, self.config.precision)
+            self._index = DescriptorIndex(keyframe.descriptor.size, self.config.precision)
             self.model = keyframe.model
+        self.shrink(1, place.nbytes + self._index.row_bytes)
         # A map of unknown weights was taken by its name; from here on they are known.
         self.model_digest = self.model_digest or keyframe.model_digest
-        place = Place(
-            sequence=self._next_sequence,
-            session=self._session,
-            id=keyframe.id,
-            stamp_ns=keyframe.stamp_ns,
-            sparsity=keyframe.sparsity,
-            frame=keyframe.frame,
-            pose=keyframe.pose,
-            pose_frame=keyframe.pose_frame,
-            features=keyframe.features,
-        )
-        self._index.add_with_ids(
-            keyframe.descriptor[np.newaxis], np.array([place.sequence], np.int64)
-        )
+        self._index.add(keyframe.descriptor[np.newaxis], np.array([place.sequence], np.int64))
         self._insert(place)
         return place
+
+    def shrink(self, more: int = 0, more_bytes: int = 0) -> None:
+        """Evict keyframes until the bounds leave room for `more` that take `more_bytes`."""
+        while self._bytes:
+            excess = len(self) + more - self.config.max_keyframes
+            excess_bytes = self._bytes + more_bytes - self.max_bytes
+            if excess <= 0 and excess_bytes <= 0:
+                break
+            # One per cent at least, because removing from the index moves everything behind it.
+            by_size = math.ceil(excess_bytes / self.bytes_per_keyframe)
+            self._evict(max(excess, by_size, len(self) // 100, 1))
 
     def get(self, id: int) -> Place | None:
         """The place of a keyframe id; None if it is unknown or evicted."""
@@ -194,8 +206,7 @@ class Database:
     def descriptor(self, place: Place) -> Vector:
         """The stored descriptor (D,), rounded to the storage precision."""
         assert self._index is not None
-        vector: Vector = self._index.reconstruct(place.sequence)
-        return vector
+        return self._index.descriptor(place.sequence)
 
     def neighbours(self, place: Place, reach: int) -> list[Place]:
         """The keyframes of a place's session at most `reach` before or after it, by sequence."""
@@ -231,36 +242,57 @@ class Database:
         return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
 
     def is_file(self, path: Path) -> bool:
-        """Whether this is the map file that was saved or loaded last."""
-        return _absolute(path) == self._file
+        """Whether this is a map file that was saved or loaded here."""
+        return absolute(path) in self._files
+
+    def is_saved(self, path: Path) -> bool:
+        """Whether a map file that was saved or loaded here has all there is to save."""
+        return not self._order or self._files.get(absolute(path), (None, -1))[1] == self._revision
+
+    def snapshot(self, path: Path, overwrite: bool = False) -> Snapshot:
+        """What `save` would write now; raises MapError if there are no keyframes."""
+        path = absolute(path)
+        if not self._order:
+            raise MapError(f"There are no keyframes yet, so map {path} was not written.")
+        assert self._index is not None
+        return Snapshot(
+            path=path,
+            known=self._files.get(path, (None, 0))[0],
+            overwrite=overwrite,
+            model=self.model or "",
+            model_digest=self.model_digest,
+            places=[self._places[s] for s in self._order],
+            descriptors=self._index.stored(),
+            links=self.graph.links(),
+            revision=self._revision,
+        )
+
+    def saved(self, snapshot: Snapshot, stamp: FileStamp) -> None:
+        """Remember that a snapshot was written."""
+        self._files[snapshot.path] = stamp, snapshot.revision
 
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
 
-        Raises MapError if it cannot be written, or would replace a map that this database
-        neither saved nor loaded (unless `overwrite`).
+        Raises MapError if it cannot be written, or would replace a file that this database
+        neither saved nor loaded (unless `overwrite`, and it is a map).
         """
-        path = _absolute(path)
-        if not self._order:
-            raise MapError(f"There are no keyframes yet, so map {path} was not written.")
-        if os.path.exists(path) and path != self._file and not overwrite:
-            raise MapError(
-                f"Map {path} exists and was neither loaded nor saved here. Load it first, choose "
-                "another name, or set overwrite."
-            )
-        size = write_map(path, self._to_map())
-        self._file = path
-        return size
+        snapshot = self.snapshot(path, overwrite)
+        stamp = snapshot.write()
+        self.saved(snapshot, stamp)
+        return stamp[2]
 
     def load(self, path: Path, replace: bool = False) -> int:
-        """Read a map; returns its number of keyframes.
+        """Read a map and `merge` it; a MapError of either leaves the database unchanged."""
+        return self.merge(LoadedMap.read(path, self.max_bytes), replace)
+
+    def merge(self, loaded: LoadedMap, replace: bool = False) -> int:
+        """Take the keyframes of a map; returns their number.
 
         Keyframes already in the database stay, as the newer ones, unless `replace` is set. Raises
-        MapError if the map is missing, damaged or made with another model; the database is then
-        unchanged.
+        MapError if the map was made with another model; the database is then unchanged.
         """
-        path = _absolute(path)
-        data = read_map(path)
+        path, data = loaded.path, loaded.data
         keep = bool(self._order) and not replace
         size = data.descriptors.shape[1]
         same = self.is_of(data.model, data.model_digest) and size == self.descriptor_size
@@ -272,7 +304,7 @@ class Database:
             )
         if keep:
             data = with_free_ids(data, {p.id: p.stamp_ns for p in self._places.values()})
-        current = self._to_map() if keep else None
+        current = self.snapshot(path).pack() if keep else None
         fresh = Database(self.config)
         fresh._append(data, without=self._sequence_of if keep else ())
         fresh._session += 1
@@ -282,27 +314,21 @@ class Database:
         for source in (data, current):
             if source is not None:
                 fresh._link_as(source)
-        while len(fresh) > self.config.max_keyframes:
-            fresh._evict()
+        fresh.shrink()
         fresh.taken_by_name = not data.model_digest
-        self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted, _file=path)
+        fresh._revision += self._revision + 1
+        fresh._files = dict(self._files) if keep else {}
+        if not fresh.evicted:  # else saving it would lose keyframes that are only in the file
+            fresh._files[path] = loaded.stamp, fresh._revision - int(keep)
+        self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted)
         return len(data.ids)
 
     def _search(self, descriptor: Vector, count: int, selector: Any) -> list[Candidate]:
         self.check_descriptor(descriptor)
         if self._index is None:
             return []
-        parameters: Any = faiss.SearchParameters
-        scores, sequences = self._index.search(
-            descriptor[np.newaxis],
-            min(count, len(self)),
-            params=parameters(sel=selector),
-        )
-        return [
-            Candidate(self._places[int(sequence)], float(score))
-            for sequence, score in zip(sequences[0], scores[0], strict=True)
-            if sequence >= 0
-        ]
+        found = self._index.search(descriptor, min(count, len(self)), selector)
+        return [Candidate(self._places[sequence], score) for sequence, score in found]
 
     def _first_recent(self, stamp_ns: int) -> int:
         """The lowest sequence that counts as recent at `stamp_ns`, as do all after it."""
@@ -323,59 +349,43 @@ class Database:
         return [place for place in last if place.session == self._session]
 
     def _insert(self, place: Place) -> None:
+        assert self._index is not None
         self._places[place.sequence] = place
         self._order.append(place.sequence)
         self._sequence_of[place.id] = place.sequence
         self._next_sequence = place.sequence + 1
+        self._bytes += place.nbytes + self._index.row_bytes
+        self._revision += 1
         self.graph.add(place)
 
-    def _evict(self) -> None:
-        """Drop the most redundant keyframes of the older half: those most like the one before.
-
-        One per cent at a time, because removing from the index moves everything behind it.
-        """
+    def _evict(self, wanted: int) -> None:
+        """Drop the `wanted` most redundant keyframes of the older half, if it has so many."""
         assert self._index is not None
         older = self._order[: max(2, len(self) // 2)]
         # The index keeps the order of arrival, so position i there is order[i] here.
-        rows = faiss.downcast_index(self._index.index).reconstruct_n(0, len(older))
-        wanted = max(1, self.config.max_keyframes // 100)
-        gone = {older[position] for position in most_redundant(rows, wanted)}
-        self._index.remove_ids(np.array(sorted(gone), np.int64))
+        gone = {older[i] for i in most_redundant(self._index.first(len(older)), wanted)}
+        self._index.remove(gone)
         self._order = [s for s in self._order if s not in gone]
         self.graph.remove(gone)
         for sequence in gone:
-            del self._sequence_of[self._places.pop(sequence).id]
+            place = self._places.pop(sequence)
+            del self._sequence_of[place.id]
+            self._bytes -= place.nbytes + self._index.row_bytes
         self.evicted += len(gone)
-
-    def _to_map(self) -> MapData:
-        places = [self._places[s] for s in self._order]
-        rows = np.array([self.descriptor(p) for p in places], self.config.precision)
-        return pack(
-            self.model or "",
-            places,
-            rows.reshape(len(places), -1),
-            self.graph.links(),
-            self.model_digest,
-        )
+        self._revision += 1
 
     def _append(self, data: MapData, without: Container[int] = ()) -> None:
         """Append a map's keyframes, except for the ids in `without`."""
         if self._index is None:
-            self._index = new_index(data.descriptors.shape[1], self.config.precision)
+            self._index = DescriptorIndex(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
         self.model_digest = self.model_digest or data.model_digest
         shift = self._next_sequence - int(data.sequence[0])
         session = self._session - int(data.sessions[0])
         new = np.array([int(id) not in without for id in data.ids])
-        self._index.add_with_ids(
-            np.ascontiguousarray(data.descriptors[new], np.float32), data.sequence[new] + shift
-        )
-        for place in unpack(data, np.flatnonzero(new)):
-            self._insert(
-                dataclasses.replace(
-                    place, sequence=place.sequence + shift, session=place.session + session
-                )
-            )
+        self._index.add(data.descriptors[new], data.sequence[new] + shift)
+        for place in unpack(data, np.flatnonzero(new), shift, session):
+            self._insert(place)
         self._session = int(data.sessions[-1]) + session
 
     def _link_as(self, data: MapData) -> None:
@@ -385,8 +395,3 @@ class Database:
         for a, b in data.links.tolist():
             if a in here and b in here:
                 self.graph.link(self._places[here[a]], self._places[here[b]])
-
-
-def _absolute(path: Path) -> Path:
-    """The absolute path, `~` expanded; unlike Path.expanduser this never raises."""
-    return Path(os.path.expanduser(path)).absolute()

@@ -19,9 +19,13 @@ class ModelError(VprError):
     """A model file is missing, broken, or lacks a valid contract."""
 
 
+class KeyframeError(VprError):
+    """A keyframe is already known, or something in it has a value that it cannot have."""
+
+
 class DescriptorError(VprError):
     """A descriptor has the wrong model, length or values."""
 
 
 class MapError(VprError):
-    """A map file is missing, corrupt, unwritable, or belongs to another model."""
+    """A map file is missing, corrupt, unwritable, misnamed, or belongs to another model."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.images import Image
-from vpr_ros.core.keyframe import FEATURE_SIZES, LocalFeatures
+from vpr_ros.core.keyframe import FEATURE_SIZES, MAX_FEATURES, LocalFeatures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FeatureConfig(Config):
         300,
         "maximum number of local features per keyframe, for geometric verification; 0: none",
         minimum=0,
-        maximum=5000,
+        maximum=MAX_FEATURES,
     )
     image_width: int = param(
         240,

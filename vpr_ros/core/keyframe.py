@@ -18,8 +18,13 @@ NS_PER_S = 1_000_000_000
 _COUNTER_BITS = 23  # a keyframe id is 40 random bits of a run, then the number in the run
 FEATURE_SIZES = {"sift": 128, "orb": 32}  # bytes of a local feature's descriptor, by kind
 
+# Limits on what arrives, from messages and in maps.
+MAX_FEATURES = 5000  # of a keyframe; comparing two sets takes time with their product
+MAX_TEXT = 256  # characters of a frame's or model's name
+MAX_STAMP_NS = 2**31 * NS_PER_S  # a ROS time ends in 2038
+
 # Size of a Place object with its numbers and strings but without arrays (sys.getsizeof).
-_PLACE_BYTES = 600
+PLACE_BYTES = 600
 
 
 def random_first_id() -> int:
@@ -87,10 +92,26 @@ class Place:
     pose_frame: str
     features: LocalFeatures | None
 
+    @classmethod
+    def of(cls, keyframe: Keyframe, sequence: int, session: int) -> Place:
+        """The place of a keyframe."""
+        return cls(
+            sequence=sequence,
+            session=session,
+            id=keyframe.id,
+            stamp_ns=keyframe.stamp_ns,
+            sparsity=keyframe.sparsity,
+            frame=keyframe.frame,
+            pose=keyframe.pose,
+            pose_frame=keyframe.pose_frame,
+            features=keyframe.features,
+        )
+
     @property
     def nbytes(self) -> int:
         """Memory without the descriptor [bytes]."""
-        return _PLACE_BYTES + (self.features.nbytes if self.features else 0)
+        texts = len(self.frame) + len(self.pose_frame)
+        return PLACE_BYTES + texts + (self.features.nbytes if self.features else 0)
 
 
 @dataclasses.dataclass(frozen=True)

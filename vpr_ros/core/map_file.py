@@ -2,191 +2,168 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps on disk: one file each, written completely or not at all, and checked when read.
 
-The file is a NumPy .npz archive without pickles, a zip whose checksums reveal damage.
+The file is a NumPy .npz archive without pickles or compression, a zip whose checksums reveal
+damage. Its array headers say how large it is before anything is read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.core.durable_file import (
+    FileStamp,
+    absolute,
+    file_stamp,
+    open_regular,
+    write_durably,
+)
 from vpr_ros.core.errors import MapError
-from vpr_ros.core.keyframe import FEATURE_SIZES, LocalFeatures, Place
-from vpr_ros.core.pose import Pose
+from vpr_ros.core.keyframe import FEATURE_SIZES, PLACE_BYTES, Place
+from vpr_ros.core.map_data import ARRAYS, MapData, check, check_array, pack
 
 FORMAT = 2
 ONLY_ORB = 1  # the format before there was a choice of local features
 SUFFIX = ".vprmap"
+MAX_NAME = 128  # bytes of a file's name
+MAX_HEADER = 2**26  # bytes, of names
+LINK_BYTES = 200  # of a closed loop in memory: an entry in two sets
+# A map begins like this: a zip whose first member is the header.
+_BEGINNING = (b"PK\x03\x04", b"header.npy")
 
 
 @dataclasses.dataclass(frozen=True)
-class MapData:
-    """N keyframes as arrays; a row of NaN is a missing pose or camera matrix."""
+class LoadedMap:
+    """A map and the file that it is from."""
 
+    path: Path
+    stamp: FileStamp | None
+    data: MapData
+
+    @classmethod
+    def read(cls, path: Path, max_bytes: float) -> LoadedMap:
+        """Read a map; raises MapError as `read_map` does."""
+        path = absolute(path)
+        stamp = file_stamp(path)  # before it is read, so that a later change is noticed
+        return cls(path, stamp, read_map(path, max_bytes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """What a save writes, as it was at one moment; another thread may write it."""
+
+    path: Path
+    known: FileStamp | None  # see write_map
+    overwrite: bool
     model: str
-    model_digest: str  # of its weights; empty: not known
-    names: tuple[str, ...]  # of frames, indexed by `frames`
-    ids: npt.NDArray[np.uint64]  # (N,)
-    sequence: npt.NDArray[np.int64]  # (N,) order of arrival, rising
-    sessions: npt.NDArray[np.int64]  # (N,)
-    stamps_ns: npt.NDArray[np.int64]  # (N,)
-    sparsity: npt.NDArray[np.float32]  # (N,)
-    frames: npt.NDArray[np.int64]  # (N, 2) camera frame, pose frame
-    poses: npt.NDArray[np.float64]  # (N, 7) x y z qx qy qz qw
-    descriptors: npt.NDArray[Any]  # (N, D) float16 or float32
-    feature_counts: npt.NDArray[np.int64]  # (N,) -1: none stored
-    keypoints: npt.NDArray[np.float32]  # (sum of counts, 2)
-    feature_sizes: npt.NDArray[np.int64]  # (N,) bytes of a descriptor, as in FEATURE_SIZES
-    feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts x sizes,)
-    pixel_sizes: npt.NDArray[np.float32]  # (N,) NaN: no features
-    camera_matrices: npt.NDArray[np.float64]  # (N, 3, 3)
-    links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence
+    model_digest: str
+    places: list[Place]
+    descriptors: npt.NDArray[Any]
+    links: list[tuple[int, int]]
+    revision: int  # of the database
+
+    def pack(self, **options: Any) -> MapData:
+        """All of it as arrays."""
+        header = self.model, self.places, self.descriptors, self.links, self.model_digest
+        return pack(*header, **options)
+
+    def write(self) -> FileStamp:
+        """Write the map; raises MapError as `write_map` does."""
+        # In pieces, since local features are most of a map: joined, they would take the memory
+        # of the database once more, and joining them stops all other threads.
+        return write_map(self.path, self.pack(join=_Pieces), self.known, self.overwrite)
 
 
-_HEADER = ("model", "model_digest", "names")
-_ARRAYS = tuple(f.name for f in dataclasses.fields(MapData) if f.name not in _HEADER)
+class _Pieces:
+    """Arrays that are written as one."""
+
+    def __init__(self, arrays: list[npt.NDArray[Any]]) -> None:
+        self.arrays = arrays
+        self.dtype = arrays[0].dtype
+        self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
 
 
-def pack(
-    model: str,
-    places: Sequence[Place],
-    descriptors: npt.NDArray[Any],
-    links: Sequence[tuple[int, int]],
-    model_digest: str = "",
-) -> MapData:
-    """The map of N places, their descriptors (N, D) and M links between sequence numbers."""
-    names = sorted({n for p in places for n in (p.frame, p.pose_frame)})
-    frames = [(names.index(p.frame), names.index(p.pose_frame)) for p in places]
-    features = [p.features for p in places if p.features is not None]
-    counts = [len(p.features.keypoints) if p.features else -1 for p in places]
-    return MapData(
-        model=model,
-        model_digest=model_digest,
-        names=tuple(names),
-        ids=np.array([p.id for p in places], np.uint64),
-        sequence=np.array([p.sequence for p in places], np.int64),
-        sessions=np.array([p.session for p in places], np.int64),
-        stamps_ns=np.array([p.stamp_ns for p in places], np.int64),
-        sparsity=np.array([p.sparsity for p in places], np.float32),
-        frames=np.array(frames, np.int64).reshape(-1, 2),
-        poses=np.array([_pose_row(p.pose) for p in places]).reshape(-1, 7),
-        descriptors=descriptors,
-        feature_counts=np.array(counts, np.int64),
-        keypoints=np.concatenate([np.empty((0, 2), np.float32), *(f.keypoints for f in features)]),
-        feature_sizes=np.array(
-            [p.features.descriptors.shape[1] if p.features else 0 for p in places], np.int64
-        ),
-        feature_descriptors=np.concatenate(
-            [np.empty(0, np.uint8), *(f.descriptors.ravel() for f in features)]
-        ),
-        pixel_sizes=np.array(
-            [p.features.pixel_size if p.features else np.nan for p in places], np.float32
-        ),
-        camera_matrices=np.array([_matrix(p.features) for p in places]).reshape(-1, 3, 3),
-        links=np.array(links, np.int64).reshape(-1, 2),
-    )
+def map_path(folder: Path, name: str) -> Path:
+    """The path of a map in `folder`, by its name, or by its path there, without links.
 
-
-def unpack(data: MapData, rows: Iterable[int]) -> Iterator[Place]:
-    """The places in these rows of a map."""
-    counts = data.feature_counts.clip(min=0)
-    ends = counts.cumsum()
-    bytes_end = (counts * data.feature_sizes).cumsum()
-    for row in map(int, rows):
-        camera, fixed = data.frames[row]
-        yield Place(
-            sequence=int(data.sequence[row]),
-            session=int(data.sessions[row]),
-            id=int(data.ids[row]),
-            stamp_ns=int(data.stamps_ns[row]),
-            sparsity=float(data.sparsity[row]),
-            frame=data.names[camera],
-            pose=_pose(data.poses[row]),
-            pose_frame=data.names[fixed],
-            features=_features(data, row, int(ends[row]), int(bytes_end[row])),
-        )
-
-
-def with_free_ids(data: MapData, taken: Mapping[int, int]) -> MapData:
-    """The map with new ids for keyframes whose id another keyframe has.
-
-    `taken` gives the stamps [ns] of the ids in use; both copies of one keyframe have one stamp.
-    Encoders used to count ids from the second of their start, which two of them may share. The
-    new ids are the same each time, so loading a map twice changes nothing.
+    The suffix .vprmap may be left out. Raises MapError for anything that is not directly in the
+    folder, hidden, or too long; what lies outside the folder makes no difference.
     """
-    ids = data.ids.copy()
-    for row, (id, stamp_ns) in enumerate(zip(data.ids.tolist(), data.stamps_ns, strict=True)):
-        if taken.get(id, stamp_ns) != stamp_ns:
-            digest = hashlib.sha256(f"{id} {stamp_ns}".encode()).digest()
-            ids[row] = int.from_bytes(digest[:8], "big") >> 1
-    return dataclasses.replace(data, ids=ids)
+    folder = absolute(folder)
+    head, _, last = name.rpartition("/")
+    inside = "/" not in name or absolute(Path(head or "/")) == folder
+    last += "" if last.endswith(SUFFIX) else SUFFIX
+    plain = last.isprintable() and not last.startswith(".")
+    if not inside or not plain or len(last.encode(errors="replace")) > MAX_NAME:
+        raise MapError(
+            f"'{name[:80]}' is not the name of a map. Give a name such as 'office', at most "
+            f"{MAX_NAME} bytes long and without '/'; maps are kept in {folder} (map_folder)."
+        )
+    return folder / last
 
 
-def write_map(path: Path, data: MapData) -> int:
-    """Write a map atomically and durably; returns the size of the file [bytes].
+def write_map(
+    path: Path, data: MapData, known: FileStamp | None = None, overwrite: bool = False
+) -> FileStamp:
+    """Write a map atomically and durably; returns the stamp of the new file.
 
-    Raises MapError if it cannot be written; an existing file is then untouched.
+    A file that has the name already is replaced if it has the stamp `known`, or with `overwrite`
+    if it begins as a map does. Raises MapError if the map cannot be written; an existing file is
+    then untouched.
     """
     header = json.dumps({"format": FORMAT} | {name: getattr(data, name) for name in _HEADER})
-    arrays = {name: getattr(data, name) for name in _ARRAYS}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    arrays = {"header": np.frombuffer(header.encode(), np.uint8)}
+    arrays |= {name: getattr(data, name) for name in ARRAYS}
+
+    def write(file: IO[bytes]) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                _write_array(archive, name, array)
+
+    def check(current: FileStamp, beginning: bytes) -> None:
+        if current == known:
+            return
+        if not overwrite:
+            raise MapError(
+                f"Map {path} exists and was neither loaded nor saved here"
+                f"{', or has been changed since' if known else ''}. Load it first, choose another "
+                "name, or set overwrite."
+            )
+        if not beginning.startswith(_BEGINNING[0]) or beginning[30:40] != _BEGINNING[1]:
+            raise MapError(
+                f"{path} exists and is not a map, so it is not overwritten. Choose another name, "
+                "or remove it by hand."
+            )
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.*.tmp"):
-            left.unlink()  # by a save that was killed
-        with temporary.open("wb") as file:
-            np.savez(file, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        return write_durably(path, write, check)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder may not be a folder
-            temporary.unlink()
         raise MapError(
             f"Map {path} cannot be written ({error.strerror}). Earlier maps are untouched; choose "
             "a folder that is writable and has enough space."
         ) from None
-    return size
 
 
-def read_map(path: Path) -> MapData:
-    """Read a map and check all of it; raises MapError if it is missing or damaged."""
-    if not os.path.isfile(path):  # Path.is_file raises if a folder is not readable
-        raise MapError(f"Map {path} does not exist. Give the path that SaveMap was called with.")
+def read_map(path: Path, max_bytes: float = float("inf")) -> MapData:
+    """Read a map and check all of it; raises MapError if it is missing, damaged or no map.
+
+    So it does, before memory is taken, if the keyframes would take more than `max_bytes`.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            # NumPy only checks the checksum of an array that it reads to the end.
-            if damaged := archive.zip.testzip():
-                raise ValueError(f"wrong checksum of {damaged}")
-            header = json.loads(bytes(archive["header"]))
-            if header["format"] not in (ONLY_ORB, FORMAT):
-                raise MapError(
-                    f"Map {path} has format {header['format']}; this version of vpr_ros reads "
-                    f"{ONLY_ORB} and {FORMAT}. Update vpr_ros."
-                )
-            stored = dict(archive.items())
-            if header["format"] == ONLY_ORB:
-                stored["feature_descriptors"] = stored["feature_descriptors"].reshape(-1)
-                stored["feature_sizes"] = np.full(len(stored["ids"]), FEATURE_SIZES["orb"])
-            arrays = {name: stored[name] for name in _ARRAYS}
-        data = MapData(
-            model=header["model"],
-            model_digest=header.get("model_digest", ""),  # younger than the first maps
-            names=tuple(header["names"]),
-            **arrays,
-        )
-        _check(data)
+        found = file_stamp(path)
+        if found is None:
+            raise MapError(
+                f"Map {path} does not exist. Give the name that SaveMap was called with."
+            )
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return _read(path, archive, os.fstat(file.fileno()).st_size, max_bytes)
     except MapError:
         raise
     except PermissionError:
@@ -195,58 +172,95 @@ def read_map(path: Path) -> MapData:
         raise MapError(
             f"Map {path} is damaged ({error}). Restore it from a copy; nothing was loaded."
         ) from None
+
+
+_HEADER = ("model", "model_digest", "names")
+
+
+def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -> MapData:
+    """The map in an archive of `length` bytes."""
+    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    if len(members) != len(archive.infolist()) or "header" not in members:
+        raise ValueError("it does not have the parts of a map")
+    if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members.values()):
+        raise ValueError("it is compressed or encrypted")
+    if sum(max(m.file_size, m.compress_size) for m in members.values()) > length:
+        raise ValueError("its parts are larger than the file")
+    with archive.open(members["ids"]) as file:
+        (count,) = _array_header(file)[1]
+        if not 0 < count <= length:
+            raise ValueError(f"it has {count} keyframes")
+    needed = length + PLACE_BYTES * count + LINK_BYTES * members["links"].file_size / 16
+    if needed > max_bytes:
+        raise MapError(
+            f"Map {path} needs {needed / 1e6:.0f} MB of memory, more than the "
+            f"{max_bytes / 1e6:.0f} MB of database.max_mb. Raise it."
+        )
+    if members["header"].file_size > MAX_HEADER:
+        raise ValueError("its header is too long")
+    with archive.open(members["header"]) as file:
+        header = json.loads(bytes(_array(file, members["header"].file_size, "header", count)))
+    if type(header["format"]) is not int or header["format"] not in (ONLY_ORB, FORMAT):
+        raise MapError(
+            f"Map {path} has format {str(header['format'])[:20]}; this version of vpr_ros reads "
+            f"{ONLY_ORB} and {FORMAT}. Update vpr_ros."
+        )
+    names = set(ARRAYS)
+    if header["format"] == ONLY_ORB:
+        names -= {"feature_sizes"}
+    if set(members) != names | {"header"}:
+        raise ValueError("it does not have the parts of a map")
+    arrays = {}
+    for name in names:
+        with archive.open(members[name]) as file:
+            arrays[name] = _array(file, members[name].file_size, name, count)
+    if header["format"] == ONLY_ORB:
+        arrays["feature_descriptors"] = arrays["feature_descriptors"].reshape(-1)
+        arrays["feature_sizes"] = np.full(count, FEATURE_SIZES["orb"])
+    data = MapData(
+        model=header["model"],
+        model_digest=header.get("model_digest", ""),  # younger than the first maps
+        names=tuple(header["names"]),
+        **arrays,
+    )
+    check(data)
     return data
 
 
-def _check(data: MapData) -> None:
-    count = len(data.ids)
-    rows = set(_ARRAYS) - {"keypoints", "feature_descriptors", "links"}
-    for name in rows:
-        if len(getattr(data, name)) != count:
-            raise ValueError(f"{name} has {len(getattr(data, name))} rows for {count} keyframes")
-    counts = data.feature_counts.clip(min=0)
-    if len(data.keypoints) != counts.sum():
-        raise ValueError(f"{len(data.keypoints)} keypoints for a count of {counts.sum()}")
-    if data.feature_descriptors.shape != ((counts * data.feature_sizes).sum(),):
-        raise ValueError(f"{len(data.feature_descriptors)} bytes of feature descriptors")
-    if data.descriptors.ndim != 2 or not np.isfinite(data.descriptors).all():
-        raise ValueError("descriptors are not finite")
+def _write_array(archive: zipfile.ZipFile, name: str, array: Any) -> None:
+    """Add an array, or _Pieces of one, as np.savez does."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        described = np.lib.format.dtype_to_descr(array.dtype)
+        header = {"descr": described, "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in array.arrays if isinstance(array, _Pieces) else [array]:
+            file.write(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _array_header(file: IO[bytes]) -> tuple[str, tuple[int, ...]]:
+    """Type and shape of an array, from the beginning of its .npy file."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array has a newer format")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    if by_columns or dtype.hasobject:
+        raise ValueError("an array is not stored row by row")
+    return dtype.str, shape
 
 
-def _pose_row(pose: Pose | None) -> tuple[float, ...]:
-    return (np.nan,) * 7 if pose is None else dataclasses.astuple(pose)
-
-
-def _pose(row: npt.NDArray[np.float64]) -> Pose | None:
-    return None if np.isnan(row[0]) else Pose(*map(float, row))
-
-
-def _matrix(features: LocalFeatures | None) -> npt.NDArray[np.float64]:
-    if features is None or features.camera_matrix is None:
-        return np.full((3, 3), np.nan)
-    return features.camera_matrix
-
-
-def _features(data: MapData, row: int, end: int, bytes_end: int) -> LocalFeatures | None:
-    count, size = int(data.feature_counts[row]), int(data.feature_sizes[row])
-    if count < 0:
-        return None
-    matrix = data.camera_matrices[row]
-    return LocalFeatures(
-        # copied, so that an evicted place releases its memory
-        keypoints=data.keypoints[end - count : end].copy(),
-        descriptors=data.feature_descriptors[bytes_end - count * size : bytes_end]
-        .reshape(count, size)
-        .copy(),
-        pixel_size=float(data.pixel_sizes[row]),
-        camera_matrix=None if np.isnan(matrix).any() else matrix,
-    )
+def _array(file: IO[bytes], size: int, name: str, keyframes: int) -> npt.NDArray[Any]:
+    """An array of a map, whose file has `size` bytes; its values are not checked."""
+    dtype, shape = _array_header(file)
+    if name == "header":
+        if dtype != "|u1" or len(shape) != 1:
+            raise ValueError("its header is no text")
+    elif len(shape) == 2 and name == "feature_descriptors":  # as in format ONLY_ORB
+        check_array(name, dtype, shape[:1], keyframes)
+    else:
+        check_array(name, dtype, shape, keyframes)
+    wanted = np.dtype(dtype).itemsize
+    for side in shape:
+        wanted *= side
+    if file.tell() + wanted != size:
+        raise ValueError(f"{name} has {size - file.tell()} bytes where {wanted} are announced")
+    # To the end, since only that makes zipfile compare the checksum.
+    return np.frombuffer(file.read(), dtype).reshape(shape)

@@ -11,6 +11,8 @@ from collections import deque
 
 from vpr_ros.core.recency import SESSION_WITNESSES, session_has_ended
 
+FARTHEST_M = 1e9  # from the origin; beyond, squares of distances lose what matters
+
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
@@ -58,9 +60,10 @@ class Pose:
 
     @property
     def is_valid(self) -> bool:
-        """False for NaN and for the all-zero quaternion of an unset message."""
+        """False for NaN, for the all-zero quaternion of an unset message, and for the absurd."""
         values = dataclasses.astuple(self)
-        return all(map(math.isfinite, values)) and math.hypot(*values[3:]) > 0.5
+        near = all(abs(value) <= FARTHEST_M for value in values[:3])
+        return near and 0.5 < math.hypot(*values[3:]) < 2.0
 
     def _dot(self, other: Pose) -> float:
         return self.qx * other.qx + self.qy * other.qy + self.qz * other.qz + self.qw * other.qw
