@@ -28,7 +28,7 @@ bench: setup-torch  ## the nodes, then the networks, as ratios (some minutes)
 bench-kernels: setup-torch  ## the compiled operators against stock onnxruntime
 	@$(IN_ROS) python -m bench.kernels
 
-tables: setup  ## regenerate the README's tables and config/vpr.yaml from the code
+tables: setup  ## regenerate docs/interfaces.md and config/vpr.yaml from the code
 	@$(IN_ROS) python -m tools.generate
 
 clean:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every room imports what the README's table allows, and every file keeps to the house's rules."""
+"""Every room imports what docs/architecture.md allows, and every file keeps to the rules."""
 
 import ast
 import re
@@ -21,10 +21,10 @@ EVERYTHING = "everything"
 
 
 def table():
-    """The README's table: room -> (rooms, libraries) it may import."""
-    readme = (ROOT / "README.md").read_text()
-    _, _, text = readme.partition("| room | question | rooms it may import | libraries |\n")
-    assert text, "the README has no table of rooms"
+    """The table of rooms: room -> (rooms, libraries) it may import."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    _, _, text = page.partition("| room | question | rooms it may import | libraries |\n")
+    assert text, "docs/architecture.md has no table of rooms"
     allowed = {}
     for line in text.splitlines()[1:]:
         if not line.startswith("|"):
@@ -101,7 +101,7 @@ def sources(*patterns):
     return found
 
 
-def test_rooms_import_only_what_the_readme_allows():
+def test_rooms_import_only_what_the_table_allows():
     found = [
         breach
         for path in sources("*.py")
@@ -111,7 +111,7 @@ def test_rooms_import_only_what_the_readme_allows():
     assert not found, "\n".join(found)
 
 
-def test_the_readme_has_a_row_for_every_room_and_no_other():
+def test_the_table_has_a_row_for_every_room_and_no_other():
     rooms = {room_of(path) for path in sources("*.py") if len(path.parts) > 1}
     assert rooms - {"vpr_ros/__init__.py"} == set(ALLOWED)
 

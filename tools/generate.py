@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write config/vpr.yaml and the README's tables from the code, so each default is written once.
+"""Write config/vpr.yaml and the tables of docs/interfaces.md, so each default is written once.
 
 python -m tools.generate          writes them
 python -m tools.generate --check  fails if they are not up to date
@@ -24,6 +24,7 @@ from vpr_ros.nodes.database_node import DatabaseNode
 from vpr_ros.nodes.encoder_node import EncoderNode
 
 ROOT = Path(__file__).resolve().parent.parent
+INTERFACES = ROOT / "docs" / "interfaces.md"
 NODES = {"encoder": EncoderNode, "database": DatabaseNode}
 
 
@@ -123,13 +124,13 @@ def launch_table() -> str:
     return "\n".join(rows)
 
 
-def readme(text: str) -> str:
-    """The README with every generated block updated."""
+def page(text: str) -> str:
+    """docs/interfaces.md with every generated block updated."""
     tables = {"parameters": parameter_table, "interfaces": interface_table, "launch": launch_table}
     for name, table in tables.items():
         block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
-            sys.exit(f"README.md has no block '<!-- {name} -->'; put one back.")
+            sys.exit(f"docs/interfaces.md has no block '<!-- {name} -->'; put one back.")
         text = block.sub(lambda m, table=table: m[1] + table() + "\n" + m[2], text)
     return text
 
@@ -161,7 +162,7 @@ def main() -> None:
     """Write the files, or compare them if --check is given."""
     wanted = {
         ROOT / "config" / "vpr.yaml": params_file(),
-        ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+        INTERFACES: page(INTERFACES.read_text()),
     }
     for path, text in wanted.items():
         if path.is_file() and path.read_text() == text:

@@ -46,7 +46,7 @@ class BatteryConfig(Config):
     """How the battery's charge sets the sparsity.
 
     A model's own levels are the fastest sparsities that cost at most 1 and 3 points of R@1, in a
-    map made at sparsity 0 and in one made at the level (docs/results.md). The charge limits depend
+    map made at sparsity 0 and in one made at the level (docs/models.md). The charge limits depend
     on the robot.
     """
 

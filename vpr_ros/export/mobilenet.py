@@ -38,7 +38,7 @@ MOBILENETV2_GEM_CALIBRATION = (
     Calibration(0.6, 0.88, 0.0),
     Calibration(0.75, 0.84, 0.0),
 )
-# Sparsity at a medium and at a low battery: from `python -m bench.fill_contract`, docs/results.md.
+# Sparsity at a medium and at a low battery: from `python -m bench.fill_contract`, docs/models.md.
 MOBILENETV2_GEM_LEVELS = (0.2, 0.4)
 # Cosine distance at which a frame shows another view: from the same command.
 MOBILENETV2_GEM_CHANGE = 0.03
