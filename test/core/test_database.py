@@ -523,6 +523,74 @@ def test_a_clock_set_right_while_driving_goes_on(make_keyframe):
     assert found[61] and max(found[60]) <= 29 and max(found[100]) <= 70
 
 
+# Robots
+
+
+ROBOT = 1 << 23  # ids of one run of an encoder
+
+
+def two_robots(make_keyframe, count=60, lag_s=0.0):
+    """Both send in turn; the candidates of each, as (robot, number)."""
+    database, rows = Database(config(exclude_recent_s=3.0)), units(2 * count)
+    found = ([], [])
+    for i in range(2 * count):
+        robot, number = i % 2, i // 2
+        stamp_s = 2e6 + 0.1 * number - lag_s * robot
+        run, id = 7 + robot, (7 + robot) * ROBOT + number
+        candidates = database.search_older(rows[i], round(stamp_s * 1e9), 1000, run=run)
+        found[robot].append({((c.place.id // ROBOT) - 7, c.place.id % ROBOT) for c in candidates})
+        database.add(make_keyframe(id, stamp_s, rows[i]))
+    return database, found
+
+
+@pytest.mark.parametrize("lag_s", [0.0, 0.3, 5.0, -5.0, 1e6])
+def test_what_another_robot_has_just_seen_may_be_a_loop(make_keyframe, lag_s):
+    database, found = two_robots(make_keyframe, lag_s=lag_s)
+    assert {database.get(7 * ROBOT + i).session for i in range(60)} == {0}
+    assert {database.get(8 * ROBOT + i).session for i in range(60)} == {1}
+    for robot in (0, 1):
+        own = [max((n for r, n in f if r == robot), default=-1) for f in found[robot]]
+        assert all(i - n > 29 for i, n in enumerate(own) if n >= 0) and own[59] == 28
+        other = [max((n for r, n in f if r != robot), default=-1) for f in found[robot]]
+        assert other[59] == 58 + robot  # the newest
+
+
+def test_a_restarted_encoder_does_not_close_on_what_it_just_saw(make_keyframe):
+    database, rows = Database(config(exclude_recent_keyframes=5)), units(40)
+    for i in range(20):
+        database.add(make_keyframe(7 * ROBOT + i, i, rows[i]))
+    for i in range(20, 30):
+        found = ids(database.search_older(rows[i], i * 10**9, 100, run=9))
+        assert max(id for id in found if id < 9 * ROBOT) == 7 * ROBOT + min(i - 6, 19)
+        assert max(found) == (7 if i < 26 else 9) * ROBOT + min(i - 6, 19 if i < 26 else 99)
+        database.add(make_keyframe(9 * ROBOT + i, i, rows[i]))
+
+
+def test_two_robots_go_on_after_a_map_is_loaded(make_keyframe, tmp_path):
+    database, _ = two_robots(make_keyframe, lag_s=5.0)
+    other, rows = Database(config()), units(300)
+    for i in range(10):
+        other.add(make_keyframe(3 * ROBOT + i, i, rows[200 + i]))
+    other.save(tmp_path / "map")
+    database.load(tmp_path / "map")
+    assert database.get(3 * ROBOT).session == 0
+    for robot, stamp_s in ((7, 2e6 + 6), (8, 2e6 + 1)):
+        before = database.get(robot * ROBOT + 59).session
+        found = database.search_older(rows[220], round(stamp_s * 1e9), 1000, run=robot)
+        own = [c.place.id % ROBOT for c in found if c.place.id // ROBOT == robot]
+        assert max(own) == 29
+        place = database.add(make_keyframe(robot * ROBOT + 60, stamp_s, rows[220 + robot]))
+        assert place.session == before
+
+
+def test_random_ids_are_no_memory_leak(make_keyframe):
+    database, rows = Database(config()), units(300)
+    for i in range(300):
+        database.add(make_keyframe(i * ROBOT, i, rows[i]))
+        assert len(database.search_older(rows[i], i * 10**9, 1000, run=i)) == i
+    assert len(database._runs._runs) == 64
+
+
 # Which model, and which keyframe
 
 

@@ -18,12 +18,12 @@ from vpr_ros.core.config import Config, param
 from vpr_ros.core.descriptor_index import DescriptorIndex, Vector, most_redundant
 from vpr_ros.core.durable_file import FileStamp, absolute
 from vpr_ros.core.errors import DescriptorError, KeyframeError, MapError
-from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place
+from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place, run_of
 from vpr_ros.core.map_data import MapData, check_keyframe, unpack, with_free_ids
 from vpr_ros.core.map_file import LoadedMap, Snapshot
 from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
-from vpr_ros.core.recency import SESSION_WITNESSES, first_recent, session_has_ended
+from vpr_ros.core.recency import Run, Runs, first_recent
 
 _LAST = np.iinfo(np.int64).max
 
@@ -81,8 +81,7 @@ class Database:
         self._order: list[int] = []  # sequences, rising
         self._sequence_of: dict[int, int] = {}  # by keyframe id
         self._next_sequence = 0
-        self._session = 0
-        self._interrupted_ns: list[int] = []  # last stamps of the session before, if time stepped
+        self._runs = Runs()
         self._first_own = 0  # sequence of the first keyframe that is not of a loaded map
         self._checked: Keyframe | None = None  # the last one that met the schema
         self._bytes = 0  # of all keyframes
@@ -100,8 +99,8 @@ class Database:
 
     @property
     def session(self) -> int:
-        """Number of the current session; time rises within one."""
-        return self._session
+        """Number of the newest session: one run of an encoder, its time rising."""
+        return max(0, self._runs.newest_session)
 
     @property
     def bytes_per_keyframe(self) -> float:
@@ -155,28 +154,11 @@ class Database:
                 "Check the encoder."
             )
 
-    def observe_time(self, stamp_ns: int) -> None:
-        """Start a new session if time has stepped back; end it if only single stamps had."""
-        last = self._last_of_session()
-        if session_has_ended(stamp_ns, [place.stamp_ns for place in last]):
-            self._interrupted_ns = [place.stamp_ns for place in last]
-            self._session += 1
-        elif (
-            self._interrupted_ns
-            and len(last) < SESSION_WITNESSES
-            and not session_has_ended(stamp_ns, self._interrupted_ns)
-        ):
-            self._session -= 1
-            self._interrupted_ns = []
-            for place in last:
-                self._places[place.sequence] = dataclasses.replace(place, session=self._session)
-                self.graph.add(self._places[place.sequence])
-
     def add(self, keyframe: Keyframe) -> Place:
         """Add a keyframe, possibly evicting others; raises the errors of `check`."""
         self.check(keyframe)
-        self.observe_time(keyframe.stamp_ns)
-        place = Place.of(keyframe, self._next_sequence, self._session)
+        run = self._observe(keyframe.stamp_ns, run_of(keyframe.id))
+        place = Place.of(keyframe, self._next_sequence, run.begun(self._runs))
         if self._index is None:
             self._index = DescriptorIndex(keyframe.descriptor.size, self.config.precision)
             self.model = keyframe.model
@@ -185,6 +167,7 @@ class Database:
         self.model_digest = self.model_digest or keyframe.model_digest
         self._index.add(keyframe.descriptor[np.newaxis], np.array([place.sequence], np.int64))
         self._insert(place)
+        self._runs.add(run_of(keyframe.id), run, place.sequence, place.stamp_ns)
         return place
 
     def shrink(self, more: int = 0, more_bytes: int = 0) -> None:
@@ -216,20 +199,26 @@ class Database:
         return [p for p in near if p is not None and p.session == place.session]
 
     def search_older(
-        self, descriptor: Vector, stamp_ns: int, count: int, without: Collection[int] = ()
+        self,
+        descriptor: Vector,
+        stamp_ns: int,
+        count: int,
+        without: Collection[int] = (),
+        run: int = 0,
     ) -> list[Candidate]:
-        """The best places that are not too recent to be a loop, best first.
+        """The best places that are not too recent to be a loop of this `run`, best first.
 
         Recent ones, and the sequence numbers in `without`, are excluded within the search: they
-        would crowd out the true loop if they were filtered from its results, for instance after
-        standing still.
+        would crowd out the true loop if they were filtered from its results.
         """
-        older = faiss.IDSelectorRange(0, self._first_recent(stamp_ns))
-        if not without:
-            return self._search(descriptor, count, older)
-        gone = faiss.IDSelectorBatch(np.array(sorted(without), np.int64))
-        kept = faiss.IDSelectorNot(gone)
-        return self._search(descriptor, count, faiss.IDSelectorAnd(older, kept))
+        recent = self._first_recent(stamp_ns, run)
+        older: Any = faiss.IDSelectorRange(0, recent)
+        if foreign := self._foreign(recent, run):
+            older = faiss.IDSelectorOr(older, faiss.IDSelectorBatch(np.array(foreign, np.int64)))
+        if without:
+            gone = faiss.IDSelectorBatch(np.array(sorted(without), np.int64))
+            older = faiss.IDSelectorAnd(older, faiss.IDSelectorNot(gone))
+        return self._search(descriptor, count, older)
 
     def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
         """The best places for a stored keyframe, without itself and its neighbours in time."""
@@ -307,10 +296,9 @@ class Database:
         current = self.snapshot(path).pack() if keep else None
         fresh = Database(self.config)
         fresh._append(data, without=self._sequence_of if keep else ())
-        fresh._session += 1
         fresh._first_own = fresh._next_sequence
         if current is not None:
-            fresh._append(current)
+            fresh._runs = self._runs.moved(*fresh._append(current))
         for source in (data, current):
             if source is not None:
                 fresh._link_as(source)
@@ -330,23 +318,37 @@ class Database:
         found = self._index.search(descriptor, min(count, len(self)), selector)
         return [Candidate(self._places[sequence], score) for sequence, score in found]
 
-    def _first_recent(self, stamp_ns: int) -> int:
-        """The lowest sequence that counts as recent at `stamp_ns`, as do all after it."""
-        self.observe_time(stamp_ns)
-        own = itertools.takewhile(lambda s: s >= self._first_own, reversed(self._order))
-        places = (self._places[sequence] for sequence in own)
+    def _first_recent(self, stamp_ns: int, run: int) -> int:
+        """The lowest sequence, of a run or before it began, that counts as recent for it."""
+        known = self._observe(stamp_ns, run)
+        newest = itertools.takewhile(lambda s: s >= self._first_own, reversed(self._order))
         first = first_recent(
             stamp_ns,
-            self._session,
-            ((p.sequence, p.session, p.stamp_ns) for p in places),
+            known.session,
+            (
+                (p.sequence, p.session, p.stamp_ns)
+                for p in map(self._places.__getitem__, newest)
+                if p.sequence < known.first or run_of(p.id) == run
+            ),
             int(self.config.exclude_recent_s * NS_PER_S),
             self.config.exclude_recent_keyframes,
         )
         return self._next_sequence if first is None else first
 
-    def _last_of_session(self) -> list[Place]:
-        last = (self._places[s] for s in self._order[-SESSION_WITNESSES:])
-        return [place for place in last if place.session == self._session]
+    def _foreign(self, recent: int, run: int) -> list[int]:
+        """What other runs added after this run began, from the sequence `recent` on."""
+        began = max(recent, self._runs.get(run, self._next_sequence).first)
+        newer = itertools.takewhile(lambda s: s >= began, reversed(self._order))
+        return [s for s in newer if run_of(self._places[s].id) != run]
+
+    def _observe(self, stamp_ns: int, number: int) -> Run:
+        """The run, which goes on at this time or starts anew."""
+        run = self._runs.get(number, self._next_sequence)
+        for sequence in self._places.keys() & run.observe(stamp_ns, self._runs):
+            place = dataclasses.replace(self._places[sequence], session=run.session)
+            self.graph.add(place)
+            self._places[sequence] = place
+        return run
 
     def _insert(self, place: Place) -> None:
         assert self._index is not None
@@ -374,19 +376,20 @@ class Database:
         self.evicted += len(gone)
         self._revision += 1
 
-    def _append(self, data: MapData, without: Container[int] = ()) -> None:
-        """Append a map's keyframes, except for the ids in `without`."""
+    def _append(self, data: MapData, without: Container[int] = ()) -> tuple[int, int]:
+        """Append a map's keyframes but for these ids; by how much sequence and session rise."""
         if self._index is None:
             self._index = DescriptorIndex(data.descriptors.shape[1], self.config.precision)
             self.model = data.model
         self.model_digest = self.model_digest or data.model_digest
         shift = self._next_sequence - int(data.sequence[0])
-        session = self._session - int(data.sessions[0])
+        session = self._runs.newest_session + 1 - int(data.sessions.min())
         new = np.array([int(id) not in without for id in data.ids])
         self._index.add(data.descriptors[new], data.sequence[new] + shift)
         for place in unpack(data, np.flatnonzero(new), shift, session):
             self._insert(place)
-        self._session = int(data.sessions[-1]) + session
+        self._runs.newest_session = int(data.sessions.max()) + session
+        return shift, session
 
     def _link_as(self, data: MapData) -> None:
         """Add a map's links, matched by the ids of its keyframes."""

@@ -37,6 +37,11 @@ def random_first_id() -> int:
     return int.from_bytes(os.urandom(5), "big") << _COUNTER_BITS | 1
 
 
+def run_of(id: int) -> int:
+    """The run of an encoder that a keyframe id belongs to."""
+    return id >> _COUNTER_BITS
+
+
 @dataclasses.dataclass(frozen=True)
 class LocalFeatures:
     """Keypoints of one view, for geometric verification.

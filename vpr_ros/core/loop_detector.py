@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.database import Database
-from vpr_ros.core.keyframe import Candidate, Keyframe, LocalFeatures, Place
+from vpr_ros.core.keyframe import Candidate, Keyframe, LocalFeatures, Place, run_of
 from vpr_ros.core.loop_confidence import Evidence, probabilities, required
 from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.recency import MAX_RUNS
 from vpr_ros.core.trail import ONE_VIEW_DEG, Trail
 from vpr_ros.core.verifier import Verification, comparable, fixed_features, verify
 
@@ -70,7 +71,7 @@ class _Rejection:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Match:
+class Match:
     """A candidate and what is known about it."""
 
     candidate: Candidate
@@ -78,6 +79,7 @@ class _Match:
 
     @property
     def place(self) -> Place:
+        """The keyframe of the map."""
         return self.candidate.place
 
 
@@ -86,7 +88,29 @@ class _Step:
     """What was found for one keyframe."""
 
     session: int
-    matches: list[_Match] = dataclasses.field(default_factory=list)
+    matches: list[Match] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class _Walk:
+    """What is remembered of one run of an encoder, that is, of one camera."""
+
+    trail: Trail = dataclasses.field(default_factory=Trail)
+    steps: deque[_Step] = dataclasses.field(
+        default_factory=lambda: deque[_Step](maxlen=REPEATS + 1)
+    )
+    before: LocalFeatures | None = None  # of the last keyframe
+    fixed: npt.NDArray[np.bool_] | None = None  # of the new one, see fixed_features
+
+    def add(self, place: Place, keyframe: Keyframe) -> None:
+        self.trail.add(place, keyframe.descriptor)
+        if self.steps and self.steps[-1].session != place.session:
+            self.steps.clear()
+        self.steps.append(_Step(place.session))
+        self.fixed = None
+        if place.features is not None:
+            self.fixed = fixed_features(place.features, self.before)
+            self.before = place.features
 
 
 class LoopDetector:
@@ -96,35 +120,32 @@ class LoopDetector:
         """`config` may be replaced at any time."""
         self.config = config
         self.database = database
-        self._trail = Trail()
-        self._steps: deque[_Step] = deque(maxlen=REPEATS + 1)
-        self._before: LocalFeatures | None = None  # of the last keyframe
-        self._fixed: npt.NDArray[np.bool_] | None = None  # of the new one, see fixed_features
+        self._walks: dict[int, _Walk] = {}  # by run of an encoder, the one heard last comes last
+        self._walk = _Walk()  # of the query in work
         self._around: dict[int, set[int]] = {}  # of the query in work: PlaceGraph.around by place
 
     def reset(self) -> None:
         """Forget recent keyframes, because their places have changed: a map was loaded."""
-        self._trail.clear()
-        self._steps.clear()
+        self._walks.clear()
 
     def process(self, keyframe: Keyframe) -> Query:
         """Search, decide, remember; a bad keyframe raises DescriptorError and is ignored."""
         self.database.check(keyframe)
         self._around.clear()
-        search = partial(self.database.search_older, keyframe.descriptor, keyframe.stamp_ns)
+        run = run_of(keyframe.id)
+        search = partial(
+            self.database.search_older, keyframe.descriptor, keyframe.stamp_ns, run=run
+        )
         candidates = tuple(search(self.config.candidates))
         rival = self._rival(candidates)
         if candidates and rival is None:  # all are of one place: look beyond it
             rival = next(iter(search(1, without=self._around[candidates[0].place.sequence])), None)
         place = self.database.add(keyframe)
-        self._trail.add(place, keyframe.descriptor)
-        if self._steps and self._steps[-1].session != place.session:
-            self._steps.clear()
-        self._steps.append(_Step(place.session))
-        self._fixed = None
-        if place.features is not None:
-            self._fixed = fixed_features(place.features, self._before)
-            self._before = place.features
+        self._walk = self._walks.pop(run, _Walk())
+        self._walks[run] = self._walk
+        if len(self._walks) > MAX_RUNS:
+            del self._walks[next(iter(self._walks))]
+        self._walk.add(place, keyframe)
         margin = math.nan
         if candidates:
             margin = candidates[0].score - rival.score if rival else math.inf
@@ -146,7 +167,7 @@ class LoopDetector:
         needed = required(self.config.precision)
         views = [
             m.place
-            for m in self._steps[-1].matches
+            for m in self._walk.steps[-1].matches
             if probabilities([m.evidence.log_odds])[0] >= needed
             and self._same_place(match, m.place)
         ]
@@ -200,7 +221,9 @@ class LoopDetector:
         matches[0] = match = self._best_view(place, matches[0], considered)
         verification = match.evidence.verification
         if verification is not None and place.features and match.place.features:
-            verification = verify(place.features, match.place.features, self._fixed, motion=True)
+            verification = verify(
+                place.features, match.place.features, self._walk.fixed, motion=True
+            )
             if verification.turn_deg > ONE_VIEW_DEG:
                 return _Rejection(
                     Reason.GEOMETRY,
@@ -208,7 +231,7 @@ class LoopDetector:
                     f"{match.place.id}, more than {ONE_VIEW_DEG:g}",
                 )
             if verification.T_match_query is not None:
-                drift = self._trail.drift(place, match.place, verification.turn_deg)
+                drift = self._walk.trail.drift(place, match.place, verification.turn_deg)
                 matches[0] = dataclasses.replace(
                     match, evidence=dataclasses.replace(match.evidence, drift=drift)
                 )
@@ -221,40 +244,45 @@ class LoopDetector:
         lead = math.inf if rival is None else found.score - over.score
         return LoopClosure(found.place, found.score, lead, chances[0], verification)
 
-    def _matches(self, place: Place, candidates: list[Candidate], zero: float) -> list[_Match]:
+    def _matches(self, place: Place, candidates: list[Candidate], zero: float) -> list[Match]:
         """The evidence for each of the candidates that are most similar along the trail.
 
         If those of the first few places share nothing with the view, the others are spared.
         `zero` is the cosine from which on similarity speaks for a match.
         """
-        along = self._trail.scores(place, candidates, self.database)
+        along = self._walk.trail.scores(place, candidates, self.database)
         order = self._by_place(candidates, sorted(range(len(along)), key=lambda i: -along[i]))
         count = self.config.verified_candidates
-        matches: list[_Match] = []
+        matches: list[Match] = []
         for i in order[: count or None]:
             if len(matches) == FIRST_VERIFIED and all(_nothing_shared(m) for m in matches):
                 break
             score = (along[i] - zero) / max(1.0 - zero, 1e-6)
             matches.append(self._match(place, candidates[i], score))
-        self._steps[-1].matches.extend(matches)
+        self._walk.steps[-1].matches.extend(matches)
         return matches
 
-    def _match(self, place: Place, candidate: Candidate, score: float) -> _Match:
-        match, verification = candidate.place, None
-        if self.config.verified_candidates and comparable(place.features, match.features):
-            assert place.features is not None and match.features is not None
-            verification = verify(place.features, match.features, self._fixed)
-        drift, repeat = self._trail.drift(place, match), self._repeat(match)
-        return _Match(candidate, Evidence(score, drift, verification, repeat))
+    def _match(self, place: Place, candidate: Candidate, score: float) -> Match:
+        match = candidate.place
+        verification = self._compared(place, match) if self.config.verified_candidates else None
+        drift, repeat = self._walk.trail.drift(place, match), self._repeat(match)
+        return Match(candidate, Evidence(score, drift, verification, repeat))
 
-    def _best_view(self, place: Place, best: _Match, candidates: list[Candidate]) -> _Match:
+    def _compared(self, place: Place, match: Place) -> Verification | None:
+        """How well two views agree; None if one has no local features."""
+        if not comparable(place.features, match.features):
+            return None
+        assert place.features is not None and match.features is not None
+        return verify(place.features, match.features, self._walk.fixed)
+
+    def _best_view(self, place: Place, best: Match, candidates: list[Candidate]) -> Match:
         """Of the views of a place that is found, the one that agrees best.
 
         The most similar view need not share most points.
         """
         if best.evidence.verification is None:
             return best
-        tried = {m.place.sequence for m in self._steps[-1].matches}
+        tried = {m.place.sequence for m in self._walk.steps[-1].matches}
         views = [
             c
             for c in candidates
@@ -277,7 +305,7 @@ class LoopDetector:
 
     def _repeat(self, match: Place) -> float:
         """The lowest significance that the keyframes just before found for a place."""
-        before = list(self._steps)[:-1]
+        before = list(self._walk.steps)[:-1]
         if len(before) < REPEATS:
             return 0.0
         return min(
@@ -292,15 +320,15 @@ class LoopDetector:
             for step in before
         )
 
-    def _places(self, matches: list[_Match]) -> list[_Match]:
+    def _places(self, matches: list[Match]) -> list[Match]:
         """The best match of each place, best first."""
-        found: list[_Match] = []
+        found: list[Match] = []
         for match in sorted(matches, key=lambda m: -m.evidence.log_odds):
             if not any(self._same_place(m.place, match.place) for m in found):
                 found.append(match)
         return found
 
-    def _rejection(self, matches: list[_Match], chances: list[float], needed: float) -> _Rejection:
+    def _rejection(self, matches: list[Match], chances: list[float], needed: float) -> _Rejection:
         """Why the best match is not believed: the first reason without which it would be."""
         best = matches[0]
         id, evidence = best.place.id, best.evidence
@@ -343,7 +371,7 @@ class LoopDetector:
         return b.sequence in self._around[a.sequence]
 
 
-def _nothing_shared(match: _Match) -> bool:
+def _nothing_shared(match: Match) -> bool:
     verification = match.evidence.verification
     return verification is not None and verification.significance < LEAST_SIGNIFICANCE
 

@@ -1,9 +1,14 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which keyframes are too recent to be a loop, judged by stamps of which some may be wrong."""
+"""Which keyframes are too recent to be a loop, judged by stamps of which some may be wrong.
+
+A robot does not close a loop with what it has just seen, but may with what another has.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
 from collections.abc import Collection, Iterable
 
 # A recording played again steps back by the length of a drive. Two publishers, or messages out of
@@ -12,6 +17,7 @@ SESSION_STEP_NS = 1_000_000_000
 SESSION_WITNESSES = 3
 # A longer gap is either a long stop, where little is lost by caution, or a wrong stamp.
 LEAP_NS = 3600 * 1_000_000_000
+MAX_RUNS = 64  # that are remembered; with random ids each keyframe would be a run
 
 
 def session_has_ended(stamp_ns: int, last_ns: Collection[int]) -> bool:
@@ -48,3 +54,81 @@ def first_recent(
         else:
             strangers += 1
     return first
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of an encoder. Its time is judged by its own stamps only: robots have own clocks."""
+
+    first: int  # sequence number of its first keyframe
+    session: int = -1  # -1: it has no keyframe yet
+    last: deque[tuple[int, int]] = dataclasses.field(  # of the session: sequence, stamp in ns
+        default_factory=lambda: deque[tuple[int, int]](maxlen=SESSION_WITNESSES)
+    )
+    before: int = -1  # the session before this one, if time stepped back
+    before_ns: list[int] = dataclasses.field(default_factory=list)  # its last stamps
+
+    def begun(self, runs: Runs) -> int:
+        """The session, which a new run gets with its first keyframe."""
+        if self.session < 0:
+            self.session = runs.new_session()
+        return self.session
+
+    def observe(self, stamp_ns: int, runs: Runs) -> set[int]:
+        """Start a new session if time stepped back; end it if only single stamps had.
+
+        Returns the sequence numbers that belong to another session than was thought.
+        """
+        if session_has_ended(stamp_ns, [ns for _, ns in self.last]):
+            self.before_ns = [ns for _, ns in self.last]
+            self.before, self.session = self.session, runs.new_session()
+            self.last.clear()
+        elif (
+            self.before_ns
+            and len(self.last) < SESSION_WITNESSES
+            and not session_has_ended(stamp_ns, self.before_ns)
+        ):
+            if self.session == runs.newest_session:
+                runs.newest_session -= 1
+            self.session, self.before_ns = self.before, []
+            return {sequence for sequence, _ in self.last}
+        return set()
+
+
+class Runs:
+    """The runs of encoders whose keyframes arrive, by number (keyframe.run_of)."""
+
+    def __init__(self) -> None:
+        self.newest_session = -1
+        self._runs: dict[int, Run] = {}  # the one heard last comes last
+
+    def new_session(self) -> int:
+        """The next number."""
+        self.newest_session += 1
+        return self.newest_session
+
+    def get(self, number: int, next_sequence: int) -> Run:
+        """A run; a new one, not remembered, if it is not known."""
+        return self._runs.get(number) or Run(next_sequence)
+
+    def add(self, number: int, run: Run, sequence: int, stamp_ns: int) -> None:
+        """Remember a run and its newest keyframe."""
+        run.last.append((sequence, stamp_ns))
+        self._runs.pop(number, None)
+        self._runs[number] = run
+        if len(self._runs) > MAX_RUNS:
+            del self._runs[next(iter(self._runs))]
+
+    def moved(self, sequences: int, sessions: int) -> Runs:
+        """The same runs, with sequence and session numbers that have risen by so much."""
+        runs = Runs()
+        runs.newest_session = self.newest_session + sessions
+        for number, run in self._runs.items():
+            runs._runs[number] = dataclasses.replace(
+                run,
+                first=run.first + sequences,
+                session=run.session + sessions,
+                before=run.before + sessions,
+                last=deque(((s + sequences, ns) for s, ns in run.last), SESSION_WITNESSES),
+            )
+        return runs
