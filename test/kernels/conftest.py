@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.kernel_faults import FAILING_NEW
 from vpr_ros.export.packing import pack_ternary
 from vpr_ros.kernels import build
 
@@ -29,7 +30,7 @@ class Kernels:
 
     def __init__(self, path, test_path):
         self.path = path  # the library as users have it
-        self.test_path = test_path  # the same with c_api.cpp
+        self.test_path = test_path  # the same with c_api.cpp and failing_new.cpp
         self.library = ctypes.CDLL(str(test_path))
         self.library.vpr_test_isas.restype = ctypes.c_char_p
         self.isas = self.library.vpr_test_isas().decode().split()
@@ -92,4 +93,4 @@ def kernels():
     if not any(map(shutil.which, build.COMPILERS)):
         pytest.skip("no C++ compiler")
     folder = HERE.parents[1] / "build" / "test_kernels"
-    return Kernels(build.build(), build.build(folder, [HERE / "c_api.cpp"]))
+    return Kernels(build.build(), build.build(folder, [HERE / "c_api.cpp", FAILING_NEW]))

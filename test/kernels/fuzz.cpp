@@ -1,10 +1,12 @@
 // Copyright 2026 The vpr_ros authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random layers of random shapes on random numbers: compares every available instruction set with
-// the scalar one. `fuzz SEED CASES SECONDS` prints what ran and a checksum that depends only on SEED
-// and CASES; it exits with 1 at the first difference.
+// Random layers of random shapes, empty ones included, on random numbers: compares every available
+// instruction set with the scalar one, lets allocations fail, and asks for what must be refused.
+// `fuzz SEED CASES SECONDS` prints what ran and a checksum that depends only on SEED and CASES; it
+// exits with 1 at the first difference.
 
+#include "failing_new.hpp"
 #include "kernels.hpp"
 
 #include <chrono>
@@ -13,7 +15,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,7 +48,7 @@ public:
             value = kind == 4 && one_in(2) ? 0.0F : value;
             value = kind == 5 ? 0.0F : value;
         }
-        if (kind == 6) {
+        if (kind == 6 && count > 0) {
             const float odd[] = {std::numeric_limits<float>::infinity(),
                                  -std::numeric_limits<float>::infinity(),
                                  std::numeric_limits<float>::quiet_NaN(), -0.0F, 1e-45F};
@@ -83,6 +87,7 @@ Workers threads(int count) {
     Workers workers;
     workers.threads = count;
     workers.parallel_for = [count](std::size_t tasks, const auto& task) {
+        vpr_test_exempt(true);  // threads and what they are made of are the driver's
         std::vector<std::thread> running;
         for (int first = 0; first < count; ++first) {
             running.emplace_back([=, &task] {
@@ -95,6 +100,7 @@ Workers threads(int count) {
         for (std::thread& thread : running) {
             thread.join();
         }
+        vpr_test_exempt(false);
     };
     return workers;
 }
@@ -124,10 +130,56 @@ public:
         }
     }
 
+    // Runs `layer` into y while allocations fail, in a new thread, so that no buffer is there yet.
+    // It must throw std::bad_alloc or give what is wanted; the next run must give that. `random` is a
+    // copy, so that later cases do not depend on the number of instruction sets.
+    template <class Layer>
+    void starve(const std::string& what, Isa isa, Random random, const Layer& layer,
+                const std::vector<float>& wanted) {
+        const std::int64_t first = random.whole(0, 9);
+        const std::int64_t count = random.one_in(2) ? 1 : 1000;
+        std::vector<float> y(wanted.size(), 7e7F);
+        std::thread([&] {
+            vpr_test_fail(first, count);
+            bool threw = false;
+            try {
+                layer(y.data());
+            } catch (const std::bad_alloc&) {
+                threw = true;
+            }
+            const long failed = vpr_test_failed();
+            vpr_test_fail(0, 0);
+            starved_ += failed;
+            if (threw != (failed > 0)) {
+                std::printf("%s: %ld allocations failed and it %s\n", what.c_str(), failed,
+                            threw ? "threw" : "went on");
+                std::exit(1);
+            }
+            if (threw) layer(y.data());
+        }).join();
+        compare(what + " after want of memory", isa, y, wanted, 0.0F);
+    }
+
+    // `work` must throw std::invalid_argument or std::bad_alloc.
+    template <class Work>
+    void refused(const std::string& what, const Work& work) {
+        try {
+            work();
+        } catch (const std::invalid_argument&) {
+            return;
+        } catch (const std::bad_alloc&) {
+            return;
+        }
+        std::printf("%s was not refused\n", what.c_str());
+        std::exit(1);
+    }
+
     std::uint64_t sum() const { return sum_; }
+    long starved() const { return starved_; }
 
 private:
     std::uint64_t sum_ = 0;
+    long starved_ = 0;
 };
 
 constexpr float GELU_BOUND = 1e-6F;  // times the largest output: fused and unfused products differ
@@ -143,7 +195,7 @@ float largest(const std::vector<float>& numbers) {
 void try_nested(Random& random, Judge& judge) {
     const std::int64_t inputs = random.whole(1, random.one_in(3) ? 700 : 140);
     const std::int64_t outputs = random.whole(1, 150);
-    const std::int64_t rows = random.whole(1, 60);
+    const std::int64_t rows = random.whole(0, 60);
     const std::vector<std::uint8_t> packed = random.ternary(inputs, outputs);
     std::vector<std::int64_t> rank(static_cast<std::size_t>(inputs));
     for (std::int64_t i = 0; i < inputs; ++i) {
@@ -169,7 +221,11 @@ void try_nested(Random& random, Judge& judge) {
     for (const Isa isa : available_isas()) {
         const NestedTernaryLinear layer(packed.data(), inputs, outputs, rank, slim, isa);
         std::vector<float> y(static_cast<std::size_t>(rows * outputs), 7e7F);
-        layer.run(x.data(), rows, {0.01F}, sparsity, epilogue, y.data(), workers);
+        const auto run = [&](float* to) {
+            layer.run(x.data(), rows, {0.01F}, sparsity, epilogue, to, workers);
+        };
+        run(y.data());
+        judge.starve("nested", isa, random, run, y);
         if (isa == Isa::scalar) {
             wanted = y;
         }
@@ -184,15 +240,18 @@ void try_nested(Random& random, Judge& judge) {
 void try_int8(Random& random, Judge& judge) {
     const std::int64_t inputs = random.whole(1, 300);
     const std::int64_t outputs = random.whole(1, 150);
-    const std::int64_t rows = random.whole(1, 60);
+    const std::int64_t rows = random.whole(0, 60);
     const auto weight = random.wholes<std::int8_t>(inputs * outputs, -128, 127);
     const std::vector<float> scale = random.activations(outputs);
     const std::vector<float> x = random.activations(rows * inputs);
+    const Workers workers = random.one_in(4) ? threads(2) : Workers{};
     std::vector<float> wanted;
     for (const Isa isa : available_isas()) {
         const Int8Linear layer(weight.data(), scale.data(), inputs, outputs, isa);
         std::vector<float> y(static_cast<std::size_t>(rows * outputs), 7e7F);
-        layer.run(x.data(), rows, {}, y.data(), random.one_in(4) ? threads(2) : Workers{});
+        const auto run = [&](float* to) { layer.run(x.data(), rows, {}, to, workers); };
+        run(y.data());
+        judge.starve("int8", isa, random, run, y);
         if (isa == Isa::scalar) {
             wanted = y;
         }
@@ -202,7 +261,7 @@ void try_int8(Random& random, Judge& judge) {
 }
 
 void try_attention(Random& random, Judge& judge) {
-    const AttentionShape shape{random.whole(1, 2), random.whole(1, 70), random.whole(1, 140),
+    const AttentionShape shape{random.whole(0, 2), random.whole(0, 70), random.whole(1, 140),
                                random.whole(1, 3), random.whole(1, 140)};
     const std::int64_t channels = shape.heads * shape.head_size;
     const std::int64_t gap = random.whole(0, 9);  // between rows of q
@@ -211,21 +270,72 @@ void try_attention(Random& random, Judge& judge) {
     };
     // The last row ends where its columns end, so that the sanitizer sees a read beyond them.
     std::vector<float> q = random.activations(shape.batch * shape.queries * (channels + gap));
-    q.resize(q.size() - static_cast<std::size_t>(gap));
+    q.resize(q.size() - static_cast<std::size_t>(q.empty() ? 0 : gap));
     const std::vector<float> k = random.activations(shape.batch * shape.keys * channels);
     const std::vector<float> v = random.activations(shape.batch * shape.keys * channels);
+    const Workers workers = random.one_in(4) ? threads(2) : Workers{};
     std::vector<float> wanted;
     for (const Isa isa : available_isas()) {
         const std::int64_t outputs = shape.batch * shape.queries * channels;
         std::vector<float> y(static_cast<std::size_t>(outputs), 7e7F);
-        attention(shape, rows_of(q, shape.queries, channels + gap),
-                  rows_of(k, shape.keys, channels), rows_of(v, shape.keys, channels), y.data(),
-                  random.one_in(4) ? threads(2) : Workers{}, isa);
+        const auto run = [&](float* to) {
+            attention(shape, rows_of(q, shape.queries, channels + gap),
+                      rows_of(k, shape.keys, channels), rows_of(v, shape.keys, channels), to,
+                      workers, isa);
+        };
+        run(y.data());
+        judge.starve("attention", isa, random, run, y);
         if (isa == Isa::scalar) {
             wanted = y;
         }
         // A share may round to its neighbour: at most 1 / 254 of a value for a few keys.
         judge.compare("attention", isa, y, wanted, 0.02F * largest(v));
+    }
+}
+
+// Against plain double sums; with any number of threads the same.
+void try_layer_norm(Random& random, Judge& judge) {
+    const std::int64_t rows = random.whole(0, 20);
+    const std::int64_t columns = random.whole(1, 300);
+    const std::vector<float> x = random.activations(rows * columns);
+    const std::vector<float> gain = random.activations(columns);
+    const std::vector<float> offset = random.activations(columns);
+    std::vector<float> y(x.size(), 7e7F);
+    std::vector<float> again = y;
+    layer_norm(x.data(), rows, columns, gain.data(), offset.data(), 1e-5F, y.data());
+    layer_norm(x.data(), rows, columns, gain.data(), offset.data(), 1e-5F, again.data(),
+               threads(3));
+    judge.compare("layer_norm", Isa::scalar, again, y, 0.0F);
+    judge.add(y);
+}
+
+// Sizes that do not fit, some of them so that their products overflow.
+void try_refusals(Random& random, Judge& judge) {
+    constexpr std::int64_t LARGE = std::int64_t{1} << 62;
+    const std::int64_t odd[] = {0, -1, LARGE, -LARGE, std::numeric_limits<std::int64_t>::max()};
+    const std::int64_t bad = odd[random.whole(0, 4)];
+    const std::vector<float> x(64, 1.0F);
+    std::vector<float> y(64);
+    std::int64_t sizes[] = {1, 1, 1, 1, 1};
+    const std::int64_t which = random.whole(0, 4);
+    sizes[which] = bad == 0 && which < 2 ? -1 : bad;  // no images and no queries are fine
+    const AttentionShape shape{sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]};
+    judge.refused("attention", [&] {
+        const Rows rows{x.data(), 1, 1};
+        attention(shape, rows, rows, rows, y.data());
+    });
+    const std::vector<std::uint8_t> packed(64, 0b01010101);
+    judge.refused("nested", [&] {
+        NestedTernaryLinear(packed.data(), bad, 4, {0}, false);
+    });
+    judge.refused("nested", [&] {
+        NestedTernaryLinear(packed.data(), 2, 4, {0, random.one_in(2) ? 0 : bad - 1}, false);
+    });
+    const NestedTernaryLinear layer(packed.data(), 2, 4, {0, 1}, false);
+    if (bad > 0) {
+        judge.refused("rows of nested", [&] {
+            layer.run(x.data(), bad, {}, 0.0F, {}, y.data());
+        });
     }
 }
 
@@ -247,12 +357,14 @@ int main(int count, char** arguments) {
         try_nested(random, judge);
         try_int8(random, judge);
         try_attention(random, judge);
+        try_layer_norm(random, judge);
+        try_refusals(random, judge);
     }
     std::string names;
     for (const Isa isa : available_isas()) {
         names += std::string(" ") + name(isa);
     }
-    std::printf("cases %d checksum %llx isas%s\n", done,
-                static_cast<unsigned long long>(judge.sum()), names.c_str());
+    std::printf("cases %d checksum %llx starved %ld isas%s\n", done,
+                static_cast<unsigned long long>(judge.sum()), judge.starved(), names.c_str());
     return 0;
 }

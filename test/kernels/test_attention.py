@@ -143,5 +143,5 @@ def test_zeros(kernels):
 def test_refusals(kernels):
     x = np.ones((1, 4, 8), dtype=np.float32)
     empty = np.ones((1, 0, 8), dtype=np.float32)
-    with pytest.raises(ValueError, match="0 keys; all must be at least 1"):
+    with pytest.raises(ValueError, match="0 keys; heads, channels and keys must be at least 1"):
         kernels.attention(x, empty, empty, 1, "scalar")

@@ -88,7 +88,7 @@ struct Task {
 
 bool Task::pack_keys(const Head& head, const float* k, std::int64_t row_stride) const {
     const std::int64_t stride = round_up(shape.head_size, STEP);
-    std::int8_t* codes = task_scratch.codes.room(PANEL * stride);
+    std::int8_t* codes = task_scratch.codes.room(PANEL, stride);
     bool finite = true;
     for (std::int64_t panel = 0; panel < sizes.key_panels; ++panel) {
         const std::int64_t begin = panel * PANEL;
@@ -161,8 +161,8 @@ void Task::attend_block(const Head& head, const float* q, std::int64_t row_strid
                         float* y) const {
     const std::int64_t key_room = sizes.key_panels * PANEL;
     const std::int64_t stride = std::max(round_up(shape.head_size, STEP), key_room);
-    std::int8_t* codes = task_scratch.codes.room(2 * MOST_ROWS * stride);
-    float* logits = task_scratch.logits.room(MOST_ROWS * key_room);
+    std::int8_t* codes = task_scratch.codes.room(2 * MOST_ROWS, stride);
+    float* logits = task_scratch.logits.room(MOST_ROWS, key_room);
     alignas(64) std::int32_t sums[MOST_ROWS * PANEL];
     std::int32_t first[MOST_ROWS];
     float factor[MOST_ROWS];
@@ -244,13 +244,19 @@ void Task::add_values(const Head& head, const CodeRows& rows, int queries, bool 
 
 void check(const AttentionShape& shape) {
     constexpr std::int64_t MOST = 65536;  // sums of 255 * 127 stay below 2^31
-    if (shape.heads < 1 || shape.head_size < 1 || shape.head_size > MOST || shape.keys < 1 ||
-        shape.keys > MOST) {
+    std::int64_t most;  // bytes of the output
+    const bool too_large = __builtin_mul_overflow(shape.batch, shape.heads, &most) ||
+                           __builtin_mul_overflow(most, shape.queries, &most) ||
+                           __builtin_mul_overflow(most, shape.head_size, &most) ||
+                           __builtin_mul_overflow(most, sizeof(float), &most);
+    if (too_large || shape.batch < 0 || shape.queries < 0 || shape.heads < 1 ||
+        shape.head_size < 1 || shape.head_size > MOST || shape.keys < 1 || shape.keys > MOST) {
         throw std::invalid_argument(
-            "Attention has " + std::to_string(shape.heads) + " heads of " +
-            std::to_string(shape.head_size) + " channels and " + std::to_string(shape.keys) +
-            " keys; all must be at least 1, channels and keys at most " + std::to_string(MOST) +
-            ".");
+            "Attention has " + std::to_string(shape.batch) + " images of " +
+            std::to_string(shape.queries) + " queries, " + std::to_string(shape.heads) +
+            " heads of " + std::to_string(shape.head_size) + " channels and " +
+            std::to_string(shape.keys) + " keys; heads, channels and keys must be at least 1, " +
+            "channels and keys at most " + std::to_string(MOST) + ".");
     }
 }
 
@@ -268,9 +274,9 @@ void attention(const AttentionShape& shape, const Rows& q, const Rows& k, const 
     const std::int64_t size_room = sizes.size_panels * PANEL;
 
     Scratch scratch = std::exchange(spare, {});  // a nested run on this thread gets its own
-    std::uint8_t* panels = scratch.panels.room(heads * (key_bytes + value_bytes));
-    float* factors = scratch.factors.room(heads * (key_room + size_room));
-    std::int32_t* shifts = scratch.shifts.room(heads * size_room);
+    std::uint8_t* panels = scratch.panels.room(heads, key_bytes + value_bytes);
+    float* factors = scratch.factors.room(heads, key_room + size_room);
+    std::int32_t* shifts = scratch.shifts.room(heads, size_room);
     std::uint8_t* finite = scratch.finite.room(heads);
     const auto head_of = [&](std::int64_t number) {
         std::uint8_t* keys = panels + number * (key_bytes + value_bytes);

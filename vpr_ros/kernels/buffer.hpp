@@ -14,11 +14,17 @@ namespace vpr_ros::kernels {
 template <class T>
 class Buffer {
 public:
-    // Room for at least `count` elements, with undefined contents.
-    T* room(std::int64_t count) {
+    // Room for at least rows * columns elements, with undefined contents. Throws std::bad_alloc, and
+    // then keeps what it had.
+    T* room(std::int64_t rows, std::int64_t columns = 1) {
+        std::int64_t count;
+        std::size_t bytes;
+        if (__builtin_mul_overflow(rows, columns, &count) ||
+            __builtin_mul_overflow(count, sizeof(T), &bytes)) {
+            throw std::bad_alloc();
+        }
         if (size_ < count) {
-            memory_.reset(static_cast<T*>(
-                ::operator new(static_cast<std::size_t>(count) * sizeof(T), CACHE_LINE)));
+            memory_.reset(static_cast<T*>(::operator new(bytes, CACHE_LINE)));
             size_ = count;
         }
         return memory_.get();

@@ -40,7 +40,7 @@ void Int8Linear::run(const float* x, std::int64_t rows, const Epilogue& epilogue
     workers.run(blocks(rows, ROWS_PER_TASK), [&](std::int64_t task) {
         const std::int64_t begin = task * ROWS_PER_TASK;
         const std::int64_t count = std::min(ROWS_PER_TASK, rows - begin);
-        std::int8_t* codes = scratch.codes.room(ROWS_PER_TASK * stride);
+        std::int8_t* codes = scratch.codes.room(ROWS_PER_TASK, stride);
         for (std::int64_t row = 0; row < count; ++row) {
             const TokenCodes made = backend_->quantise(x + (begin + row) * weights.inputs,
                                                        weights.inputs, codes + row * stride);

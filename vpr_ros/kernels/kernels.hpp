@@ -13,10 +13,14 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <vector>
 
 namespace vpr_ros::kernels {
@@ -38,9 +42,41 @@ Isa detect();
 
 // ---- threads ----------------------------------------------------------------------------------
 
+// The first exception of tasks on several threads. None may leave a thread of somebody's pool: that
+// would end the process, or leave others waiting for ever.
+class FirstFault {
+public:
+    // Does `work`, unless earlier work has failed: then the result is lost anyway.
+    template <class Work>
+    void hold(Work&& work) noexcept {
+        if (failed_.load(std::memory_order_relaxed)) return;
+        try {
+            work();
+        } catch (const std::bad_alloc&) {
+            if (!failed_.exchange(true)) no_memory_ = true;
+        } catch (const std::exception& error) {
+            if (!failed_.exchange(true)) std::strncpy(text_, error.what(), sizeof text_ - 1);
+        } catch (...) {
+            failed_ = true;
+        }
+    }
+
+    // Throws std::bad_alloc or std::runtime_error on the thread that waited for the work.
+    void release() const {
+        if (no_memory_) throw std::bad_alloc();
+        if (failed_) throw std::runtime_error(text_);
+    }
+
+private:
+    std::atomic<bool> failed_{false};
+    bool no_memory_ = false;
+    char text_[200] = "";  // nothing that would have to be allocated
+};
+
 // How work is spread. `parallel_for(count, task)` calls task(i) once for every i in [0, count), in
 // any order and on any thread, and returns when all calls are done. Without it, or with one
-// thread, the calling thread does all the work.
+// thread, the calling thread does all the work. A task that throws ends the run: `run` throws on
+// the calling thread.
 struct Workers {
     int threads = 1;
     std::function<void(std::size_t count, const std::function<void(std::size_t)>& task)>
@@ -49,8 +85,11 @@ struct Workers {
     template <class Task>
     void run(std::int64_t count, const Task& task) const {
         if (threads > 1 && parallel_for && count > 1) {
-            parallel_for(static_cast<std::size_t>(count),
-                         [&task](std::size_t i) { task(static_cast<std::int64_t>(i)); });
+            FirstFault fault;
+            parallel_for(static_cast<std::size_t>(count), [&task, &fault](std::size_t i) {
+                fault.hold([&] { task(static_cast<std::int64_t>(i)); });
+            });
+            fault.release();
         } else {
             for (std::int64_t i = 0; i < count; ++i) task(i);
         }

@@ -10,7 +10,9 @@
 #include <cmath>
 #include <cstring>
 
-#if defined(__x86_64__) && defined(__linux__) && (!defined(__clang__) || __clang_major__ >= 14)
+// AddressSanitizer starts after the choice among clones and ends a process that has one.
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
+    (!defined(__clang__) || __clang_major__ >= 14)
 #define VPR_PER_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VPR_PER_ISA

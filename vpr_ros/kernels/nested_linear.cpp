@@ -65,7 +65,7 @@ void list_kept(const std::vector<std::int64_t>& rank, std::int64_t kept, std::in
 void multiply_panel(const Backend& backend, const std::uint8_t* packed,
                     const std::int32_t* channels, std::int64_t groups, const CodeRows& rows,
                     std::int64_t begin, std::int64_t end, const Finish& finish) {
-    std::uint8_t* panel = panel_scratch.room(groups * GROUP_BYTES);
+    std::uint8_t* panel = panel_scratch.room(groups, GROUP_BYTES);
     bool expanded = false;
     const auto multiply = [&](const std::int8_t* codes, std::int64_t stride, int count,
                               const std::int32_t* first, int outputs, std::int32_t* sums) {
@@ -117,10 +117,10 @@ void NestedTernaryLinear::run(const float* x, std::int64_t rows, const Delta& de
     const std::int64_t stride = round_up(kept, STEP) + STEP;
 
     Scratch scratch = std::exchange(spare, {});  // a nested run on this thread gets its own
-    std::int32_t* channels = scratch.channels.room(groups * GROUP);
+    std::int32_t* channels = scratch.channels.room(groups, GROUP);
     list_kept(rank_, kept, channels);
     const bool prefix = channels[kept - 1] == kept - 1;  // ascending, so there is no gap
-    std::int8_t* codes = scratch.codes.room(rows * stride);
+    std::int8_t* codes = scratch.codes.room(rows, stride);
     std::int32_t* first = scratch.first.room(rows);
     float* factor = scratch.factor.room(rows);
     workers.run(blocks(rows, ROWS_PER_TASK), [&](std::int64_t task) {

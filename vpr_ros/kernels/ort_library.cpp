@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace vpr_ros::ort {
@@ -17,6 +18,7 @@ namespace {
 
 // The number of threads of a session, set when it is made; operators cannot ask for it.
 constexpr const char* THREADS_SETTING = "vpr_ros.threads";
+constexpr long MOST_THREADS = 1024;  // there is one set of operators for each number
 
 int threads_of(const Api& api, const SessionOptions* options) {
     char text[16] = "";
@@ -25,7 +27,7 @@ int threads_of(const Api& api, const SessionOptions* options) {
         api.release(status);  // not set
         return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     }
-    return std::max(1, std::atoi(text));
+    return static_cast<int>(std::clamp(std::strtol(text, nullptr, 10), 1L, MOST_THREADS));
 }
 
 // The operators for one number of threads. They live as long as the process, because sessions
@@ -59,6 +61,12 @@ const Set& set_for(const Api& api, int threads) {
 }  // namespace
 }  // namespace vpr_ros::ort
 
+#ifdef __GLIBCXX__
+// Headers of GCC 11 and newer call this function, which older libstdc++.so lack. With our own, the
+// library runs on systems of 2018 (manylinux_2_28); it is not exported.
+void std::__throw_bad_array_new_length() { throw std::bad_array_new_length(); }
+#endif
+
 extern "C" {
 
 // ONNX Runtime calls this for every session that loads the library.
@@ -79,7 +87,7 @@ vpr_ros::ort::Status* RegisterCustomOps(vpr_ros::ort::SessionOptions* options,
 const char* vpr_kernels_isa() {
     try {
         return vpr_ros::kernels::name(vpr_ros::kernels::detect());
-    } catch (const std::exception&) {
+    } catch (...) {
         return nullptr;
     }
 }

@@ -5,6 +5,9 @@
 
 #include "ort_node.hpp"
 
+#include <algorithm>
+#include <memory>
+
 namespace vpr_ros::ort {
 namespace {
 
@@ -21,8 +24,12 @@ const char* word(Element element) {
 }  // namespace
 
 std::int64_t Tensor::count() const {
-    std::int64_t product = 1;
-    for (const std::int64_t size : sizes) product *= size;
+    std::int64_t product = std::count(sizes.begin(), sizes.end(), 0) > 0 ? 0 : 1;
+    for (const std::int64_t size : sizes) {
+        if (__builtin_mul_overflow(product, size, &product)) {
+            throw std::invalid_argument(name + " has shape " + shape() + ", which is too large.");
+        }
+    }
     return product;
 }
 
@@ -104,6 +111,7 @@ const float* Node::vector(const KernelContext* context, std::size_t index,
 float* Node::output(KernelContext* context, const std::vector<std::int64_t>& sizes) const {
     Value* value = nullptr;
     check(api_.output(context, 0, sizes.data(), sizes.size(), &value));
+    if (value == nullptr) refuse("its output is missing");
     void* data = nullptr;
     check(api_.data(value, &data));
     return static_cast<float*>(data);
@@ -128,9 +136,9 @@ void Node::refuse(const std::string& text) const { throw Fault(title_ + ": " + t
 
 void Node::check(Status* status) const {
     if (status != nullptr) {
-        const std::string text = api_.message(status);
-        api_.release(status);
-        throw Fault(title_ + ": " + text);
+        const auto release = [this](Status* held) { api_.release(held); };
+        const std::unique_ptr<Status, decltype(release)> held(status, release);
+        throw Fault(title_ + ": " + api_.message(status));
     }
 }
 
@@ -144,13 +152,13 @@ Tensor Node::view(const Value* value, std::size_t index) const {
     if (value == nullptr) refuse(tensor.name + " is missing");
     ShapeInfo* info = nullptr;
     check(api_.shape(value, &info));
+    const auto release = [this](ShapeInfo* held) { api_.release(held); };
+    const std::unique_ptr<ShapeInfo, decltype(release)> held(info, release);
     std::size_t rank = 0;
-    Status* status = api_.element(info, &tensor.element);
-    if (status == nullptr) status = api_.rank(info, &rank);
+    check(api_.element(info, &tensor.element));
+    check(api_.rank(info, &rank));
     tensor.sizes.resize(rank);
-    if (status == nullptr) status = api_.sizes(info, tensor.sizes.data(), rank);
-    api_.release(info);
-    check(status);
+    check(api_.sizes(info, tensor.sizes.data(), rank));
     if (tensor.element != inputs_[index].element) {
         refuse(tensor.name + " is " + word(tensor.element) + ", but must be " +
                word(inputs_[index].element));

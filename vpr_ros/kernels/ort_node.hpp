@@ -12,6 +12,7 @@
 #include "ort_api.hpp"
 
 #include <deque>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -31,7 +32,7 @@ struct Tensor {
     std::vector<std::int64_t> sizes;
     void* data;
 
-    std::int64_t count() const;
+    std::int64_t count() const;  // throws std::invalid_argument if it exceeds 63 bits
     std::string shape() const;  // "(1, 197, 768)"
 
     template <typename T>
@@ -67,13 +68,16 @@ public:
     // Throws Fault: "vpr_ros::Operator 'node': text."
     [[noreturn]] void refuse(const std::string& text) const;
 
-    // Does `work`; arguments that it rejects are faults of this node.
+    // Does `work`; arguments that it rejects are faults of this node, and it names the node if there
+    // is no memory.
     template <typename Work>
     void named(Work&& work) const {
         try {
             work();
         } catch (const std::invalid_argument& error) {
-            refuse(error.what());
+            throw Fault(title_ + ": " + error.what());
+        } catch (const std::bad_alloc&) {
+            throw std::runtime_error(title_ + ": not enough memory.");
         }
     }
 
@@ -118,6 +122,8 @@ Status* guarded(const Api& api, Work&& work) noexcept {
         return nullptr;
     } catch (const Fault& error) {
         return api.create_status(Code::invalid_argument, error.what());
+    } catch (const std::bad_alloc&) {
+        return api.create_status(Code::fail, "vpr_ros: not enough memory.");
     } catch (const std::exception& error) {
         return api.create_status(Code::fail, error.what());
     } catch (...) {
@@ -148,6 +154,7 @@ void bind(Registered& op) {
     op.variadic_input_minimum = op.variadic_inputs_alike = none;
     op.variadic_output_minimum = op.variadic_outputs_alike = none;
     op.create = [](const Operator* self, const Api* api, const KernelInfo* info, void** kernel) {
+        *kernel = nullptr;
         return guarded(*api, [&] {
             *kernel = new Kernel(*api, info, *static_cast<const Registered*>(self));
         });

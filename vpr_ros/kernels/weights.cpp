@@ -12,17 +12,17 @@
 namespace vpr_ros::kernels {
 
 WeightSizes::WeightSizes(std::int64_t inputs_, std::int64_t outputs_)
-    : inputs(inputs_),
-      outputs(outputs_),
-      groups(blocks(inputs_, GROUP)),
-      panels(blocks(outputs_, PANEL)) {
+    : inputs(inputs_), outputs(outputs_) {
     constexpr std::int64_t MOST_INPUTS = 65536;  // sums of 255 * 127 stay below 2^31
-    if (inputs < 1 || outputs < 1 || inputs > MOST_INPUTS) {
+    constexpr std::int64_t MOST_OUTPUTS = std::int64_t{1} << 31;  // all sizes stay below 2^63
+    if (inputs < 1 || outputs < 1 || inputs > MOST_INPUTS || outputs > MOST_OUTPUTS) {
         throw std::invalid_argument(
             "A linear layer has " + std::to_string(inputs) + " inputs and " +
-            std::to_string(outputs) + " outputs; both must be at least 1 and inputs at most " +
-            std::to_string(MOST_INPUTS) + ".");
+            std::to_string(outputs) + " outputs; both must be at least 1, inputs at most " +
+            std::to_string(MOST_INPUTS) + " and outputs " + std::to_string(MOST_OUTPUTS) + ".");
     }
+    groups = blocks(inputs, GROUP);
+    panels = blocks(outputs, PANEL);
 }
 
 TernaryWeights::TernaryWeights(const std::uint8_t* packed, std::int64_t inputs_,

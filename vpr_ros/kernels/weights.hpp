@@ -14,7 +14,7 @@ namespace vpr_ros::kernels {
 
 // Sizes of a weight matrix, padded to whole groups of inputs and whole panels of outputs.
 struct WeightSizes {
-    // Throws std::invalid_argument if the sums of a row could overflow 32 bits.
+    // Throws std::invalid_argument if the sums of a row could overflow 32 bits, or sizes 64.
     WeightSizes(std::int64_t inputs, std::int64_t outputs);
 
     std::int64_t inputs;
