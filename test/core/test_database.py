@@ -328,7 +328,7 @@ def test_what_is_not_saved_yet_is_known(fill, tmp_path, make_keyframe):
     assert database.is_saved(a) and not database.is_saved(b)
     snapshot = database.snapshot(a)
     database.add(make_keyframe(9, 9, units(1)[0]))  # while another thread writes
-    database.saved(snapshot, snapshot.write())
+    snapshot.write()
     assert not database.is_saved(a)
     again = Database(config())
     again.load(a)

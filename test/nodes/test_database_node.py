@@ -3,14 +3,16 @@
 """Maps survive, questions are answered, bad keyframes are refused."""
 
 import math
+import os
 import signal
 
 import messages
-import pytest
+from robot import read_errors
 from sensor_msgs.msg import Image
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_msgs.srv import FindPlace, LoadMap, SaveMap
+from vpr_ros.core.map_file import read_map
 
 
 def keyframe(robot, number, **fields):
@@ -30,82 +32,201 @@ def fill(robot, count):
 
 
 def test_a_saved_map_survives_kill_9(robot, tmp_path):
-    path = str(tmp_path / "office.vprmap")
-    robot.start("database")
+    robot.start("database", map_folder=tmp_path)
     sent, _, _ = fill(robot, 50)
-    saved = robot.call(SaveMap, "save_map", path=path)
+    saved = robot.call(SaveMap, "save_map", path="office")
+    assert saved.path == str(tmp_path / "office.vprmap")
     assert saved.success and saved.keyframes == 50 and saved.bytes > 0, saved.message
     before = robot.call(FindPlace, "find_place", descriptor=sent[7].descriptor, count=50)
     robot.kill("database")
-    robot.start("database")
-    loaded = robot.call(LoadMap, "load_map", path=path)
+    robot.start("database", map_folder=tmp_path)
+    loaded = robot.call(LoadMap, "load_map", path=saved.path)
     assert loaded.success and loaded.keyframes == 50, loaded.message
     after = robot.call(FindPlace, "find_place", descriptor=sent[7].descriptor, count=50)
     assert after.candidates == before.candidates and after.candidates[0].id == sent[7].id
 
 
-def test_the_map_parameter_loads_at_the_start(robot, tmp_path):
-    path = str(tmp_path / "office.vprmap")
-    robot.start("database", map=path)  # not there yet: no problem
+def test_the_map_of_the_parameter_is_saved_in_time_and_at_exit(robot, tmp_path):
+    path = tmp_path / "maps" / "office.vprmap"
+    options = {"map": "office", "map_folder": path.parent}
+    robot.start("database", **options, map_save_interval_s=0.5)  # not there yet: no problem
     fill(robot, 12)
-    assert robot.call(SaveMap, "save_map").success
+    robot.wait(lambda: path.exists() and len(read_map(path).ids) == 12, "the map")
     robot.kill("database")
-    robot.start("database", map=path)
-    assert robot.status["database"]["keyframes"] == "12"
+    robot.heard["queries"].clear()
+    for number, stop in enumerate((signal.SIGINT, signal.SIGTERM)):
+        process = robot.start("database", **options, map_save_interval_s=3600.0)
+        known = 12 + number
+        assert robot.status["database"]["keyframes"] == str(known)
+        publisher = robot.publisher(Keyframe, "keyframes")
+        publisher.publish(keyframe(robot, 50 + number))
+        robot.wait(lambda n=number: len(robot.heard["queries"]) == n + 1, "an answer")
+        assert len(read_map(path).ids) == known
+        robot.processes.pop("database")
+        process.send_signal(stop)
+        assert process.wait(20) == 0, read_errors(process)
+        assert len(read_map(path).ids) == known + 1
+        robot.node.destroy_publisher(publisher)
+
+
+SLOW = """
+import os, time
+fsync = os.fsync
+def wait_then_sync(file):
+    while not os.path.exists(os.environ["GO"]):
+        time.sleep(0.02)
+    fsync(file)
+os.fsync = wait_then_sync
+"""
+
+
+def test_a_slow_save_holds_up_no_keyframe(robot, tmp_path, monkeypatch):
+    """The storage takes the map only when all keyframes have been answered."""
+    go = tmp_path / "go"
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    monkeypatch.setenv("GO", str(go))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    robot.start("database", map_folder=tmp_path)
+    _, publisher, queries = fill(robot, 20)
+    client = robot.node.create_client(SaveMap, "save_map")
+    robot.wait(client.service_is_ready, "the service")
+    saves = [client.call_async(SaveMap.Request(path=f"map{n}")) for n in range(6)]
+    robot.wait(lambda: any(s.done() for s in saves), "a refusal")
+    for number in range(20, 40):
+        publisher.publish(keyframe(robot, number))
+    robot.wait(lambda: len(queries) == 40, "all answers")
+    assert sum(s.done() for s in saves) == 2  # at most four wait at a time
+    assert all("try later" in s.result().message for s in saves if s.done())
+    go.touch()
+    robot.wait(lambda: all(s.done() for s in saves), "the saves")
+    assert sorted(s.result().keyframes for s in saves) == [0, 0, 20, 20, 20, 20]
+    assert len(list(tmp_path.glob("*.vprmap"))) == 4
+    assert robot.status["database"]["lost_keyframes"] == "0"
+
+
+def test_no_request_reaches_beyond_the_folder_of_maps(robot, tmp_path):
+    folder, outside = tmp_path / "maps", tmp_path / "precious.vprmap"
+    outside.write_text("precious")
+    folder.mkdir()
+    (folder / "notes.vprmap").write_text("my notes")
+    (folder / "link.vprmap").symlink_to(outside)
+    os.mkfifo(folder / "fifo.vprmap")
+    robot.start("database", map_folder=folder)
+    fill(robot, 3)
+    names = ["/", "/x/**y", str(outside), "../precious", "notes", "link", "fifo", "x" * 5000, ""]
+    for name in names:
+        for kind, service, more in (
+            (SaveMap, "save_map", {"overwrite": True}),
+            (LoadMap, "load_map", {"replace": True}),
+        ):
+            answer = robot.call(kind, service, path=name, **more)
+            assert not answer.success and 0 < len(answer.message) < 600, name
+    assert outside.read_text() == "precious"
+    assert (folder / "notes.vprmap").read_text() == "my notes"
+    assert sorted(os.listdir(tmp_path)) == ["maps", "precious.vprmap"]
+    assert len(os.listdir(folder)) == 3
+    assert robot.call(SaveMap, "save_map", path="fine").success
+    robot.wait(lambda: robot.status["database"]["keyframes"] == "3", "the count")
 
 
 def test_a_corrupt_map_costs_a_message_not_the_node(robot, tmp_path):
     path = tmp_path / "office.vprmap"
     path.write_bytes(b"PK\x03\x04 not a map")
-    process = robot.start("database", map=path)
+    process = robot.start("database", map=path, map_folder=tmp_path, map_save_interval_s=0.5)
     assert "is damaged" in robot.status["database"]["last_problem"]
     fill(robot, 3)
+    robot.wait(lambda: "exists and was neither" in robot.status["database"]["message"], "a word")
     refused = robot.call(SaveMap, "save_map", path=str(path))
     assert not refused.success and "overwrite" in refused.message
     assert path.read_bytes() == b"PK\x03\x04 not a map"
     refused = robot.call(LoadMap, "load_map", path=str(tmp_path / "nowhere.vprmap"))
     assert not refused.success and "does not exist" in refused.message
-    refused = robot.call(SaveMap, "save_map", path="/dev/null/office.vprmap")
-    assert not refused.success and "cannot be written" in refused.message
     refused = robot.call(SaveMap, "save_map")
     assert not refused.success and "overwrite" in refused.message
     assert process.poll() is None
 
 
 def test_another_models_map_and_keyframes_are_refused(robot, tmp_path):
-    path = str(tmp_path / "office.vprmap")
-    robot.start("database")
+    robot.start("database", map_folder=tmp_path)
     fill(robot, 3)
-    assert robot.call(SaveMap, "save_map", path=path).success
+    assert robot.call(SaveMap, "save_map", path="office").success
     robot.kill("database")
-    robot.start("database")
+    robot.start("database", map_folder=tmp_path)
     publisher = robot.publisher(Keyframe, "keyframes", 100)
     publisher.publish(keyframe(robot, 1, model="other"))
     robot.wait(lambda: robot.status["database"]["keyframes"] == "1", "a keyframe")
-    refused = robot.call(LoadMap, "load_map", path=path)
+    refused = robot.call(LoadMap, "load_map", path="office")
     assert not refused.success and "'m'" in refused.message and "'other'" in refused.message
-    assert robot.call(LoadMap, "load_map", path=path, replace=True).success
+    assert robot.call(LoadMap, "load_map", path="office", replace=True).success
     publisher.publish(keyframe(robot, 2, model="other"))
     robot.wait(lambda: "'other'" in robot.status["database"]["message"], "a complaint")
     assert robot.status["database"]["keyframes"] == "3"
 
 
-@pytest.mark.parametrize(
-    ("case", "words"),
-    [("nan", "must be finite"), ("length", "has 32 values"), ("twice", "already")],
-)
-def test_a_bad_keyframe_is_refused(robot, case, words):
+def hostile_keyframes(robot):
+    """(message, words of the refusal) of keyframes that must not be taken."""
+
+    def made(number, words, **fields):
+        message = keyframe(robot, number, **fields)
+        return message, words
+
+    def pose(message, **fields):
+        message.has_pose = True
+        for name, value in fields.items():
+            setattr(message.pose.orientation, name, value)
+
+    yield made(3, "has 32 values", size=32)
+    yield made(3, "already", id=101)
+    yield made(3, "id 0", id=0)
+    for words, change in {
+        "must be finite": lambda m: m.descriptor.__setitem__(3, math.nan),
+        "before 1970 or after 2038": lambda m: setattr(m.header.stamp, "sec", -5),
+        "5 s 4000000000 ns": lambda m: (
+            setattr(m.header.stamp, "sec", 5),
+            setattr(m.header.stamp, "nanosec", 4_000_000_000),
+        ),
+        "50000 local features": lambda m: (
+            setattr(m.features, "keypoints", [1.0] * 100_000),
+            setattr(m.features, "descriptors", bytes(50_000 * 32)),
+            setattr(m.features, "pixel_size", 1.0),
+        ),
+        "pixel size": lambda m: (
+            setattr(m.features, "extracted", True),
+            setattr(m.features, "pixel_size", math.inf),
+        ),
+        "the pose is not valid": lambda m: pose(m, w=0.0),
+        "sparsity": lambda m: setattr(m, "sparsity", math.nan),
+        "at most 256 characters": lambda m: setattr(m.header, "frame_id", "f" * 1_000_000),
+    }.items():
+        message, _ = made(3, words)
+        change(message)
+        yield message, words
+
+
+def test_hostile_keyframes_are_refused_with_a_reason_and_lost_ones_counted(robot):
     robot.start("database")
     _, publisher, queries = fill(robot, 3)
-    bad = keyframe(robot, 9, size=32 if case == "length" else 64)
-    if case == "nan":
-        bad.descriptor[3] = math.nan
-    if case == "twice":
-        bad.id = 101
-    publisher.publish(bad)
-    robot.wait(lambda: words in robot.status["database"]["last_problem"], words)
-    publisher.publish(keyframe(robot, 10))
-    robot.wait(lambda: len(queries) == 4, "the next answer")
+    for number, (message, words) in enumerate(hostile_keyframes(robot)):
+        publisher.publish(message)
+        robot.wait(lambda n=number: len(queries) == 4 + n, words)
+        answer = queries[-1]
+        assert answer.reason == Query.REFUSED and words in answer.message, answer
+        assert answer.keyframes == 3 and len(answer.header.frame_id) <= 256
+    assert robot.status["database"]["lost_keyframes"] == "0"
+    known = len(queries)
+    publisher.publish(keyframe(robot, 10))  # after 102 and a refused 103
+    robot.wait(lambda: len(queries) == known + 1, "the next answer")
+    assert queries[-1].reason == Query.NO_OLDER_PLACES
+    robot.wait(lambda: robot.status["database"]["lost_keyframes"] == "6", "the count")
+    assert "6 keyframes before 110 did not arrive" in robot.status["database"]["last_problem"]
+    assert robot.status["database"]["queries_refused"] == str(known - 3)
+
+
+def test_a_bound_lowered_while_running_holds_at_once(robot):
+    robot.start("database")
+    fill(robot, 40)
+    assert robot.set("database", "database.max_keyframes", 20).successful
+    robot.wait(lambda: robot.status["database"]["keyframes"] == "20", "room")
 
 
 def test_every_query_says_why(robot):

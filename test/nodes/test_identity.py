@@ -41,7 +41,7 @@ def send(robot, numbers, **fields):
 def old_map(robot, tmp_path):
     """A map of 30 keyframes of a model with the RIGHT weights."""
     path = tmp_path / "office.vprmap"
-    robot.start("database")
+    robot.start("database", map_folder=tmp_path)
     send(robot, range(30), model_digest=RIGHT)
     assert robot.call(SaveMap, "save_map", path=str(path)).success
     robot.kill("database")
@@ -74,7 +74,7 @@ def test_a_map_of_another_model_answers_and_says_so_once(robot, old_map, model, 
 
 def test_if_asked_it_works_on_with_an_empty_database_of_its_own(robot, old_map):
     before = old_map.read_bytes()
-    robot.start("database", map=old_map, **GATES_OPEN)
+    robot.start("database", map=old_map, map_folder=old_map.parent, **GATES_OPEN)
     closures = robot.listen(LoopClosure, "loop_closures")
     assert send(robot, [0], model_digest=WRONG)[0].reason == Query.OTHER_MODEL
     assert robot.set("database", "map_mismatch", "new").successful
@@ -110,7 +110,7 @@ def test_the_number_of_databases_is_bounded(robot):
 
 def test_a_map_of_unknown_weights_is_taken_by_its_name_with_one_warning(robot, tmp_path):
     path = tmp_path / "old.vprmap"
-    robot.start("database")
+    robot.start("database", map_folder=tmp_path)
     send(robot, range(15))
     assert robot.call(SaveMap, "save_map", path=str(path)).success
     robot.kill("database")

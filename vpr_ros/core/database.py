@@ -246,7 +246,6 @@ class Database:
         assert self._index is not None
         return Snapshot(
             path=path,
-            known=self._files.get(path, (None, 0))[0],
             overwrite=overwrite,
             model=self.model or "",
             model_digest=self.model_digest,
@@ -254,11 +253,8 @@ class Database:
             descriptors=self._index.stored(),
             links=self.graph.links(),
             revision=self._revision,
+            files=self._files,
         )
-
-    def saved(self, snapshot: Snapshot, stamp: FileStamp) -> None:
-        """Remember that a snapshot was written."""
-        self._files[snapshot.path] = stamp, snapshot.revision
 
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
@@ -266,10 +262,7 @@ class Database:
         Raises MapError if it cannot be written, or would replace a file that this database
         neither saved nor loaded (unless `overwrite`, and it is a map).
         """
-        snapshot = self.snapshot(path, overwrite)
-        stamp = snapshot.write()
-        self.saved(snapshot, stamp)
-        return stamp[2]
+        return self.snapshot(path, overwrite).write()[2]
 
     def load(self, path: Path, replace: bool = False) -> int:
         """Read a map and `merge` it; a MapError of either leaves the database unchanged."""
@@ -305,7 +298,7 @@ class Database:
         fresh.shrink()
         fresh.taken_by_name = not data.model_digest
         fresh._revision += self._revision + 1
-        fresh._files = dict(self._files) if keep else {}
+        fresh._files = self._files if keep else {}  # a save in progress notes it in the old one
         if not fresh.evicted:  # else saving it would lose keyframes that are only in the file
             fresh._files[path] = loaded.stamp, fresh._revision - int(keep)
         self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted)

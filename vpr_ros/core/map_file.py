@@ -60,14 +60,14 @@ class Snapshot:
     """What a save writes, as it was at one moment; another thread may write it."""
 
     path: Path
-    known: FileStamp | None  # see write_map
-    overwrite: bool
+    overwrite: bool  # see write_map
     model: str
     model_digest: str
     places: list[Place]
     descriptors: npt.NDArray[Any]
     links: list[tuple[int, int]]
     revision: int  # of the database
+    files: dict[Path, tuple[FileStamp | None, int]]  # of the database: known files and revisions
 
     def pack(self, **options: Any) -> MapData:
         """All of it as arrays."""
@@ -75,10 +75,13 @@ class Snapshot:
         return pack(*header, **options)
 
     def write(self) -> FileStamp:
-        """Write the map; raises MapError as `write_map` does."""
+        """Write the map and make a note of it; raises MapError as `write_map` does."""
+        known = self.files.get(self.path, (None, 0))[0]
         # In pieces, since local features are most of a map: joined, they would take the memory
         # of the database once more, and joining them stops all other threads.
-        return write_map(self.path, self.pack(join=_Pieces), self.known, self.overwrite)
+        stamp = write_map(self.path, self.pack(join=_Pieces), known, self.overwrite)
+        self.files[self.path] = stamp, self.revision
+        return stamp
 
 
 class _Pieces:

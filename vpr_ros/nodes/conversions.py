@@ -28,15 +28,17 @@ from vpr_msgs.msg import LoopClosure as LoopClosureMsg
 from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
 from vpr_ros.core.calibration import Calibration
-from vpr_ros.core.errors import DescriptorError
+from vpr_ros.core.errors import DescriptorError, KeyframeError
 from vpr_ros.core.keyframe import (
     FEATURE_SIZES,
+    MAX_FEATURES,
     NS_PER_S,
     Candidate,
     Keyframe,
     LocalFeatures,
     Place,
 )
+from vpr_ros.core.map_data import MAX_DESCRIPTOR
 from vpr_ros.core.pose import Pose
 
 if TYPE_CHECKING:  # the encoder node does without faiss, which the loop detector imports
@@ -99,7 +101,11 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
 
 
 def to_keyframe(message: KeyframeMsg) -> Keyframe:
-    """Core keyframe of a message; the database checks it."""
+    """Core keyframe of a message; the database checks it.
+
+    Raises KeyframeError, before memory is taken, for what a message can say but a keyframe cannot.
+    """
+    _check_keyframe(message)
     c = message.calibration
     return Keyframe(
         id=message.id,
@@ -114,6 +120,23 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
         calibration=Calibration(message.sparsity, c.score_threshold, c.margin_threshold),
         model_digest=message.model_digest,
     )
+
+
+def _check_keyframe(message: KeyframeMsg) -> None:
+    stamp, features = message.header.stamp, message.features
+    if not message.id:
+        raise KeyframeError("A keyframe with id 0 was refused, since 0 stands for none.")
+    complaint = ""
+    if stamp.sec < 0 or stamp.nanosec >= NS_PER_S:
+        complaint = f"its stamp {stamp.sec} s {stamp.nanosec} ns is before 1970 or after 2038"
+    elif len(message.descriptor) > MAX_DESCRIPTOR:
+        complaint = f"its descriptor has {len(message.descriptor)} values"
+    elif max(len(features.keypoints) / 2, len(features.descriptors) / 128) > MAX_FEATURES:
+        complaint = f"it has {len(features.keypoints) / 2:g} local features"
+    if complaint:
+        raise KeyframeError(
+            f"Keyframe {message.id} was refused: {complaint}. Check what publishes it."
+        )
 
 
 def from_candidate(candidate: Candidate) -> CandidateMsg:

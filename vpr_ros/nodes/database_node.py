@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -18,11 +15,12 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
-from vpr_msgs.srv import EncodeImage, FindPlace, LoadMap, SaveMap
-from vpr_ros.core.config import Config, param
+from vpr_msgs.srv import EncodeImage, FindPlace
+from vpr_ros.core.config import Config
 from vpr_ros.core.database import Database, DatabaseConfig
-from vpr_ros.core.errors import MapError, VprError
-from vpr_ros.core.keyframe import Candidate
+from vpr_ros.core.errors import VprError
+from vpr_ros.core.keyframe import MAX_TEXT, Candidate
+from vpr_ros.core.keyframe_runs import KeyframeRuns
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector, Reason
 from vpr_ros.core.model_digest import model_text
@@ -37,27 +35,11 @@ from vpr_ros.nodes.diagnostics import (
     memory_mb,
 )
 from vpr_ros.nodes.guarded_node import GuardedNode
+from vpr_ros.nodes.map_keeper import MapConfig, MapKeeper
 from vpr_ros.nodes.parameters import Configs, Parameters
 
 ENCODE_TIMEOUT_S = 5.0
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
-
-
-@dataclasses.dataclass(frozen=True)
-class MapConfig(Config):
-    """Where the map is stored."""
-
-    map: str = param(
-        "",
-        "map file, loaded at startup if it exists; the default of save_map and load_map",
-        read_only=True,
-    )
-    map_mismatch: str = param(
-        "refuse",
-        "what to do with keyframes of another model than the map's: refuse only answers them, new "
-        "starts a second database for them and leaves the map and its file alone",
-        choices=("refuse", "new"),
-    )
 
 
 class DatabaseNode(GuardedNode):
@@ -77,9 +59,12 @@ class DatabaseNode(GuardedNode):
         self._last_reason = "no keyframe yet"
         self._foreign = ""  # warning about a calibration of another model
         self._mismatch = ""  # error about keyframes of another model
-        self._refused = 0  # keyframes of another model
+        self._refused = dict.fromkeys((Query.OTHER_MODEL, Query.REFUSED), 0)
 
-        self._load_at_start()
+        self._runs = KeyframeRuns()
+        self._maps = MapKeeper(
+            self, lambda: self._config[MapConfig], self._detectors, lambda: self._detector
+        )
         overridable = QoSOverridingOptions.with_default_policies()
         self._closure_publisher = self.create_publisher(
             LoopClosure, "loop_closures", 50, qos_overriding_options=overridable
@@ -97,14 +82,17 @@ class DatabaseNode(GuardedNode):
         asking = ReentrantCallbackGroup()
         self._encode = self.create_client(EncodeImage, "encode_image", callback_group=asking)
         self.create_service(FindPlace, "find_place", self._find_place, callback_group=asking)
-        self.create_service(SaveMap, "save_map", self._save_map)
-        self.create_service(LoadMap, "load_map", self._load_map)
         Diagnostics(self, self._report)
 
     def _apply(self, configs: Configs) -> None:
         for detector in self._detectors:
             detector.config = configs[LoopConfig]
             detector.database.config = configs[DatabaseConfig]
+            detector.database.shrink()
+
+    def finish(self) -> None:
+        """Save the map."""
+        self._maps.finish()
 
     @property
     def _database(self) -> Database:
@@ -145,16 +133,18 @@ class DatabaseNode(GuardedNode):
             f"{len(left)} of '{left.model_text}' stay in memory until their model runs again."
         )
 
-    def _refuse(self, message: Keyframe) -> None:
-        """Answer a keyframe of another model."""
-        self._refused += 1
-        self._last_reason = f"OTHER_MODEL: {self._mismatch}"
+    def _refuse(self, message: Keyframe, reason: int, text: str) -> None:
+        """Answer a keyframe that is not taken: Query.OTHER_MODEL or Query.REFUSED."""
+        self._refused[reason] += 1
+        name = "OTHER_MODEL" if reason == Query.OTHER_MODEL else "REFUSED"
+        self._last_reason = f"{name}: {text}"
+        frame = message.header.frame_id[:MAX_TEXT]
         self._query_publisher.publish(
             Query(
-                header=message.header,
+                header=Header(stamp=message.header.stamp, frame_id=frame),
                 query_id=message.id,
-                reason=Query.OTHER_MODEL,
-                message=self._mismatch,
+                reason=reason,
+                message=text,
                 keyframes=len(self._database),
             )
         )
@@ -174,11 +164,17 @@ class DatabaseNode(GuardedNode):
         self._foreign = foreign
 
     def _on_keyframe(self, message: Keyframe) -> None:
+        if complaint := self._runs.add(message.id):
+            self.problems.add(complaint, "runs")
         if not self._takes(message):
-            self._refuse(message)
+            self._refuse(message, Query.OTHER_MODEL, self._mismatch)
             return
         self._check_calibration(message.model, message.model_digest)
-        query = self._detector.process(conversions.to_keyframe(message))
+        try:
+            query = self._detector.process(conversions.to_keyframe(message))
+        except VprError as error:
+            self._refuse(message, Query.REFUSED, str(error))
+            raise
         closure = query.closure
         if closure is not None:
             self._closure_publisher.publish(
@@ -273,86 +269,19 @@ class DatabaseNode(GuardedNode):
             raise VprError(encoded.message)
         return encoded
 
-    def _save_map(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
-        try:
-            path = self._map_path(request.path)
-            self._spare(path)
-            response.path = str(path)
-            response.bytes = self._database.save(path, request.overwrite)
-        except VprError as error:
-            response.message = str(error)
-            self.get_logger().error(response.message)
-            return response
-        response.success, response.keyframes = True, len(self._database)
-        response.message = f"saved {response.keyframes} keyframes to {path}"
-        self.get_logger().info(response.message)
-        return response
-
-    def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
-        try:
-            path = self._map_path(request.path)
-            response.keyframes = self._database.load(path, request.replace)
-            self._detector.reset()
-        except VprError as error:
-            response.message = str(error)
-            self.get_logger().error(response.message)
-            return response
-        self._warn_of_unknown_weights(path)
-        response.success = True
-        response.message = f"loaded {response.keyframes} keyframes from {path}"
-        self.get_logger().info(response.message)
-        return response
-
-    def _spare(self, path: Path) -> None:
-        """Raise MapError if the file is the map of a database that is not in use."""
-        for detector in self._detectors:
-            database = detector.database
-            if database is not self._database and database.is_file(path):
-                raise MapError(
-                    f"Map {path} belongs to model '{database.model_text}', the database in use to "
-                    f"'{self._database.model_text}'. Choose another name."
-                )
-
-    def _warn_of_unknown_weights(self, path: Path) -> None:
-        if self._database.taken_by_name:
-            self.get_logger().warning(
-                f"Map {path} does not say with which weights it was made; the name of its model, "
-                f"'{self._database.model}', is all that is compared. Saving it again adds them."
-            )
-
-    def _map_path(self, path: str) -> Path:
-        path = path or self._config[MapConfig].map
-        if not path:
-            raise MapError("No path was given and the parameter 'map' is empty; give a path.")
-        return Path(os.path.expanduser(path))
-
-    def _load_at_start(self) -> None:
-        path = self._config[MapConfig].map
-        if not path:
-            return
-        if not os.path.exists(os.path.expanduser(path)):
-            self.get_logger().info(f"Map {path} does not exist yet; save_map will create it")
-            return
-        try:
-            count = self._database.load(Path(path))
-            self.get_logger().info(f"Loaded {count} keyframes from {path}")
-            self._warn_of_unknown_weights(Path(path))
-        except MapError as error:
-            self.problems.add(error)
-
     # Diagnostics
 
     def _report(self) -> Report:
         database, p = self._database, self._latency.percentiles_ms()
-        level = WARN if self.problems.current or self._foreign else OK
+        trouble = self._maps.trouble or self.problems.current or self._foreign
+        level = WARN if trouble else OK
         if self._mismatch:
             level = ERROR
         counts = {f"queries_{reason.name.lower()}": n for reason, n in self._reasons.items()}
         return (
             level,
             self._mismatch
-            or self.problems.current
-            or self._foreign
+            or trouble
             or f"{len(database)} keyframes, {self._closures} loop closures",
             {
                 "keyframes": len(database),
@@ -361,7 +290,9 @@ class DatabaseNode(GuardedNode):
                 "databases": len(self._detectors),
                 "loop_closures": self._closures,
                 **counts,
-                "queries_other_model": self._refused,
+                "queries_other_model": self._refused[Query.OTHER_MODEL],
+                "queries_refused": self._refused[Query.REFUSED],
+                "lost_keyframes": self._runs.lost,
                 "last_reason": self._last_reason,
                 "latency_p50_ms": p[0],
                 "latency_p95_ms": p[1],
