@@ -35,7 +35,7 @@ ARGUMENTS = (
         "sensor_msgs/BatteryState; saves compute as the charge falls (optional)",
     ),
     ("model", "", "name of a shipped model or path of an .onnx file; empty: as in params_file"),
-    ("map", "", "map file, loaded at startup if it exists; empty: as in params_file"),
+    ("map", "", "name or path of a map, loaded if it exists and kept; empty: as in params_file"),
     ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of both nodes"),
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
