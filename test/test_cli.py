@@ -96,7 +96,7 @@ def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
     code, text = vpr("model-info", output)
     assert "activations, sparsity 0 to 0.6" in text
     assert "token" in text
-    assert "not calibrated" in text
+    assert "run vpr adopt" in text
 
 
 def test_known_errors_are_one_line_and_exit_code_1(vpr, tmp_path):

@@ -5,24 +5,43 @@
 Heavy imports stand inside the verbs, so that `vpr --help` answers at once.
 """
 
+# typer reads the types at run time, and on Python 3.10 cannot read `Path | None`.
+# ruff: noqa: UP045
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 try:
     import typer
 except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
+from vpr_ros.cli_options import (
+    BagPath,
+    Baselines,
+    Dataset,
+    Frames,
+    ImageTopic,
+    LoopDegrees,
+    LoopFrames,
+    Metres,
+    Model,
+    Models,
+    OdomTopic,
+    Output,
+    Params,
+    Side,
+    Sparsities,
+    Threads,
+    TruthFrame,
+    TruthOf,
+)
 from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from vpr_ros.core.calibration import Calibration
 
 app = typer.Typer(
     help="Loop closure on the robot by visual place recognition: tools around the models.",
@@ -36,52 +55,6 @@ PACKAGES = (  # that only some verbs need
     "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",
     "pytorch_metric_learning",
 )  # fmt: skip
-
-# typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
-# ruff: noqa: UP045
-# Of bags
-BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap, .db3 or .bag file")]
-Params = Annotated[
-    Optional[Path],
-    typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
-]
-Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
-ImageTopic = Annotated[
-    str, typer.Option("--image", help="image topic; default: the one with most images")
-]
-OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic of the keyframe gate")]
-TruthOf = Annotated[
-    str,
-    typer.Option(
-        "--truth",
-        help="odometry, pose or tf topic; TUM or KITTI file; CSV of image numbers (query,match). "
-        "Default: a topic whose name says truth, else odometry, pose, tf",
-    ),
-]
-TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]
-Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
-LoopDegrees = Annotated[float, typer.Option(min=0, help="and headings at most this far apart")]
-LoopFrames = Annotated[
-    int, typer.Option(min=0, help="right, with a CSV of pairs: at most this many images off")
-]
-# Of data sets
-Dataset = Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")]
-Models = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--model", help=f"shipped model or .onnx file; repeatable; default: {DEFAULT_MODEL}"
-    ),
-]
-Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]
-Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
-Frames = Annotated[
-    int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
-]
-# Of both
-Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
-Output = Annotated[Path, typer.Option(help="folder of all results")]
-# Of models
-Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
 
 
 def main() -> None:
@@ -155,10 +128,6 @@ def calibrate(
     metres: Metres = 3.0,
     degrees: LoopDegrees = 45.0,
     frames: LoopFrames = 2,
-    model_output: Annotated[
-        Optional[Path],
-        typer.Option(help="also write a copy of the model with thresholds per sparsity"),
-    ] = None,
     output: Output = Path("results"),
 ) -> None:
     """Find thresholds for your robot: as low as the wanted precision allows on your own bag.
@@ -166,7 +135,7 @@ def calibrate(
     Writes results/<time>/vpr.yaml for the launch file's params_file. The bag must visit places
     twice and needs ground truth.
 
-    Example: vpr calibrate drive/ --precision 0.99 --model-output office.onnx
+    Example: vpr calibrate drive/ --precision 0.99
     """
     _refuse_dataset(bag)
     from vpr_ros.evaluation.bag_calibration import run_calibrate
@@ -176,8 +145,7 @@ def calibrate(
 
     rule = LoopRule(metres, degrees, frames)
     request = Request(bag, settings_from(params, model), rule, image, odom, truth, truth_frame)
-    write = _model_writer() if model_output else None
-    run_calibrate(request, sparsity or [], precision, output, model_output, write)
+    run_calibrate(request, sparsity or [], precision, output)
 
 
 @app.command()
@@ -326,6 +294,49 @@ def export(
 
 
 @app.command()
+def adopt(
+    file: Annotated[str, typer.Argument(help="ONNX file, or the name of a shipped model")],
+    target: Annotated[
+        Optional[Path],
+        typer.Argument(help="ONNX file to write; left out: only show what is measured"),
+    ] = None,
+    images: Annotated[
+        Optional[list[Path]],
+        typer.Option(
+            help="bag, folder of images in the order of a drive, or data set; repeatable: "
+            "thresholds come from the first that has right answers"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+    name: Annotated[str, typer.Option(help="of the model; default: that of the file")] = "",
+    output: Annotated[str, typer.Option(help="which of several outputs is the descriptor")] = "",
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH in px, if the network leaves it")] = "",
+    mean: Annotated[str, typer.Option(help="R,G,B of [0, 1], taken off the pixels")] = "",
+    std: Annotated[str, typer.Option(help="R,G,B of [0, 1], what they are divided by")] = "",
+    training_data: Annotated[str, typer.Option(help="for the contract")] = "",
+    licence: Annotated[str, typer.Option(help="for the contract")] = "",
+    frames: Frames = 1,
+) -> None:
+    """Make an ONNX network a model for the robot, or measure again what a model says of itself.
+
+    Any network with an image in and one vector out. Adds preprocessing and unit length, and
+    measures score thresholds, the change of a view, and battery levels if there is a dial.
+
+    Example: vpr adopt salad.onnx models/salad.onnx --images drive/
+    Example: vpr adopt mine.onnx mine.onnx --overwrite --images drive/ --images st_lucia/
+    """
+    from vpr_ros.evaluation.image_set import DatasetOptions
+    from vpr_ros.export.adopt import run_adopt, triple, whole_size
+    from vpr_ros.export.foreign_network import Given
+
+    if not images:
+        raise ConfigError("Give --images: a bag, or a folder of images in the order of a drive.")
+    given = Given(name, output, whole_size(size), triple(mean, "--mean"), triple(std, "--std"),
+                  training_data, licence)  # fmt: skip
+    run_adopt(file, target, given, images, DatasetOptions(frames=frames), overwrite)
+
+
+@app.command()
 def model_info(
     file: Annotated[str, typer.Argument(help="ONNX file, or the name of a shipped model")],
 ) -> None:
@@ -369,22 +380,6 @@ def _macs_counter() -> Callable[[Path], dict[float, int]] | None:
             raise
         return None
     return lambda path: cost_of(path).macs
-
-
-def _model_writer() -> Callable[[Path, Path, list[Calibration]], None]:
-    """Writes a copy of a model with calibrations; asked for early, since it needs onnx."""
-    import dataclasses
-
-    import onnx
-
-    from vpr_ros.core.encoder import Encoder
-    from vpr_ros.export.onnx_file import write_onnx
-
-    def write(source: Path, output: Path, points: list[Calibration]) -> None:
-        contract = dataclasses.replace(Encoder(source).contract, calibration=tuple(points))
-        write_onnx(onnx.load(str(source)), contract, output)
-
-    return write
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def test_a_model_without_calibration_says_so(make):
     drive(PLACES[:20], 0)
     (query,) = drive([PLACES[3]], 100, calibration=Calibration())
     assert query.reason is Reason.LOW_SCORE
-    assert query.message == "model 'm' is not calibrated; set loop.score_threshold"
+    assert query.message == "model 'm' has no thresholds; run `vpr adopt`"
     _, drive = make(score_threshold=0.5)
     drive(PLACES[:20], 0)
     (query,) = drive([PLACES[3]], 100, calibration=Calibration())

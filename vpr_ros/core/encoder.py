@@ -45,6 +45,16 @@ class Encoder:
         self.digest = model_digest(self.path, self.contract)
         release_free_memory()
 
+    @property
+    def remark(self) -> str:
+        """What the model lacks, and the command that adds it; empty if nothing."""
+        if self.contract.calibration:
+            return ""
+        return (
+            f"Model '{self.contract.name}' has no thresholds, so it closes no loop. Run: "
+            f"vpr adopt {self.path} {self.path} --overwrite --images YOUR_BAG"
+        )
+
     def encode(self, image: Image, sparsity: float = 0.0) -> Vector:
         """Unit descriptor (descriptor_size,) of a BGR image (H, W, 3) of any size.
 

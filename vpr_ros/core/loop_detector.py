@@ -191,7 +191,7 @@ class LoopDetector:
         if math.isnan(zero):
             return _Rejection(
                 Reason.LOW_SCORE,
-                f"model '{keyframe.model}' is not calibrated; set loop.score_threshold",
+                f"model '{keyframe.model}' has no thresholds; run `vpr adopt`",
             )
         # The model's own was measured on images as taken: a change of light takes more room.
         lowest = (

@@ -61,6 +61,8 @@ def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
     settings, sparsity = request.settings, request.settings.model.sparsity
     encoder = Encoder(find_model(settings.model.model), settings.model.threads)
     contract = encoder.contract
+    if encoder.remark:
+        say(progress.console, encoder.remark)
     topics = choose_topics(bag, request.image, request.odometry)
     source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
     front = EncoderReplay(encoder, settings)

@@ -237,7 +237,7 @@ def cost_table(cost: Cost) -> Table:
             *(thresholds if cost.contract.calibration else ["-", "-"]),
         )
     if not cost.contract.calibration:
-        table.caption = "not calibrated: set loop.score_threshold from data of your own"
+        table.caption = "no thresholds, so it closes no loop: run vpr adopt"
     if cost.uncounted:
         table.caption = f"not counted: {', '.join(cost.uncounted)}"
     return table

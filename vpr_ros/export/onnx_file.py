@@ -109,8 +109,8 @@ def check_output(path: Path) -> None:
 def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     """Write `model` with `contract` as its metadata to `path`.
 
-    Raises ModelError, and leaves an older file alone, if the robot's `Encoder` refuses the new
-    one or reads another contract from it.
+    Raises ModelError, and leaves an older file alone, if ONNX's checker or the robot's `Encoder`
+    refuses the new one, or the encoder reads another contract from it.
     """
     check_output(path)
     helper.set_model_props(model, contract.to_metadata())
@@ -118,7 +118,11 @@ def write_onnx(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
         "descriptor", TensorProto.FLOAT, ["batch", contract.descriptor_size]
     )
     model.graph.output[0].CopyFrom(descriptor)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path}: ONNX's checker refuses the graph ({reason}).") from None
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(model.SerializeToString())

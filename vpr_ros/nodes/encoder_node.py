@@ -149,6 +149,8 @@ class EncoderNode(GuardedNode):
         if self._loaded is None or self._loaded.path != path:
             self._loaded = Encoder(path, config.threads)
             self.get_logger().info(f"Model {path.name} runs on {self._loaded.operators}")
+            if self._loaded.remark:
+                self.get_logger().warning(self._loaded.remark)
         return self._loaded
 
     def _apply(self, configs: Configs) -> None:

@@ -1,0 +1,58 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several verbs of the command `vpr` share."""
+
+# typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
+# ruff: noqa: UP045
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from vpr_ros.core.model_files import DEFAULT_MODEL
+
+# Of bags
+BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap, .db3 or .bag file")]
+Params = Annotated[
+    Optional[Path],
+    typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
+]
+Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
+ImageTopic = Annotated[
+    str, typer.Option("--image", help="image topic; default: the one with most images")
+]
+OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic of the keyframe gate")]
+TruthOf = Annotated[
+    str,
+    typer.Option(
+        "--truth",
+        help="odometry, pose or tf topic; TUM or KITTI file; CSV of image numbers (query,match). "
+        "Default: a topic whose name says truth, else odometry, pose, tf",
+    ),
+]
+TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]
+Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
+LoopDegrees = Annotated[float, typer.Option(min=0, help="and headings at most this far apart")]
+LoopFrames = Annotated[
+    int, typer.Option(min=0, help="right, with a CSV of pairs: at most this many images off")
+]
+# Of data sets
+Dataset = Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")]
+Models = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--model", help=f"shipped model or .onnx file; repeatable; default: {DEFAULT_MODEL}"
+    ),
+]
+Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]
+Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
+Frames = Annotated[
+    int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
+]
+# Of both
+Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
+Output = Annotated[Path, typer.Option(help="folder of all results")]
+# Of models
+Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
