@@ -38,7 +38,7 @@ Cells = tuple[str, str, str]  # p50, p95, unit
 def drive(features: int) -> dict[str, Cells]:
     """Latency beyond the encoder's own time, and CPU time over that of the work itself."""
     os.environ["ROS_DOMAIN_ID"] = DOMAIN
-    pictures = [_picture(number) for number in range(PLACES)]
+    pictures = [picture(number) for number in range(PLACES)]
     common = ["gate.distance_m:=0.1", f"features.count:={features}"]
     loop = ["loop.score_threshold:=0.9", "loop.margin_threshold:=0.0"]
     recent = ["database.exclude_recent_s:=1.0"]
@@ -175,7 +175,7 @@ def _start(name: str, parameters: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, *arguments])
 
 
-def _picture(number: int) -> np.ndarray:
+def picture(number: int) -> np.ndarray:
     """A picture (480, 640, 3) full of corners, unlike every other number's."""
     random = np.random.default_rng(number)
     picture = np.full((480, 640, 3), random.integers(0, 255, 3), np.uint8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
+from vpr_msgs.srv import SaveMap
+from vpr_ros.core.database import Database, DatabaseConfig
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
 from vpr_ros.nodes.start import STOP_SIGNALS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "nodes"))
@@ -26,6 +30,8 @@ import messages
 from robot import Robot, read_errors
 
 Counts = dict[str, tuple[int, int]]  # kind of fault -> (tried, survived)
+
+KEYFRAMES = 200  # in the map that is saved again and again
 
 
 @contextlib.contextmanager
@@ -122,3 +128,66 @@ def _takes_signals(pid: int) -> bool:
         caught = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
         return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
     return False
+
+
+def kills_while_saving(count: int, seed: int = 0) -> Counts:
+    """kill -9 at any moment of a save; survived is a map that then loads completely."""
+    rng = random.Random(seed)
+    survived = 0
+    with _map() as path, running() as robot:
+        for turn in range(count + 1):
+            robot.start("database", map=path, map_folder=path.parent)
+            survived += turn > 0 and robot.status["database"]["keyframes"] == str(KEYFRAMES)
+            client = robot.node.create_client(SaveMap, "save_map")
+            robot.wait(client.service_is_ready, "save_map")
+            client.call_async(SaveMap.Request(path=str(path), overwrite=True))
+            robot.spin(rng.uniform(0.0, 0.2))
+            robot.kill("database")
+    return {"kill -9 while saving a map": (count, survived)}
+
+
+def full_disks(count: int, seed: int = 0) -> Counts:
+    """A disk that ends within a save; survived is an error, the old map untouched, and a node."""
+    rng = random.Random(seed)
+    survived = 0
+    with _map() as path, running() as robot:
+        process = robot.start("database", map=path, map_folder=path.parent)
+        before = path.read_bytes()
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        for _ in range(count):
+            room = rng.randrange(len(before))
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, most))
+            answer = robot.call(SaveMap, "save_map", path=str(path), overwrite=True)
+            survived += not answer.success and path.read_bytes() == before
+            survived -= len(list(path.parent.iterdir())) > 1  # the half that was written
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+        answer = robot.call(SaveMap, "save_map", path=str(path), overwrite=True)
+        if not answer.success:
+            print(f"not saved with room again: {answer.message}", file=sys.stderr)
+            survived = 0
+    return {"full disk while saving a map": (count, survived)}
+
+
+@contextlib.contextmanager
+def _map() -> Iterator[Path]:
+    """A map of some MB, alone in its folder."""
+    random = np.random.default_rng(0)
+    database = Database(DatabaseConfig())
+    for number in range(KEYFRAMES):
+        descriptor = random.standard_normal(768).astype(np.float32)
+        points = random.uniform(0, 240, (200, 2)).astype(np.float32)
+        features = LocalFeatures(points, random.integers(0, 256, (200, 128), np.uint8))
+        database.add(
+            Keyframe(
+                id=number + 1,
+                stamp_ns=(number + 1) * NS_PER_S,
+                model="m",
+                sparsity=0.0,
+                descriptor=descriptor / np.linalg.norm(descriptor),
+                features=features,
+            )
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "site.vprmap"
+        database.save(path)
+        yield path

@@ -1,0 +1,263 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile messages, requests and parameters for the real nodes, which must live on."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rcl_interfaces import srv
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage, Image
+
+from bench.hostile import ENCODINGS, Hostile
+from bench.nodes import picture
+from bench.process_faults import Counts, Robot, messages, read_errors, running
+from vpr_msgs.msg import Keyframe, LoopClosure, Query
+from vpr_msgs.srv import EncodeImage, FindPlace, LoadMap, SaveMap
+
+PLACES = 12  # of the lap driven before and after
+ANSWER_S = 60.0  # an answer that takes longer never comes
+PARAMETER_SERVICES = {
+    "set_parameters": srv.SetParameters,
+    "set_parameters_atomically": srv.SetParametersAtomically,
+    "get_parameters": srv.GetParameters,
+    "get_parameter_types": srv.GetParameterTypes,
+    "describe_parameters": srv.DescribeParameters,
+    "list_parameters": srv.ListParameters,
+}
+UNFORESEEN = re.compile(r"\w+: \w+: .*\(\w+\.py:\d+\)")
+
+
+def hostile_network(count: int, seed: int = 0) -> Counts:
+    """`count` hostile messages to each topic and requests to each service of both nodes.
+
+    Survived is what the nodes outlive, and answer where they were asked. The last row: a lap along
+    the places seen before the attack must close loops again.
+    """
+    with tempfile.TemporaryDirectory() as maps, running() as robot:
+        return Attack(robot, Hostile(seed), maps).run(count)
+
+
+class Attack:
+    """Both nodes, a drive past known places, and a sender of hostile values."""
+
+    def __init__(self, robot: Robot, hostile: Hostile, maps: str) -> None:
+        """Start the nodes; maps go into the folder `maps`."""
+        self.settings = {
+            "encoder": {"gate__distance_m": 0.1},
+            "database": {
+                "database__exclude_recent_s": 0.5,
+                "database__exclude_recent_keyframes": 3,
+                "map_folder": maps,
+            },
+        }
+        self.robot, self.hostile, self.rng = robot, hostile, hostile.rng
+        for name in self.settings:
+            robot.start(name, **self.settings[name])
+        self.camera = robot.publisher(Image, "image", qos_profile_sensor_data)
+        self.odometry = robot.publisher(Odometry, "odom", qos_profile_sensor_data)
+        self.queries = robot.listen(Query, "queries")
+        self.closures = robot.listen(LoopClosure, "loop_closures")
+        robot.wait_for_database()
+        self.pictures = [picture(number) for number in range(PLACES)]
+        self.initial = {name: self._parameters(name) for name in self.settings}
+
+    def run(self, count: int) -> Counts:
+        """A lap, the attack, laps until a loop is closed."""
+        self.lap()
+        counts = {
+            f"hostile {kind.__name__}": self._survived(count, lambda s=send: s() or True)
+            for kind, send in self._topics()
+        }
+        for kind, ask in self._services():
+            counts[f"hostile {kind}"] = self._survived(count, ask)
+        for name in self.settings:
+            self._restore(name)
+        for line in sorted({bug for log in self.robot.logs for bug in UNFORESEEN.findall(log)}):
+            print(f"survived, but not foreseen: {line}", file=sys.stderr)
+        counts["loops closed after all that"] = 1, int(any(self.lap() for _ in range(3)))
+        return counts
+
+    def lap(self) -> bool:
+        """Drive past all places; whether a loop was closed."""
+        before = len(self.closures)
+        for number, pixels in enumerate(self.pictures):
+            stamp = self.robot.stamp()
+            self.odometry.publish(messages.odometry(number, stamp))
+            self._spin(0.02)
+            self.camera.publish(messages.raw(pixels, stamp))
+            self._until(
+                lambda stamp=stamp: any(q.header.stamp == stamp for q in self.queries[-5:]), 2.0
+            )
+        self._spin(0.3)
+        return len(self.closures) > before
+
+    def _survived(self, count: int, attempt: Callable[[], bool]) -> tuple[int, int]:
+        """How many of `count` attempts were made, and how many were survived."""
+        survived = 0
+        for _ in range(count):
+            answered = attempt()
+            survived += not self._revived() and answered
+        self.robot.status.clear()
+        if not self._until(lambda: set(self.robot.status) >= set(self.settings), 30.0):
+            print(f"only {set(self.robot.status)} still report", file=sys.stderr)
+            survived = 0
+        return count, survived - self._revived()
+
+    def _revived(self) -> bool:
+        """Whether a node had died; it runs again."""
+        dead = [name for name, p in self.robot.processes.items() if p.poll() is not None]
+        for name in dead:
+            process = self.robot.processes.pop(name)
+            print(f"{name} died: {read_errors(process)[-2000:]}", file=sys.stderr)
+            self.robot.start(name, **self.settings[name])
+        return bool(dead)
+
+    # What is sent
+
+    def _topics(self) -> Iterator[tuple[Any, Callable[[], None]]]:
+        makers = {
+            "image": (Image, self._image),
+            "image/compressed": (CompressedImage, self._compressed),
+            "odom": (Odometry, lambda: messages.odometry(3, self.robot.stamp())),
+            "camera_info": (CameraInfo, self._camera_info),
+            "battery_state": (BatteryState, lambda: messages.battery(0.5, self.robot.stamp())),
+            "keyframes": (Keyframe, self._keyframe),
+        }
+        for topic, (kind, make) in makers.items():
+            reliable = kind is Keyframe
+            publisher = self.robot.node.create_publisher(
+                kind, topic, 10 if reliable else qos_profile_sensor_data
+            )
+            self._until(lambda p=publisher: p.get_subscription_count() > 0, 5.0)
+
+            def send(publisher: Any = publisher, make: Callable[[], Any] = make) -> None:
+                publisher.publish(self.hostile.spoil(make(), self.rng.randrange(4)))
+                self._spin(0.01)
+
+            yield kind, send
+
+    def _services(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+        for name, kind, make in (
+            ("encode_image", EncodeImage, self._encode_image),
+            ("find_place", FindPlace, self._find_place),
+            ("save_map", SaveMap, SaveMap.Request),
+            ("load_map", LoadMap, LoadMap.Request),
+        ):
+            yield kind.__name__, self._asker(kind, name, make)
+        for node in self.settings:
+            for name, kind in PARAMETER_SERVICES.items():
+                ask = self._asker(
+                    kind, f"{node}/{name}", lambda k=kind, n=node: self._request(k, n)
+                )
+                yield f"{kind.__name__} of the {node}", ask
+
+    def _asker(self, kind: Any, name: str, make: Callable[[], Any]) -> Callable[[], bool]:
+        client = self.robot.node.create_client(kind, name)
+
+        def ask() -> bool:
+            self._until(client.service_is_ready, 10.0)
+            answer = client.call_async(self.hostile.spoil(make(), self.rng.randrange(4)))
+            if self._until(lambda: answer.done() or self._anyone_dead(), ANSWER_S):
+                return answer.done()
+            print(f"{name} does not answer", file=sys.stderr)
+            return False
+
+        return ask
+
+    def _image(self) -> Image:
+        pixels = self.rng.choice(self.pictures)[:: self.rng.choice((1, 2, 3))]
+        return messages.raw(pixels.copy(), self.robot.stamp(), self.rng.choice(ENCODINGS))
+
+    def _compressed(self) -> CompressedImage:
+        message = messages.compressed(self.rng.choice(self.pictures), self.robot.stamp())
+        data = bytearray(message.data)
+        for _ in range(self.rng.randrange(4)):
+            data[self.rng.randrange(len(data))] = self.rng.randrange(256)
+        message.data = bytes(data[: self.rng.choice((len(data), len(data), 2, len(data) // 2))])
+        return message
+
+    def _camera_info(self) -> CameraInfo:
+        message = CameraInfo(width=640, height=480, distortion_model="plumb_bob", d=[0.1] * 5)
+        message.header.stamp = self.robot.stamp()
+        message.k = [400.0, 0.0, 320.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0]
+        return message
+
+    def _keyframe(self) -> Keyframe:
+        """One as the encoder sends them, sometimes even under its name."""
+        size = self.rng.choice((1, 64, 768, 1280))
+        message = messages.keyframe(self.rng.randrange(10**6), self.robot.stamp(), size)
+        if self.rng.random() < 0.5:
+            status = self.robot.status.get("encoder", {})
+            message.model = status.get("model", "m")
+            message.model_digest = status.get("model_digest", "")
+        return message
+
+    def _encode_image(self) -> EncodeImage.Request:
+        return EncodeImage.Request(image=self._image())
+
+    def _find_place(self) -> FindPlace.Request:
+        kind = self.rng.randrange(4)
+        if kind == 0:
+            return FindPlace.Request(image=self._image(), count=self.rng.choice((0, 3, 2**32 - 1)))
+        if kind == 1:
+            return FindPlace.Request(compressed_image=self._compressed())
+        if kind == 2:
+            return FindPlace.Request(descriptor=self.hostile.value("sequence<float>"))
+        return FindPlace.Request(keyframe_id=self.rng.choice(self.queries).query_id)
+
+    def _request(self, kind: Any, node: str) -> Any:
+        """A request of a parameter service with real names and values of any type."""
+        names = list(self.initial[node])
+        if "parameters" not in kind.Request.get_fields_and_field_types():
+            if "names" in kind.Request.get_fields_and_field_types():
+                return kind.Request(names=self.rng.sample(names, 3))
+            return kind.Request()
+        parameters = []
+        for name in self.rng.sample(names, 2):
+            value = ParameterValue(type=self.rng.choice((*range(12), 255)))
+            fields = list(value.get_fields_and_field_types().items())[1:]
+            for field, of in fields:
+                setattr(value, field, self.hostile.value(of))
+            if self.rng.random() < 0.5:
+                value.type = self.initial[node][name].type
+            parameters.append(Parameter(name=name, value=value))
+        return kind.Request(parameters=parameters)
+
+    # What it needs
+
+    def _parameters(self, node: str) -> dict[str, ParameterValue]:
+        names = self.robot.call(srv.ListParameters, f"{node}/list_parameters").result.names
+        names = [name for name in names if not name.startswith("qos_overrides")]
+        values = self.robot.call(srv.GetParameters, f"{node}/get_parameters", names=names).values
+        return dict(zip(names, values, strict=True))
+
+    def _restore(self, node: str) -> None:
+        parameters = [
+            Parameter(name=name, value=value)
+            for name, value in self.initial[node].items()
+            if value.type != ParameterType.PARAMETER_NOT_SET
+        ]
+        self.robot.call(srv.SetParameters, f"{node}/set_parameters", parameters=parameters)
+
+    def _anyone_dead(self) -> bool:
+        return any(p.poll() is not None for p in self.robot.processes.values())
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        end = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self.robot.executor.spin_once(timeout_sec=0.02)
+        return True
+
+    def _spin(self, seconds: float) -> None:
+        self._until(lambda: False, seconds)
