@@ -9,8 +9,15 @@ import torch
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
-from vpr_ros.networks.tat_vpr import SELECTIONS, SIZES, PatchEmbed, TatVPR, TatVPRConfig
-from vpr_ros.networks.vit import Mlp
+from vpr_ros.networks.tat_vpr import (
+    SELECTIONS,
+    SIZES,
+    PatchEmbed,
+    TatVPR,
+    TatVPRConfig,
+    dense_state,
+)
+from vpr_ros.networks.vit import Mlp, Vit, VitConfig
 
 TINY = {"image_size": 40, "patch_size": 8, "dim": 64, "depth": 2, "heads": 2, "head": "cls"}
 
@@ -115,3 +122,18 @@ def test_the_layout_of_dinov2_has_its_norms_and_biases():
     reference = {name for name, _ in make().backbone.named_parameters()}
     assert "blocks.0.attention.qkv.bias" not in reference
     assert {"blocks.0.mlp.norm.weight", "patch_embed.norm_pixels.weight"} <= reference
+
+
+def test_the_backbone_as_dense_blocks_gives_the_same_tokens():
+    options = {"image_size": 32, "patch_size": 8, "dim": 64, "depth": 2, "heads": 2}
+    config = TatVPRConfig(**options, head="gem", layout="dinov2", scales="output", int8=False)
+    torch.manual_seed(0)
+    ternary = TatVPR(config).eval().backbone
+    for parameter in ternary.parameters():  # no norm, bias or embedding is what it starts as
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    vit = Vit(VitConfig(patch_size=8, dim=64, depth=2, heads=2, position_grid=4)).eval()
+    vit.load_state_dict(dense_state(ternary))
+    image = torch.randn(2, 3, 32, 48)
+    torch.testing.assert_close(vit(image).patches, ternary(image).patches, atol=1e-3, rtol=1e-3)
+    with pytest.raises(ConfigError, match="of layout 'reference'"):
+        dense_state(TatVPR(TatVPRConfig(**options, head="gem")).backbone)

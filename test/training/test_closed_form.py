@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import normalised
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.heads.pooling import QueryPool
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig, dense_state
 from vpr_ros.training.closed_form import learned_whitening, set_prompts, start_in_closed_form
 from vpr_ros.training.loop import STATE
 from vpr_ros.training.train_command import train
@@ -87,6 +90,30 @@ def test_it_tells_places_apart_better_than_a_random_head(batches, options):
     start_in_closed_form(fitted, batches[:3], lambda text: None)
     held_out = batches[3:]
     assert separation(fitted, held_out) > 1.2 * separation(random, held_out)
+
+
+def test_a_taught_backbone_keeps_the_descriptor_of_its_head(tmp_path, batches):
+    """Given the same tokens, it gives nearly what the taught head does."""
+    options = {"patch_size": 14, "dim": 64, "depth": 2, "heads": 2}
+    torch.manual_seed(3)
+    config = TatVPRConfig(**options, image_size=42, layout="dinov2", scales="output", head="cls")
+    taught = TatVPR(config)
+    taught.head = QueryPool(64, queries=6, rows=2, size=10)
+    taught.head.ask.weight.data *= 8
+    batch = [(images, labels) for images, labels in batches[:3]]
+    net = EfficientVPR(
+        EfficientVPRConfig(**options, position_grid=3, prompts=6, rows=2, size=10)
+    ).eval()
+    net.vit.load_state_dict(dense_state(taught.backbone))
+    start_in_closed_form(net, batch, lambda text: None, taught.head)
+    images = batches[3][0]
+    with torch.no_grad():
+        tokens = net.backbone(images)
+        wanted = taught.head(tokens)
+        found = net.describe(tokens)
+    assert F.cosine_similarity(found, wanted).mean() > 0.8
+    with pytest.raises(ConfigError, match="A head of 6 queries starts a network with as many"):
+        start_in_closed_form(network(prompts=5), batch, lambda text: None, taught.head)
 
 
 def test_everything_trainable_learns_from_it(batches):

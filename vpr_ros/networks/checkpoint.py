@@ -47,6 +47,15 @@ def save_checkpoint(path: Path, network: nn.Module, notes: dict[str, Any] | None
     os.replace(temporary, path)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is a file that `save_checkpoint` wrote, and not other weights."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return {"format", "network", "config", "state"} <= set(content)
+    except Exception:  # torch.load raises many types for what is not its file
+        return False
+
+
 def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network in evaluation mode and the notes; ModelError if the file is not whole."""
     if not path.is_file():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.heads import HEADS, build_head
 from vpr_ros.networks.sparse_ternary_linear import SparseTernaryLinear
 from vpr_ros.networks.vit import HeadedProduct, Mlp, Tokens, patch_grid, resize_positions
@@ -130,6 +131,31 @@ class TernaryVit(nn.Module):
             x = block(x, sparsity)
         x = self.norm(x)
         return Tokens(x[:, 0], x[:, 1:], grid)
+
+
+def dense_state(backbone: TernaryVit) -> dict[str, Tensor]:
+    """The state dict of a `Vit` that computes what `backbone` does at sparsity 0, without int8.
+
+    ConfigError unless the layout is `dinov2`.
+    """
+    config = backbone.config
+    if not config.as_dinov2:
+        raise ConfigError(
+            f"A tat-vpr of layout '{config.layout}' has other norms than DINOv2's blocks; give "
+            f"one of layout '{DINOV2}'."
+        )
+    state = {}
+    for name, module in backbone.named_modules():
+        for key, value in module.named_parameters(name, recurse=False):
+            if isinstance(module, SparseTernaryLinear) and key.endswith(".weight"):
+                codes, step = module.ternary()
+                value = codes * step
+            state[key.replace("patch_embed.project.", "patch_embed.")] = value.detach()
+    pixels = config.patch_size
+    state["patch_embed.weight"] = state["patch_embed.weight"].unflatten(1, (3, pixels, pixels))
+    gain = torch.ones(config.dim)
+    gains = {f"blocks.{i}.scale{k}.gain": gain for i in range(config.depth) for k in (1, 2)}
+    return state | gains
 
 
 class PatchEmbed(nn.Module):

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.efficientvpr import MIX, OLE, EfficientVPR, SceneVPT
+from vpr_ros.networks.heads.pooling import QueryPool
 from vpr_ros.networks.vit import CrossAttention, Tokens, Vit
 
 CLUSTERED = 4  # batches whose tokens are clustered
@@ -38,8 +40,12 @@ def start_in_closed_form(
     network: EfficientVPR,
     batches: Sequence[tuple[Tensor, Tensor]],
     say: Callable[[str], None] = print,
+    taught: QueryPool | None = None,
 ) -> None:
-    """Fit the prompts and the head of `network` to batches of images (B, 3, H, W), labels (B,)."""
+    """Fit the prompts and the head of `network` to batches of images (B, 3, H, W), labels (B,).
+
+    If the backbone was trained under the head `taught`, the head starts as that one instead.
+    """
     network.eval()
     set_prompts(network.backbone, [images for images, _ in batches])
     silence_branches(network)
@@ -48,7 +54,10 @@ def start_in_closed_form(
         with half(images):
             tokens.append(network.backbone(images))
     labels = torch.cat([labels for _, labels in batches])
-    fit_head(network, tokens, labels)
+    if taught is not None:
+        take_queries(network, taught, tokens)
+    else:
+        fit_head(network, tokens, labels)
     say(f"Closed-form start: prompts and head fitted to {len(labels)} views.")
 
 
@@ -127,6 +136,46 @@ def fit_head(network: EfficientVPR, tokens: Sequence[Tokens], labels: Tensor) ->
     projection = network.mix if network.config.projection == MIX else network.compress
     nn.init.orthogonal_(projection.weight)
     nn.init.zeros_(projection.bias)
+
+
+def take_queries(network: EfficientVPR, taught: QueryPool, tokens: Sequence[Tokens]) -> None:
+    """Let the selection ask the patches what the head `taught` asks, with prompts as queries.
+
+    All heads are alike: a key is a patch's logits in `taught`, one for each of its queries, and
+    prompt p, whatever image it is of, is mapped to the p-th of them. ConfigError if the numbers
+    do not fit. What `taught` has behind its queries is taken over as it is.
+    """
+    select, config = network.selector.select, network.config
+    asked, size = taught.ask.out_features, config.dim // config.heads
+    if config.projection != MIX or asked != config.prompts or asked > size:
+        raise ConfigError(
+            f"A head of {asked} queries starts a network with as many prompts, at most {size} "
+            f"(dim / heads), and projection '{MIX}', not {config.prompts} and "
+            f"'{config.projection}'."
+        )
+    queries = torch.cat([call[0] for call in recorded_calls(select, network, tokens)])
+    mean = queries.mean(dim=(0, 1))
+    rows = (queries - mean).flatten(0, 1)  # (S P, C)
+    wanted = size**0.5 * (torch.eye(asked) - 1 / asked).repeat(len(queries), 1)
+    moments = rows.T @ rows
+    moments.diagonal().add_(1e-3 * moments.diagonal().mean())
+    found = torch.linalg.solve(moments, rows.T @ wanted).T  # (P, C)
+    unused = found.new_zeros(size - asked, config.dim)
+    query, key = torch.cat([found, unused]), torch.cat([taught.ask.weight, unused])
+    select.q.weight.copy_(query.repeat(config.heads, 1))
+    select.q.bias.copy_(-(query @ mean).repeat(config.heads))
+    select.kv.weight.copy_(torch.cat([key.repeat(config.heads, 1), torch.eye(config.dim)]))
+    nn.init.zeros_(select.kv.bias)
+    select.out.load_state_dict(taught.whiten.state_dict())
+    picked = torch.cat([taught.whiten(taught.pick(t.patches.float())).flatten() for t in tokens])
+    prompts = torch.cat([t.prompts.flatten() for t in tokens if t.prompts is not None])
+    factor = LOUDNESS * prompts.float().std() / picked.std()
+    select.out.weight.mul_(factor)
+    select.out.bias.mul_(factor)
+    network.selector.norm5.load_state_dict(taught.norm.state_dict())
+    network.mix.load_state_dict(taught.mix.state_dict())
+    if network.project and taught.project and taught.descriptor_size == config.size:
+        network.project.load_state_dict(taught.project.state_dict())
 
 
 def fit_queries(attention: CrossAttention, queries: Tensor, patches: Tensor) -> None:

