@@ -22,7 +22,11 @@ ARGUMENTS = (
         "/camera/image_raw",
         "camera topic; compressed images are expected below it, at /compressed",
     ),
-    ("image_transport", "auto", "raw, compressed, or auto: whichever is published"),
+    (
+        "image_transport",
+        "",
+        "raw, compressed, or auto: whichever is published; empty: as in params_file",
+    ),
     (
         "camera_info",
         "/camera/camera_info",
@@ -50,13 +54,15 @@ def nodes(context: LaunchContext) -> list[Node]:
         "encoder": {"image_transport": value["image_transport"], "model": value["model"]},
         "database": {"map": value["map"]},
     }
+    # rcl refuses names that end in a slash, and the node would not start.
+    topic = {key: value[key].rstrip("/") for key in ("image", "camera_info", "odom", "battery")}
     remappings = {
         "encoder": [
-            ("image", value["image"]),
-            ("image/compressed", value["image"] + "/compressed"),
-            ("camera_info", value["camera_info"]),
-            ("odom", value["odom"]),
-            ("battery_state", value["battery"]),
+            ("image", topic["image"]),
+            ("image/compressed", topic["image"] + "/compressed"),
+            ("camera_info", topic["camera_info"]),
+            ("odom", topic["odom"]),
+            ("battery_state", topic["battery"]),
         ],
         "database": [],
     }
@@ -75,6 +81,10 @@ def nodes(context: LaunchContext) -> list[Node]:
             remappings=remappings[name],
             output="screen",
             emulate_tty=True,
+            # A crash costs seconds, not the mission. On stopping, the map may be saved.
+            respawn=True,
+            respawn_delay=2.0,  # s
+            sigterm_timeout="60",  # s
         )
         for name in ("encoder", "database")
     ]

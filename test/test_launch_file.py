@@ -81,8 +81,13 @@ def test_both_nodes_run_from_this_package(launch_file):
         assert f'"{node["executable"]} = vpr_ros.nodes.start:{name}"' in scripts
 
 
+def test_a_node_that_crashes_comes_back(launch_file):
+    for node in started(launch_file).values():
+        assert node["respawn"] and 1 <= node["respawn_delay"] <= 5
+
+
 def test_topics_are_remapped(launch_file):
-    nodes = started(launch_file, image="/cam/image", odom="/wheels", battery="/power")
+    nodes = started(launch_file, image="/cam/image/", odom="/wheels", battery="/power//")
     assert dict(nodes["encoder"]["remappings"]) == {
         "image": "/cam/image",
         "image/compressed": "/cam/image/compressed",
@@ -95,7 +100,7 @@ def test_topics_are_remapped(launch_file):
 def test_what_is_given_overrules_the_file_and_the_rest_does_not(launch_file):
     file, sim, own = started(launch_file, use_sim_time="true")["encoder"]["parameters"]
     assert Path(file).name == "vpr.yaml" and sim == {"use_sim_time": True}
-    assert "model" not in own
+    assert own == {}, "no argument was given"
     assert started(launch_file, model="m")["encoder"]["parameters"][2]["model"] == "m"
 
 

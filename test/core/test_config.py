@@ -14,6 +14,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.feature_extractor import FeatureConfig
 from vpr_ros.core.gate import GateConfig
 from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.model_files import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,3 +69,8 @@ def test_the_documentation_travels_with_the_field():
 def test_every_default_lies_in_its_range_and_is_explained(group):
     group()
     assert all(doc.text for _, _, doc in group.fields())
+
+
+def test_a_text_of_any_length_is_refused():
+    with pytest.raises(ConfigError, match="'model' has 50000000 characters; give at most 10000"):
+        ModelConfig(model="x" * 50_000_000)

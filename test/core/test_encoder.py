@@ -116,3 +116,15 @@ def test_threads_do_not_spin_between_frames():
         time.sleep(0.1)
         idle_s += time.process_time() - before_s
     assert idle_s < 0.04  # spinning takes about 0.04 s after each frame
+
+
+def test_a_file_that_cannot_be_read_is_refused(make_model, monkeypatch):
+    with pytest.raises(ModelError, match="/proc/self/mem cannot be loaded"):
+        Encoder("/proc/self/mem")  # a file by its looks
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("vpr_ros.core.encoder.find_operators", denied)  # root may read all
+    with pytest.raises(ModelError, match=r"cannot be read \(Permission denied\)"):
+        Encoder(make_model())

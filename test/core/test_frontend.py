@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames become keyframes only if they are worth it, and cost nothing if not."""
 
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
 from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.camera_model import CameraModel
 from vpr_ros.core.errors import DescriptorError, ImageError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
@@ -15,7 +17,7 @@ from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.pose import Pose
 
 S = 1_000_000_000
-MATRIX = np.eye(3)
+CAMERA = CameraModel.of(k=[80.0, 0, 31.5, 0, 80, 23.5, 0, 0, 1], size=(64, 48))
 
 
 class FakeEncoder:
@@ -52,7 +54,7 @@ class Camera:
             image[8:40, 8 + turn % 5 : 56 : 4 + turn % 3] = 255 - image[0, 0]  # another view
             return image
 
-        return Frame(round(t_s * S), decode, "camera", pose, "odom", MATRIX)
+        return Frame(round(t_s * S), decode, "camera", pose, "odom", CAMERA)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_a_keyframe_carries_all_that_is_known(frontend, camera, pose):
     assert repr(keyframe.calibration) == repr(Calibration(0.3, 0.5))  # NaN equals nothing
     assert keyframe.frame == "camera" and keyframe.pose == pose
     assert keyframe.pose_frame == ("odom" if pose else "")
-    assert keyframe.features.camera_matrix is MATRIX
+    assert np.array_equal(keyframe.features.camera_matrix, CAMERA.matrix)
     assert frontend.encoded == 1 and frontend.encode_s > 0
 
 
@@ -126,3 +128,13 @@ def test_a_clock_that_jumps_back_is_survived(frontend, camera):
     assert frontend.process(camera.frame(5), 0.0)
     assert frontend.process(camera.frame(5.1), 0.0) is None
     assert frontend.process(camera.frame(6, (9, 0, 0)), 0.0).id == 9
+
+
+def test_a_camera_that_does_not_fit_costs_the_matrix_and_is_said(frontend, camera):
+    frame = camera.frame(1)
+    other = dataclasses.replace(frame, camera=dataclasses.replace(CAMERA, size=(64, 40)))
+    keyframe = frontend.process(other, 0.0)
+    assert len(keyframe.features.keypoints) and keyframe.features.camera_matrix is None
+    assert "for images of 64x40, the images have 64x48" in frontend.camera_fault
+    assert frontend.process(camera.frame(2, (9, 0, 0)), 0.0).features.camera_matrix is not None
+    assert frontend.camera_fault == ""

@@ -34,3 +34,10 @@ def test_in_every_ros_prefix(tmp_path, monkeypatch):
 def test_an_unknown_model_lists_the_shipped_ones(name):
     with pytest.raises(ModelError, match=rf"Model '{name}' is neither.*{DEFAULT_MODEL}"):
         find_model(name)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "/" + "x/" * 5000, "a\0b", "\ud800", ""])
+def test_names_that_no_file_can_have_are_refused(name):
+    with pytest.raises(ModelError, match="is neither a file nor a shipped model") as error:
+        find_model(name)
+    assert len(str(error.value)) < 1000

@@ -118,3 +118,49 @@ def test_only_the_newest_are_kept():
     for i in range(5):
         buffer.add(i * 1000 * MS, Pose.planar(i, 0, 0))
     assert [buffer.at(i * 1000 * MS) is None for i in range(5)] == [True] * 2 + [False] * 3
+
+
+def drive(buffer, xs, start=0, frame="odom"):
+    for number, x in enumerate(xs):
+        buffer.add((start + number * 100) * MS, Pose.planar(x, 0, 0), frame)
+
+
+def test_one_wild_pose_is_ignored_and_a_lasting_jump_starts_anew():
+    buffer = PoseBuffer()
+    drive(buffer, [0.0, 0.1, 80.0, 0.3])
+    assert buffer.at(200 * MS).x == pytest.approx(0.2) and buffer.jumps == 0
+    drive(buffer, [80.4, 80.5, 80.6], start=400)
+    assert buffer.jumps == 1
+    assert buffer.at(550 * MS).x == pytest.approx(80.55)
+    assert buffer.at(290 * MS) is None, "nothing is interpolated across the jump"
+
+
+def test_a_fast_robot_does_not_jump():
+    buffer = PoseBuffer()
+    drive(buffer, [4.0 * number for number in range(20)])  # 40 m/s
+    assert buffer.jumps == 0 and buffer.at(1850 * MS).x == pytest.approx(74)
+
+
+def test_poses_of_two_frames_are_never_mixed():
+    buffer = PoseBuffer()
+    drive(buffer, [0.0, 0.1], frame="odom")
+    drive(buffer, [0.5, 0.6], start=200, frame="map")
+    assert buffer.frame == "map" and buffer.at(100 * MS).x == 0.5
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "words"),
+    [
+        (-600, "0.6 s before the image's; at most 0.2 s"),
+        (600, "0.6 s after the image's"),
+        (-(10**9), "1e+06 s before"),
+    ],
+)
+def test_why_there_is_no_pose(offset_ms, words):
+    buffer = PoseBuffer()
+    assert buffer.why_none(0) == "", "odometry is optional"
+    drive(buffer, [0.0])
+    assert buffer.at(-offset_ms * MS) is None
+    assert words in buffer.why_none(-offset_ms * MS)
+    buffer.add(0, Pose(0, 0, 0, 0, 0, 0, 0))
+    assert "quaternion of zeros" in buffer.why_none(0)

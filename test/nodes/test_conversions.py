@@ -129,5 +129,16 @@ def test_a_rotation_becomes_its_quaternion(vector):
     )
 
 
-def test_an_uncalibrated_camera_has_no_matrix():
-    assert conversions.camera_matrix(CameraInfo()) is None
+def test_every_field_of_camera_info_is_used():
+    assert conversions.to_camera(CameraInfo(), rectified=False) is None, "not calibrated"
+    info = CameraInfo(width=640, height=480, binning_x=2, binning_y=2)
+    info.k = [500.0, 0, 319.5, 0, 500.0, 239.5, 0, 0, 1]
+    info.p = [400.0, 0, 319.5, 0, 0, 400.0, 239.5, 0, 0, 0, 1, 0]
+    info.d, info.distortion_model = [0.02, -0.01, 0.003, 0.0], "equidistant"
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 80, 400, 300
+    camera = conversions.to_camera(info, rectified=False)
+    assert camera.size == (200, 150) and camera.model == "equidistant"
+    assert list(camera.distortion) == pytest.approx(info.d)
+    assert camera.matrix[[0, 0, 1], [0, 2, 2]] == pytest.approx((250, 109.5, 79.5))
+    straight = conversions.to_camera(info, rectified=True)
+    assert straight.matrix[0, 0] == 200 and not len(straight.distortion)

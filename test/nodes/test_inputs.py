@@ -2,14 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every publisher gets through, and bad input costs a message, not the node."""
 
+import itertools
+
 import messages
 import numpy as np
 import pytest
+from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_msgs.msg import Keyframe
+from vpr_msgs.srv import EncodeImage
 from vpr_ros.core.model_files import DEFAULT_MODEL
+
+OK, WARN = b"\x00", b"\x01"
 
 QOS = {
     "reliable": QoSProfile(depth=5),
@@ -111,8 +117,6 @@ def test_without_a_model_the_encoder_waits_for_one(robot, picture, tmp_path, mod
 
 
 def test_standing_still_adds_nothing_with_and_without_odometry(robot, picture):
-    from nav_msgs.msg import Odometry
-
     robot.start("encoder")
     keyframes = robot.listen(Keyframe, "keyframes")
     camera = robot.publisher(Image, "image")
@@ -154,6 +158,7 @@ def test_a_clock_that_jumps_back_starts_a_new_session(robot, picture):
     robot.start("encoder")
     robot.start("database", loop__score_threshold=0.5)
     queries = robot.listen(Query, "queries")
+    robot.wait_for_database()
     publisher = robot.publisher(Image, "image")
     start = robot.stamp()
     for turn in range(2):  # the same bag, played twice
@@ -186,3 +191,80 @@ def test_simulated_time_paused_and_rewound(robot, picture):
     del robot.status["encoder"]  # the clock stands still, the node reports all the same
     robot.wait(lambda: "encoder" in robot.status, "diagnostics in paused time")
     assert abs(float(robot.status["encoder"]["latency_p50_ms"])) < 1000
+
+
+def test_what_is_amiss_with_the_inputs_is_said_until_it_is_mended(robot, picture):
+    """One process, one fault after the other; the status is OK again in between."""
+    robot.start("encoder")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    numbers = itertools.count()
+
+    def until(words, level, publish):
+        def done():
+            publish()
+            status = robot.status["encoder"]
+            return words in status["message"] and status["level"] == level
+
+        robot.wait(done, words, 30)
+
+    # the compressed topic given as the raw one
+    wrong = robot.node.create_publisher(CompressedImage, "image", 10)
+    until("Give the launch argument image without /compressed", WARN, lambda: None)
+    said = [line for line in robot.logs if "without /compressed" in line]
+    assert len(said) == 1 and "/vpr/image carries sensor_msgs/msg/CompressedImage" in said[0]
+    robot.node.destroy_publisher(wrong)
+
+    camera = robot.publisher(Image, "image")
+    wheels = robot.publisher(Odometry, "odom")
+    lens = robot.publisher(CameraInfo, "camera_info")
+    info = CameraInfo(width=1280, height=720, distortion_model="plumb_bob")
+    info.k = [1000.0, 0, 639.5, 0, 1000.0, 359.5, 0, 0, 1]
+    info.d = [-0.2, 0.05, 0.0, 0.0, 0.0]
+
+    def drive(off_s=0.0, valid=True):
+        now, number = robot.stamp(), next(numbers)
+        message = messages.odometry(0.1 * number, now)
+        message.pose.pose.orientation.w = float(valid)
+        nanoseconds = now.sec * 10**9 + now.nanosec + round(off_s * 1e9)
+        sec, nanosec = divmod(nanoseconds, 10**9)
+        message.header.stamp = type(now)(sec=sec, nanosec=nanosec)
+        wheels.publish(message)
+        lens.publish(info)
+        image = messages.raw(picture(number), now)
+        image.is_bigendian = 1  # means nothing for bytes
+        camera.publish(image)
+        robot.spin(0.05)
+
+    until("Odometry is not used: its poses are not valid", WARN, lambda: drive(valid=False))
+    until("at most 0.2 s are tolerated", WARN, lambda: drive(off_s=-2))
+    assert not any(k.has_pose for k in keyframes)
+    until("camera_info is for images of 1280x720, the images have 320x240", WARN, drive)
+    robot.wait(lambda: (drive(), keyframes[-1].has_pose)[1], "a pose")
+    assert not np.any(keyframes[-1].features.camera_matrix)
+    info.height, info.k[5] = 960, 479.5  # four times the image, and its aspect ratio
+    until("encoding /vpr/image", OK, drive)
+    matrix = keyframes[-1].features.camera_matrix
+    assert matrix[0] == pytest.approx(250) and matrix[2] == pytest.approx(159.5)
+
+    until("Odometry has stamps", WARN, lambda: drive(off_s=0.6))
+    until("encoding /vpr/image", OK, drive)
+
+    # every image refused, and the same once more as a request
+    tail = messages.compressed(picture(0), robot.stamp()).data.tobytes()
+    size = tail.find(b"\xff\xc0") + 5
+    bomb = tail[:size] + b"\x7d\x00\x7d\x00" + tail[size + 4 :]  # 32000x32000
+    answer = robot.call(
+        EncodeImage, "encode_image", compressed_image=CompressedImage(format="jpeg", data=bomb)
+    )
+    assert not answer.success and "more than 32 million pixels" in answer.message
+    strip = messages.raw(picture(0), robot.stamp())
+    strip.height, strip.width, strip.step = 1, 240 * 320, 240 * 320 * 3
+
+    def refused():
+        strip.header.stamp = robot.stamp()
+        camera.publish(strip)
+        robot.spin(0.05)
+
+    until("Image of 76800x1 is a strip", WARN, refused)
+    assert robot.status["encoder"]["unforeseen"] == "0"
+    until("encoding /vpr/image", OK, drive)

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
-from vpr_ros.nodes import encoder_node
+from vpr_ros.nodes import encoder_node, model_choice
 from vpr_ros.nodes.diagnostics import Latency, Rate
 from vpr_ros.nodes.image_input import LatestImage
 
@@ -69,8 +69,8 @@ class SlowEncoder:
     real = Encoder(find_model(DEFAULT_MODEL)).contract
 
     def __init__(self, path, threads):
-        self.path, self.threads, self.operators = path, threads, "none"
-        self.digest = f"weights of {path}"
+        self.path, self.threads, self.operators, self.file = path, threads, "none", ()
+        self.digest, self.remark = f"weights of {path}", ""
         self.contract = dataclasses.replace(self.real, name=str(path))
 
     def check_sparsity(self, sparsity):
@@ -83,8 +83,9 @@ class SlowEncoder:
 
 
 def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
-    monkeypatch.setattr(encoder_node, "Encoder", SlowEncoder)
-    monkeypatch.setattr(encoder_node, "find_model", Path)
+    monkeypatch.setattr(model_choice, "Encoder", SlowEncoder)
+    monkeypatch.setattr(model_choice, "find_model", Path)
+    monkeypatch.setattr(model_choice, "try_model", lambda *_: None)
     rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=101)
     try:
         node = encoder_node.EncoderNode()

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from vpr_ros.core.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+LONGEST_TEXT = 10_000  # characters; loop.calibration has some hundreds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +108,12 @@ def check_value(name: str, value: Any, default: Any, doc: Doc) -> None:
             f"Parameter '{name}' is {value!r} ({type(value).__name__}); "
             f"give a value of type {type(default).__name__}."
         )
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ConfigError(
+            f"Parameter '{name}' has {len(value)} characters; give at most {LONGEST_TEXT}."
+        )
     if doc.choices and value not in doc.choices:
-        raise ConfigError(f"Parameter '{name}' is '{value}'; give {doc.range_text}.")
+        raise ConfigError(f"Parameter '{name}' is '{value[:60]}'; give {doc.range_text}.")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         too_low = doc.minimum is not None and value < doc.minimum
         too_high = doc.maximum is not None and value > doc.maximum

@@ -14,6 +14,7 @@ from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ConfigError, DescriptorError, ModelError
 from vpr_ros.core.images import Image, preprocess
 from vpr_ros.core.model_digest import model_digest
+from vpr_ros.core.model_files import file_identity
 from vpr_ros.core.operators import (
     THREADS_SETTING,
     Operators,
@@ -36,6 +37,7 @@ class Encoder:
         or not an ONNX model, or if its contract is missing or does not match the graph.
         """
         self.path = Path(path)
+        self.file = file_identity(self.path)  # as it was when it was read
         self.threads = threads
         self._session, self.operators = _open(self.path, threads, compiled)
         metadata = self._session.get_modelmeta().custom_metadata_map
@@ -109,7 +111,10 @@ def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSessio
             f"Model file {path} does not exist. Give the name of a shipped model or the path of "
             "an exported one."
         )
-    operators = find_operators(path) if compiled else stock("requested")
+    try:
+        operators = find_operators(path) if compiled else stock("requested")
+    except OSError as error:
+        raise ModelError(f"Model file {path} cannot be read ({error.strerror}).") from None
     if operators.library is not None:
         try:
             return _session(path, threads, operators), operators.words

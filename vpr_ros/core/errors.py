@@ -15,6 +15,10 @@ class ImageError(VprError):
     """An image message cannot be decoded."""
 
 
+class CameraError(VprError):
+    """A camera's calibration is wrong or belongs to other images."""
+
+
 class ModelError(VprError):
     """A model file is missing, broken, or lacks a valid contract."""
 

@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.core.camera_model import CameraModel
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.errors import CameraError
 from vpr_ros.core.feature_extractor import FeatureExtractor
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.images import Image
@@ -36,7 +38,7 @@ class Frame:
     frame: str = ""
     pose: Pose | None = None
     pose_frame: str = ""
-    camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3) [px]
+    camera: CameraModel | None = None  # None: not calibrated
 
 
 class Frontend:
@@ -58,6 +60,7 @@ class Frontend:
         self.encoded = 0
         self.view_fault: ViewFault | None = None  # of the frame looked at last
         self.view_faults: Counter[ViewFault] = Counter()  # frames looked at
+        self.camera_fault = ""  # why the last keyframe's camera could not be used
         self.view = view or ViewConfig()
         self._faulty_ns = 0  # stamp of the last frame with a fault
         self._next_id = first_id
@@ -81,6 +84,7 @@ class Frontend:
         Raises ImageError from `frame.decode`, ConfigError on a bad sparsity and DescriptorError
         from the encoder; the frame is then ignored.
         """
+        encoder = self.encoder  # one and the same for all that the keyframe says
         wanted = self.gate.wants(frame.stamp_ns, frame.pose)
         if self.view_fault is None:
             if not wanted:
@@ -103,13 +107,13 @@ class Frontend:
         beside = self._beside.submit(self._extract, image, frame) if certain else None
         started = time.perf_counter()
         try:
-            descriptor = self.encode(image, sparsity)
+            descriptor = encoder.encode(self._shown(image), sparsity)
         finally:
             self.encode_s = time.perf_counter() - started
             if beside is not None:  # must not run on into the next frame
                 wait([beside])
         self.encoded += 1
-        contract = self.encoder.contract
+        contract = encoder.contract
         if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor, contract.change):
             return None
         self._check.keep(view)
@@ -124,18 +128,31 @@ class Frontend:
             pose_frame=frame.pose_frame if frame.pose else "",
             features=beside.result() if beside else self._extract(image, frame),
             calibration=contract.calibration_at(sparsity),
-            model_digest=self.encoder.digest,
+            model_digest=encoder.digest,
         )
         self._next_id += 1
         return keyframe
 
     def encode(self, image: Image, sparsity: float) -> npt.NDArray[np.float32]:
         """Unit descriptor (D,) of what an image (H, W, 3) shows of the surroundings."""
-        shown = image if self._mask is None else self._mask.cropped(image)
-        return self.encoder.encode(shown, sparsity)
+        return self.encoder.encode(self._shown(image), sparsity)
+
+    def _shown(self, image: Image) -> Image:
+        return image if self._mask is None else self._mask.cropped(image)
 
     def _extract(self, image: Image, frame: Frame) -> LocalFeatures | None:
-        if self._mask is None:
-            return self.extractor.extract(image, frame.camera_matrix)
-        features = self.extractor.extract(self._mask.filled(image), frame.camera_matrix)
-        return features and self._mask.without_body(features, *image.shape[:2])
+        shown = image if self._mask is None else self._mask.filled(image)
+        features = self.extractor.extract(shown)
+        if features is None:
+            return None
+        height, width = image.shape[:2]
+        if self._mask is not None:
+            features = self._mask.without_body(features, height, width)
+        self.camera_fault = ""
+        if frame.camera is None:
+            return features
+        try:
+            return frame.camera.of_image(width, height).undistorted(features)
+        except CameraError as error:  # costs the relative pose, not the keyframe
+            self.camera_fault = str(error)
+            return features

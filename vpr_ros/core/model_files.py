@@ -35,17 +35,31 @@ def find_model(name: str) -> Path:
     Raises ModelError listing the shipped models if there is no such file.
     """
     path = Path(os.path.expanduser(name))  # unlike Path.expanduser, never raises
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, raises for no name
         return path
     folders = _model_folders()
     for folder in folders:
-        if (folder / f"{name}.onnx").is_file():
+        if os.path.isfile(folder / f"{name}.onnx"):
             return folder / f"{name}.onnx"
     shipped = sorted({f.stem for folder in folders for f in folder.glob("*.onnx")})
     raise ModelError(
-        f"Model '{name}' is neither a file nor a shipped model. "
+        f"Model '{name[:200]}' is neither a file nor a shipped model. "
         f"Give a path to an .onnx file or one of: {', '.join(shipped) or 'none found'}."
     )
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a file is one of this package's own models."""
+    return any(path.parent == folder for folder in _model_folders())
+
+
+def file_identity(path: Path) -> tuple[int, ...]:
+    """What changes if a file is written anew; empty if there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _model_folders() -> list[Path]:

@@ -12,6 +12,7 @@ from collections import deque
 from vpr_ros.core.recency import SESSION_WITNESSES, session_has_ended
 
 FARTHEST_M = 1e9  # from the origin; beyond, squares of distances lose what matters
+JUMP_M, FASTEST_MPS = 1.0, 50.0  # an odometry that moves more has been reset, or its pose is wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,29 +71,42 @@ class Pose:
 
 
 class PoseBuffer:
-    """The latest poses, by stamp."""
+    """The latest poses of one odometry, by stamp."""
 
     def __init__(self, tolerance_s: float = 0.2, capacity: int = 1000) -> None:
         """Keep `capacity` poses; a pose is known up to `tolerance_s` around them."""
         self.tolerance_ns = int(tolerance_s * 1e9)
+        self.frame = ""  # in which the poses are given
+        self.jumps = 0  # times that the odometry went on from another place
         self._capacity = capacity
         self._stamps: list[int] = []  # rising
         self._poses: list[Pose] = []
         self._arrived_ns: deque[int] = deque(maxlen=SESSION_WITNESSES)
+        self._doubted: tuple[int, Pose] | None = None  # a jump, until the next pose confirms it
+        self._last_is_valid = True
 
-    def add(self, stamp_ns: int, pose: Pose) -> None:
+    def add(self, stamp_ns: int, pose: Pose, frame: str = "") -> None:
         """Add a pose, in place of one with the same stamp, wherever it belongs in time.
 
-        An invalid pose is ignored; time that starts anew empties the buffer first.
+        An invalid pose is ignored, and so is a single one that no robot can have reached. Time
+        that starts anew, another frame and a lasting jump empty the buffer first.
         """
+        self._last_is_valid = pose.is_valid
         if not pose.is_valid:
             return
-        if session_has_ended(stamp_ns, self._arrived_ns):
-            self._stamps.clear()
-            self._poses.clear()
-            self._arrived_ns.clear()
+        if session_has_ended(stamp_ns, self._arrived_ns) or frame != self.frame:
+            self._clear()
+        self.frame = frame
         self._arrived_ns.append(stamp_ns)
         place = bisect.bisect_left(self._stamps, stamp_ns)
+        if place and _is_jump(self._stamps[place - 1], self._poses[place - 1], stamp_ns, pose):
+            if self._doubted is None or _is_jump(*self._doubted, stamp_ns, pose):
+                self._doubted = stamp_ns, pose
+                return
+            self._clear()
+            self.jumps += 1
+            place = 0
+        self._doubted = None
         if self._stamps[place : place + 1] == [stamp_ns]:
             self._poses[place] = pose
             return
@@ -118,3 +132,28 @@ class PoseBuffer:
             return self._poses[nearest]
         t = (stamp_ns - self._stamps[first]) / span
         return self._poses[first].between(self._poses[second], t)
+
+    def why_none(self, stamp_ns: int) -> str:
+        """Why there is no pose at a stamp although poses arrive; empty before the first one."""
+        if not self._last_is_valid:
+            return "its poses are not valid: NaN, or a quaternion of zeros"
+        if not self._stamps:
+            return ""
+        nearest_ns = min(self._stamps, key=lambda ns: abs(ns - stamp_ns))
+        return (
+            f"the nearest stamp is {abs(nearest_ns - stamp_ns) * 1e-9:.3g} s "
+            f"{'before' if nearest_ns < stamp_ns else 'after'} the image's; at most "
+            f"{self.tolerance_ns * 1e-9:g} s are tolerated"
+        )
+
+    def _clear(self) -> None:
+        self._stamps.clear()
+        self._poses.clear()
+        self._arrived_ns.clear()
+        self._doubted = None
+
+
+def _is_jump(before_ns: int, before: Pose, after_ns: int, after: Pose) -> bool:
+    """Whether a robot cannot have come from one pose to the other."""
+    seconds = abs(after_ns - before_ns) * 1e-9
+    return before.distance_m(after) > JUMP_M + FASTEST_MPS * seconds

@@ -84,20 +84,29 @@ class Mask:
     def __init__(self, visible: Visible) -> None:
         """`visible` (H, W) at any size; it is stretched over the picture."""
         self._given = visible.astype(np.uint8)
-        self._pixels = np.empty((0, 0), np.uint8)  # at the size of the last picture
-        self._box: tuple[slice, slice] | None = None
+        # At the size of the last picture; one object, since two threads use it.
+        self._stretched: tuple[npt.NDArray[np.uint8], tuple[slice, slice] | None] | None = None
 
     def visible(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """(height, width) 1 where the picture shows the surroundings, 0 where the robot is."""
-        if self._pixels.shape != (height, width):
-            stretched = cv2.resize(self._given, (width, height), interpolation=cv2.INTER_NEAREST)
-            self._pixels = stretched.astype(np.uint8, copy=False)
-            rows = np.flatnonzero(self._pixels.mean(axis=1) >= 0.5)
-            columns = np.flatnonzero(self._pixels.mean(axis=0) >= 0.5)
-            self._box = None
-            if len(rows) and len(columns):
-                self._box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        return self._pixels
+        return self._at(height, width)[0]
+
+    def _at(
+        self, height: int, width: int
+    ) -> tuple[npt.NDArray[np.uint8], tuple[slice, slice] | None]:
+        """What is visible, and the box around it."""
+        known = self._stretched
+        if known is not None and known[0].shape == (height, width):
+            return known
+        stretched = cv2.resize(self._given, (width, height), interpolation=cv2.INTER_NEAREST)
+        pixels = stretched.astype(np.uint8, copy=False)
+        rows = np.flatnonzero(pixels.mean(axis=1) >= 0.5)
+        columns = np.flatnonzero(pixels.mean(axis=0) >= 0.5)
+        box = None
+        if len(rows) and len(columns):
+            box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        self._stretched = pixels, box
+        return pixels, box
 
     def filled(self, image: Image) -> Image:
         """The image (H, W, 3) with the mean colour of the surroundings in place of the robot."""
@@ -113,7 +122,7 @@ class Mask:
         remain are filled. Filling alone costs much: of 40 revisits with a quarter of the picture
         covered mobilenetv2-gem finds 35 and tat-vpr-s 19 at full precision, cropped both 40.
         """
-        visible, box = self.visible(*image.shape[:2]), self._box
+        visible, box = self._at(*image.shape[:2])
         if box is None:
             return self.filled(image)
         return np.ascontiguousarray((image if visible[box].all() else self.filled(image))[box])

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from vpr_ros.core.errors import VprError
+from vpr_ros.core.camera_model import CameraModel, is_rectified
+from vpr_ros.core.errors import CameraError, VprError
 from vpr_ros.core.frontend import Frame
 from vpr_ros.core.image_files import decode_compressed
 from vpr_ros.core.images import Image, decode_raw
@@ -160,16 +160,14 @@ def choose_topics(bag: Bag, image: str = "", odometry: str = "") -> Topics:
 
 def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:
     """Every image in order of recording, with what had arrived before it, as on the robot."""
-    poses, pose_frame, matrix, seen = PoseBuffer(), "", None, ValueRange()
+    poses, camera, seen = PoseBuffer(), None, ValueRange()
     number = -1
     wanted = [t for t in dataclasses.astuple(topics) if t]
     for topic, recorded_ns, message in bag.messages(wanted):
         if topic == topics.odometry:
-            poses.add(stamp_ns(message), to_pose(message.pose.pose))
-            pose_frame = message.header.frame_id
+            poses.add(stamp_ns(message), to_pose(message.pose.pose), message.header.frame_id)
         elif topic == topics.camera_info:
-            values = np.array(getattr(message, "k", getattr(message, "K", 0)), np.float64)
-            matrix = values.reshape(3, 3) if values.size == 9 and values[0] > 0 else None
+            camera = to_camera(message, is_rectified(topics.image))
         else:
             number += 1
             stamp = stamp_ns(message)
@@ -178,8 +176,8 @@ def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:
                 decode=lambda message=message: decode(message, seen),  # type: ignore[misc]
                 frame=message.header.frame_id,
                 pose=poses.at(stamp),
-                pose_frame=pose_frame,
-                camera_matrix=matrix,
+                pose_frame=poses.frame,
+                camera=camera,
             )
             yield BagImage(number, recorded_ns, frame)
 
@@ -220,3 +218,21 @@ def to_pose(message: Any) -> Pose:
     """The Pose of a geometry_msgs/Pose."""
     p, q = message.position, message.orientation
     return Pose(p.x, p.y, p.z, q.x, q.y, q.z, q.w)
+
+
+def to_camera(message: Any, rectified: bool) -> CameraModel | None:
+    """The CameraModel of a CameraInfo of ROS 1 or 2; None if it cannot be used."""
+    k, d, p = (getattr(message, name, getattr(message, name.upper(), ())) for name in "kdp")
+    roi = message.roi
+    with suppress(CameraError):
+        return CameraModel.of(
+            k=k,
+            d=d,
+            p=p,
+            model=message.distortion_model,
+            size=(message.width, message.height),
+            binning=(message.binning_x, message.binning_y),
+            roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
+            rectified=rectified,
+        )
+    return None

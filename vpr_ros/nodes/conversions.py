@@ -28,6 +28,7 @@ from vpr_msgs.msg import LoopClosure as LoopClosureMsg
 from vpr_msgs.msg import Query as QueryMsg
 from vpr_ros.core.battery import BatteryReading
 from vpr_ros.core.calibration import Calibration
+from vpr_ros.core.camera_model import CameraModel
 from vpr_ros.core.errors import DescriptorError, KeyframeError
 from vpr_ros.core.keyframe import (
     FEATURE_SIZES,
@@ -73,10 +74,22 @@ def from_pose(pose: Pose | None) -> PoseMsg:
     return message
 
 
-def camera_matrix(message: CameraInfo) -> Array | None:
-    """K (3, 3) [px]; None for an uncalibrated camera, which sends zeros."""
-    matrix = np.array(message.k, np.float64).reshape(3, 3)
-    return matrix if matrix[0, 0] > 0 and matrix[1, 1] > 0 else None
+def to_camera(message: CameraInfo, rectified: bool) -> CameraModel | None:
+    """Core camera of a message; None for an uncalibrated one, which sends zeros.
+
+    Raises CameraError for values that mean nothing.
+    """
+    roi = message.roi
+    return CameraModel.of(
+        k=message.k,
+        d=message.d,
+        p=message.p,
+        model=message.distortion_model,
+        size=(message.width, message.height),
+        binning=(message.binning_x, message.binning_y),
+        roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
+        rectified=rectified,
+    )
 
 
 def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:

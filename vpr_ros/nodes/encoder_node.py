@@ -10,26 +10,23 @@ import threading
 import time
 from typing import ClassVar
 
-from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import BatteryState, CompressedImage, Image
 
 from vpr_msgs.msg import Keyframe
 from vpr_msgs.srv import EncodeImage
 from vpr_ros.core.battery import UNMEASURED, BatteryConfig, BatteryPolicy
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.contract import Contract
-from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ImageError, VprError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.images import ImageConfig
-from vpr_ros.core.keyframe import random_first_id
-from vpr_ros.core.model_files import ModelConfig, find_model
-from vpr_ros.core.pose import PoseBuffer
+from vpr_ros.core.keyframe import MAX_TEXT, random_first_id
+from vpr_ros.core.model_files import ModelConfig
 from vpr_ros.core.value_range import ValueRange
 from vpr_ros.core.view import ViewConfig, ViewFault
 from vpr_ros.nodes import conversions
@@ -44,8 +41,11 @@ from vpr_ros.nodes.diagnostics import (
     memory_mb,
 )
 from vpr_ros.nodes.guarded_node import GuardedNode
-from vpr_ros.nodes.image_input import ImageDecoder, ImageInput, LatestImage
+from vpr_ros.nodes.image_input import TOPICS, ImageDecoder, ImageInput, LatestImage
+from vpr_ros.nodes.model_choice import ModelChoice
+from vpr_ros.nodes.notices import Notices, TopicWatch
 from vpr_ros.nodes.parameters import Configs, Parameters
+from vpr_ros.nodes.robot_inputs import INPUTS, RobotInputs
 
 SILENT_S = 3.0  # without an image for this long, the diagnostics warn
 
@@ -85,7 +85,7 @@ class EncoderNode(GuardedNode):
         super().__init__("encoder")
         self._battery = BatteryPolicy(BatteryConfig())
         self._battery_is_setting = False
-        self._loaded: Encoder | None = None
+        self._model = ModelChoice(self.get_logger().info)
         self._frontend: Frontend | None = None
         self._no_model = ""  # why there is no front end
         self._sparsity, self._sparsity_mode = 0.0, ""  # in force
@@ -99,13 +99,11 @@ class EncoderNode(GuardedNode):
             extend=self._switch_to_manual,
             check=self._check,
             apply=self._apply,
+            always=("model",),  # the file may be another one
         )
         self._apply(self._config.configs)
 
         self.get_logger().info(f"Raw images are decoded by {self._decoder.status}")
-        self._poses = PoseBuffer()
-        self._pose_frame = ""
-        self._camera_matrix: conversions.Array | None = None
         self._images = LatestImage()
         self._rate, self._keyframe_rate, self._latency = Rate(), Rate(), Latency()
 
@@ -115,14 +113,17 @@ class EncoderNode(GuardedNode):
         )
         transport = self._config[EncoderConfig].image_transport
         self._input = ImageInput(self, transport, self._images.put)
-        for kind, topic, callback in (
-            (Odometry, "odom", self._on_odometry),
-            (CameraInfo, "camera_info", self._on_camera_info),
-            (BatteryState, "battery_state", self._on_battery),
-        ):
-            self.create_subscription(
-                kind, topic, callback, qos_profile_sensor_data, qos_overriding_options=overridable
-            )
+        self._notices = Notices(self)
+        self._robot = RobotInputs(self, self._notices, self._input)
+        self.create_subscription(
+            BatteryState,
+            "battery_state",
+            self._on_battery,
+            qos_profile_sensor_data,
+            qos_overriding_options=overridable,
+        )
+        kinds = dict(TOPICS.values()) | INPUTS | {"battery_state": BatteryState}
+        TopicWatch(self, self._notices, kinds)
         self.create_service(EncodeImage, "encode_image", self._encode_image)
         Diagnostics(self, self._report)
         self._worker = threading.Thread(target=self._work, name="encode", daemon=True)
@@ -139,19 +140,11 @@ class EncoderNode(GuardedNode):
     def _check(self, configs: Configs) -> None:
         """Refuse a model that does not load and a sparsity at which it cannot run."""
         config = configs[EncoderConfig]
-        encoder = self._load(config)
+        if self._frontend is None and not self._model.is_set:
+            return  # nothing runs that could be checked
+        encoder = self._model.load(config)
         if not self._battery_decides(config):
             encoder.check_sparsity(config.sparsity)
-
-    def _load(self, config: EncoderConfig) -> Encoder:
-        """The encoder of a config; the last one stays loaded."""
-        path = find_model(config.model)
-        if self._loaded is None or self._loaded.path != path:
-            self._loaded = Encoder(path, config.threads)
-            self.get_logger().info(f"Model {path.name} runs on {self._loaded.operators}")
-            if self._loaded.remark:
-                self.get_logger().warning(self._loaded.remark)
-        return self._loaded
 
     def _apply(self, configs: Configs) -> None:
         """Run with these parameters; without a usable model, wait for one."""
@@ -163,15 +156,17 @@ class EncoderNode(GuardedNode):
         )
         self._battery.config = configs[BatteryConfig]
         self._decoder.max_megapixels = configs[ImageConfig].max_megapixels
+        if self._frontend is None and not self._model.is_set:
+            return
         try:
             self._check(configs)
-            encoder = self._load(config)
+            encoder = self._model.load(config)
         except VprError as error:
             self.problems.add(error)
             self._no_model = str(error)
-            with self._encoding:
-                self._frontend = None
+            self._model.give_up()
             return
+        self._model.use(encoder, config.model)
         frontend = self._frontend or Frontend(
             encoder, KeyframeGate(gate), FeatureExtractor(features), view, random_first_id()
         )
@@ -189,6 +184,8 @@ class EncoderNode(GuardedNode):
             self._frontend = frontend
         if new_model:
             self._describe_model(encoder.contract, encoder.threads)
+            if encoder.remark:
+                self.get_logger().warning(encoder.remark)
         if config.sparsity_mode != self._sparsity_mode:
             self._sparsity_mode = config.sparsity_mode
             self.get_logger().info(
@@ -215,6 +212,7 @@ class EncoderNode(GuardedNode):
     def _switch_to_manual(self, changes: list[Parameter]) -> list[Parameter]:
         """What changes along: a sparsity that does not come from the battery is to stay."""
         names = {change.name for change in changes}
+        self._model.begin(names)
         if "sparsity" not in names or "sparsity_mode" in names or self._battery_is_setting:
             return []
         return [Parameter("sparsity_mode", value="manual")]
@@ -224,7 +222,9 @@ class EncoderNode(GuardedNode):
 
     def _on_battery(self, message: BatteryState) -> None:
         now_s = self.get_clock().now().nanoseconds * 1e-9
-        self._battery.update(conversions.to_reading(message, now_s))
+        decision = self._battery.update(conversions.to_reading(message, now_s))
+        followed = self._config[EncoderConfig].sparsity_mode == "auto"
+        self._notices.say("battery", decision.reason if decision.faulty and followed else "")
         self._follow_battery()
 
     def _follow_battery(self) -> None:
@@ -246,16 +246,6 @@ class EncoderNode(GuardedNode):
         else:
             self.problems.add(f"The battery could not set the sparsity: {result.reason}")
 
-    # Inputs
-
-    def _on_odometry(self, message: Odometry) -> None:
-        stamp = conversions.stamp_ns(message.header.stamp)
-        self._poses.add(stamp, conversions.to_pose(message.pose.pose))
-        self._pose_frame = message.header.frame_id
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_matrix = conversions.camera_matrix(message)
-
     # Work
 
     def _work(self) -> None:
@@ -271,10 +261,13 @@ class EncoderNode(GuardedNode):
         frame = self._to_frame(image)
         keyframe = self._frontend.process(frame, self._sparsity)
         self._tell_view_fault(self._frontend.view_fault)
+        fault = self._frontend.camera_fault
+        self._notices.say("camera", f"No relative poses: {fault}" if fault else "")
         if keyframe is not None:
             self._publisher.publish(conversions.from_keyframe(keyframe))
             self._keyframe_rate.tick()
-            self._latency.add(self.get_clock().now().nanoseconds - frame.stamp_ns)
+            if now_ns := self.get_clock().now().nanoseconds:  # 0: simulated time has not begun
+                self._latency.add(now_ns - frame.stamp_ns)
 
     def _tell_view_fault(self, fault: ViewFault | None) -> None:
         """Log when a view ceases to show a place, and when it shows one again."""
@@ -288,7 +281,7 @@ class EncoderNode(GuardedNode):
 
     def _to_frame(self, image: Image | CompressedImage) -> Frame:
         stamp = conversions.stamp_ns(image.header.stamp)
-        if stamp == 0:
+        if stamp <= 0:
             raise ImageError(
                 "The image has no stamp, so the pose and time it belongs to are unknown. "
                 "Have the camera driver set header.stamp."
@@ -296,10 +289,10 @@ class EncoderNode(GuardedNode):
         return Frame(
             stamp_ns=stamp,
             decode=lambda: self._decoder.decode(image, self._values),
-            frame=image.header.frame_id,
-            pose=self._poses.at(stamp),
-            pose_frame=self._pose_frame,
-            camera_matrix=self._camera_matrix,
+            frame=image.header.frame_id[:MAX_TEXT],
+            pose=self._robot.pose_at(stamp),
+            pose_frame=self._robot.poses.frame,
+            camera=self._robot.camera,
         )
 
     def _encode_image(
@@ -322,22 +315,30 @@ class EncoderNode(GuardedNode):
 
     # Diagnostics
 
+    def _silence(self) -> str:
+        """Why there are no images; empty while there are."""
+        silent_s, topic = self._input.silent_s, self._input.topic
+        if self._input.transport and silent_s <= SILENT_S:
+            return ""
+        if wrong := self._notices.about("image"):
+            return f"no images: {wrong}"
+        return f"no image for {silent_s:.0f} s{' on' if self._input.transport else ':'} {topic}"
+
     def _report(self) -> Report:
         frontend, config = self._frontend, self._config[EncoderConfig]
-        decision = self._battery.decision
+        decision, silence = self._battery.decision, self._silence()
+        if not silence or self._input.silent_s > SILENT_S:
+            self._notices.say("silence", "" if self._notices.about("image") else silence)
         if frontend is None:
             level, summary = ERROR, self._no_model
-        elif not self._input.transport or self._input.silent_s > SILENT_S:
-            level, summary = (
-                WARN,
-                f"no image for {self._input.silent_s:.0f} s; {self._input.topic}",
-            )
+        elif silence:
+            level, summary = WARN, silence
         elif self.problems.current:
             level, summary = WARN, self.problems.current
         elif frontend.view_fault is not None:
             level, summary = WARN, frontend.view_fault.value
-        elif decision.faulty and config.sparsity_mode == "auto":
-            level, summary = WARN, decision.reason
+        elif self._notices.current:
+            level, summary = WARN, self._notices.current
         else:
             set_by = decision.reason if config.sparsity_mode == "auto" else "set by hand"
             level = OK
@@ -368,7 +369,7 @@ class EncoderNode(GuardedNode):
                 "latency_p50_ms": p50,
                 "latency_p95_ms": p95,
                 "dropped_images": self._images.dropped,
-                "odometry": "yes" if self._pose_frame else "no",
+                "odometry": "yes" if self._robot.poses.frame else "no",
                 "memory_mb": memory_mb(),
                 "cpu_s": time.process_time(),
             },

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -20,6 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from vpr_ros.core import images
 from vpr_ros.core.image_files import decode_compressed
 from vpr_ros.core.value_range import ValueRange
+from vpr_ros.nodes.guarded_node import GuardedNode
+from vpr_ros.nodes.notices import silence, type_name
 
 TOPICS = {"raw": ("image", Image), "compressed": ("image/compressed", CompressedImage)}
 # After this long without images, switch to the other transport if that has a publisher.
@@ -42,7 +43,10 @@ class ImageInput:
     """Subscribes to `image` or `image/compressed`; best effort, which matches every publisher."""
 
     def __init__(
-        self, node: Node, transport: str, callback: Callable[[Image | CompressedImage], None]
+        self,
+        node: GuardedNode,
+        transport: str,
+        callback: Callable[[Image | CompressedImage], None],
     ) -> None:
         """`transport` is raw, compressed, or auto: whichever is published, preferably raw."""
         self._node = node
@@ -62,8 +66,7 @@ class ImageInput:
     def topic(self) -> str:
         """The topic subscribed to, or why there is none."""
         if not self.transport:
-            name = self._node.resolve_topic_name("image")
-            return f"no topic yet: neither {name} nor {name}/compressed has a publisher"
+            return silence(self._node)
         return str(self._node.resolve_topic_name(TOPICS[self.transport][0]))
 
     @property
@@ -80,7 +83,9 @@ class ImageInput:
             self._subscribe(next(t for t in published if t != self.transport))
 
     def _has_publisher(self, topic: str) -> bool:
-        return bool(self._node.count_publishers(self._node.resolve_topic_name(topic)))
+        found = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
+        wanted = type_name(dict(TOPICS.values())[topic])
+        return any(publisher.topic_type == wanted for publisher in found)
 
     def _subscribe(self, transport: str) -> None:
         if self._subscription is not None:

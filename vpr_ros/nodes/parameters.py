@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -68,16 +68,19 @@ class Parameters:
         extend: Callable[[list[Parameter]], list[Parameter]] | None = None,
         check: Callable[[Configs], None] | None = None,
         apply: Callable[[Configs], None] | None = None,
+        always: Collection[str] = (),
     ) -> None:
         """Declare all parameters; raises ConfigError if a start-up value is not allowed.
 
         `extend` returns what else is to change along with a change. `check` is given the configs
         as they would be and may raise a VprError to refuse them. `apply` is called after a change.
+        Setting one of `always` is a change even to the same value: it may name another content.
         """
         self._node = node
         self._extend = extend
         self._check = check
         self._apply = apply
+        self._always = always
         self._doubles: set[str] = set()
         self.configs = Configs(
             kind(
@@ -118,7 +121,7 @@ class Parameters:
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         try:
             configs = self.configs.replaced({c.name: c.value for c in changes})
-            if self._check is not None and configs != self.configs:
+            if self._check is not None and self._is_change(changes, configs):
                 self._check(configs)
         except VprError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -129,11 +132,14 @@ class Parameters:
 
     def _changed(self, changes: list[Parameter]) -> None:
         configs = self.configs.replaced({c.name: c.value for c in changes})
-        if configs != self.configs:
+        if self._is_change(changes, configs):
             self.configs = configs
             if self._apply is not None:
                 with self._node.problems.caught():  # the parameter is set, whatever comes of it
                     self._apply(configs)
+
+    def _is_change(self, changes: list[Parameter], configs: Configs) -> bool:
+        return configs != self.configs or any(c.name in self._always for c in changes)
 
     def _warn_of_unknown(self) -> None:
         for name in sorted(self._node._parameter_overrides):

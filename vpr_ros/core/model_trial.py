@@ -1,0 +1,69 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Load a model in a process of its own first: a file can ask for all memory, or never end.
+
+The robot's node loads what anybody on the network names. onnxruntime computes the constants of a
+graph as it loads it, and has no limit for that.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from vpr_ros.core.errors import ModelError, VprError
+
+MAX_BYTES = 2**30  # of a model file
+MEMORY_BYTES = 4 * 2**30  # and four times the file
+SECONDS = 60.0
+_REFUSED = 3  # exit status: the message is on stdout
+
+
+def try_model(path: Path, threads: int, seconds: float = SECONDS) -> None:
+    """Raise ModelError unless a model loads and runs once within limits."""
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
+        raise ModelError(f"Model file {path} has {size / 2**30:.1f} GiB; at most 1 is loaded.")
+    memory = MEMORY_BYTES + 4 * size
+    command = [sys.executable, "-m", __name__, str(path), str(threads), str(memory)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    try:
+        trial = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            start_new_session=True,  # Ctrl-C is for the node, which then ends this
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"Model file {path} did not load within {seconds:g} s, so it is not used."
+        ) from None
+    if trial.returncode == _REFUSED:
+        raise ModelError(trial.stdout.decode(errors="replace").strip())
+    if trial.returncode:
+        raise ModelError(
+            f"Loading model file {path} failed in a trial (exit status {trial.returncode}); it "
+            f"crashes, or takes more than {memory / 2**30:.1f} GiB. It is not used."
+        )
+
+
+def _trial(path: str, threads: int, memory: int) -> int:
+    from vpr_ros.core.encoder import Encoder
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        Encoder(path, threads)
+    except VprError as error:
+        print(error)
+        return _REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_trial(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
