@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -16,7 +19,7 @@ from bench.nodes import Cells, drive
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.images import preprocess
-from vpr_ros.core.keyframe import NS_PER_S, Keyframe
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.core.operators import THREADS_SETTING, find_operators
 
@@ -48,6 +51,42 @@ def database_costs() -> dict[str, Cells]:
         label = f"memory of a keyframe without features, {precision}"
         sizes[label] = (f"{database.bytes_per_keyframe:.0f}", "", "bytes")
     return times | sizes
+
+
+def save_costs() -> dict[str, Cells]:
+    """A keyframe's search and update before and during a save of 10,000 with local features."""
+    random = np.random.default_rng(0)
+    database = Database(DatabaseConfig(max_keyframes=2 * KEYFRAMES))
+
+    def take(number: int) -> float:
+        row = random.standard_normal(SIZE, dtype=np.float32)
+        features = LocalFeatures(np.ones((300, 2), np.float32), np.zeros((300, 128), np.uint8))
+        stamp_ns, started = number * NS_PER_S, time.perf_counter()
+        row /= np.linalg.norm(row)
+        if number >= KEYFRAMES:
+            database.search_older(row, stamp_ns, 20)
+        database.add(Keyframe(number, stamp_ns, "bench", 0.0, row, features=features))
+        return 1e3 * (time.perf_counter() - started)
+
+    times_ms = [take(number) for number in range(KEYFRAMES + ROUNDS)]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        snapshot = database.snapshot(Path(folder) / "bench.vprmap")
+        copied_ms = 1e3 * (time.perf_counter() - started)
+        with ThreadPoolExecutor(1) as pool:
+            save = pool.submit(snapshot.write)
+            while not save.done():
+                times_ms.append(take(len(times_ms)))
+                time.sleep(0.01)
+        saved_s, megabytes = time.perf_counter() - started, save.result()[2] / 1e6
+    before, during = np.split(np.array(times_ms[KEYFRAMES:]), [ROUNDS])
+    return {
+        "a keyframe with local features": _milliseconds(before),
+        f"  while {megabytes:.0f} MB are saved": _milliseconds(during),
+        "  the longest of them": (f"{during.max():.1f}", "", "ms"),
+        "  copy for the save, meanwhile keyframes wait": (f"{copied_ms:.1f}", "", "ms"),
+        "  the save": (f"{saved_s:.1f}", "", "s"),
+    }
 
 
 def encoder_costs() -> dict[str, Cells]:
@@ -84,7 +123,7 @@ def main() -> None:
     for heading in ("what", "p50", "p95", "unit"):
         table.add_column(heading, justify="left" if heading in ("what", "unit") else "right")
     with console.status("database of 10,000 keyframes, 1280-D"):
-        for name, row in database_costs().items():
+        for name, row in (database_costs() | save_costs()).items():
             table.add_row(name, *row)
     with console.status("encoder against bare onnxruntime"):
         for name, row in encoder_costs().items():

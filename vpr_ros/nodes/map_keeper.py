@@ -26,6 +26,7 @@ from vpr_ros.core.map_file import LoadedMap, map_path
 from vpr_ros.nodes.guarded_node import GuardedNode
 
 MAX_WAITING = 4  # saves and loads
+LEAST_PAUSE = 10  # between saves to slow storage, by the time that one takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +46,8 @@ class MapConfig(Config):
         read_only=True,
     )
     map_save_interval_s: float = param(
-        60.0,
-        "how often `map` is saved if anything has changed; 0: only at exit",
+        300.0,
+        "how often `map` is saved, all of it, if anything has changed; 0: only at exit",
         unit="s",
         minimum=0.0,
         maximum=86_400.0,
@@ -93,6 +94,7 @@ class MapKeeper:
         self._waiting = 0
         self._path = config().own_map
         self._saving = False
+        self._pause_s = 0.0
         self._tried_s = time.monotonic()
         self.trouble = ""  # why the map of the node is not loaded or not saved
         self._load_at_start()
@@ -139,7 +141,8 @@ class MapKeeper:
     async def _save_in_time(self) -> None:
         """Save the map of the node if it is time, and if there is anything to save."""
         now, interval_s = time.monotonic(), self._config().map_save_interval_s
-        if self._path is None or self._saving or not 0 < interval_s < now - self._tried_s:
+        waited = now - self._tried_s > max(interval_s, self._pause_s)
+        if self._path is None or self._saving or not interval_s or not waited:
             return
         database = self._owner()
         if database.is_saved(self._path):
@@ -153,6 +156,7 @@ class MapKeeper:
             raise
         finally:
             self._saving, self._tried_s = False, time.monotonic()
+            self._pause_s = LEAST_PAUSE * (self._tried_s - now)
 
     def _load_at_start(self) -> None:
         if self._path is None:
