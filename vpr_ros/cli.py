@@ -130,10 +130,12 @@ def calibrate(
     frames: LoopFrames = 2,
     output: Output = Path("results"),
 ) -> None:
-    """Find thresholds for your robot: as low as the wanted precision allows on your own bag.
+    """Check on a bag of your robot how sure is sure enough, and change what closes too much.
 
-    Writes results/<time>/vpr.yaml for the launch file's params_file. The bag must visit places
-    twice and needs ground truth.
+    Tries loop.precision and lower score thresholds by replays, and keeps what is in force unless
+    another setting closes more right loops at the wanted precision. Writes results/<time>/vpr.yaml
+    for the launch file's params_file, and says what it changed. The bag must visit places twice
+    and needs ground truth.
 
     Example: vpr calibrate drive/ --precision 0.99
     """

@@ -1,12 +1,12 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `vpr calibrate`: thresholds from a bag, one set per sparsity."""
+"""The command `vpr calibrate`: how sure is sure enough on a bag of one's own."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +14,14 @@ from rich.console import Console
 
 from vpr_ros.core.battery import UNMEASURED
 from vpr_ros.core.calibration import Calibration, calibration_text
+from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
+from vpr_ros.core.loop_confidence import PRECISIONS, required
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.core.loop_detector import Reason
 from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag, choose_topics
-from vpr_ros.evaluation.confidence import (
-    UNDEFINED,
-    Interval,
-    Matches,
-    Thresholds,
-    bootstrap,
-    choose_thresholds,
-    held_out,
-    lower_bound,
-    needed,
-)
+from vpr_ros.evaluation.confidence import Closures, bootstrap, lower_bound, needed
 from vpr_ros.evaluation.console import Progress, TextTable, say
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
 from vpr_ros.evaluation.metrics import percent
@@ -39,9 +30,9 @@ from vpr_ros.evaluation.replay import EncodedImage, EncoderReplay, Request, repl
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.truth_source import TruthSource, find_truth
 
-ENDS = (0.0, 0.6)  # calibrated besides the sparsities that the battery sets
+ENDS = (0.0, 0.6)  # tried besides the sparsities that the battery sets
 OPEN = -0.9999  # a threshold that everything reaches; -1 would mean the model's own
-ROUNDING = 1e-4
+STEP = 0.02  # of score thresholds
 
 
 class CalibrationError(VprError):
@@ -49,65 +40,86 @@ class CalibrationError(VprError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Trial:
+    """One setting, replayed at every sparsity."""
+
+    loop: LoopConfig
+    drives: tuple[Drive, ...]  # one per sparsity
+
+    @property
+    def right(self) -> int:
+        """Right closures."""
+        return sum(drive.count(Outcome.RIGHT) for drive in self.drives)
+
+    @property
+    def wrong(self) -> int:
+        """Wrong closures."""
+        return sum(drive.count(Outcome.WRONG) for drive in self.drives)
+
+    def reaches(self, precision: float) -> bool:
+        """Whether so large a share of its closures is right; false without any."""
+        return self.right > 0 and self.right >= (precision - 1e-9) * (self.right + self.wrong)
+
+
+@dataclasses.dataclass(frozen=True)
 class CalibrationResult:
-    """What was found at one sparsity; NaN where no threshold reaches the precision."""
+    """What is in force before and after, and why it changed."""
 
-    calibration: Calibration
+    sparsities: tuple[float, ...]
     wanted: float  # precision
-    revisits: int
-    right: int = 0  # closures with these thresholds
-    wrong: int = 0
-    precision_interval: Interval = UNDEFINED  # bootstrap
-    threshold_interval: Interval = UNDEFINED  # bootstrap, of the score
-    held_out: tuple[int, int] = (0, 0)  # right, all, with thresholds from other parts of the drive
-    at_least: float = 0.0  # precision that the number of closures supports, 95 % confidence
-
-    @property
-    def reached(self) -> bool:
-        """Is there a threshold at all?"""
-        return not math.isnan(self.calibration.score_threshold)
-
-    @property
-    def promised(self) -> bool:
-        """Are there enough closures to promise the precision?"""
-        return self.reached and self.at_least >= self.wanted
+    before: Trial
+    after: Trial
+    changes: tuple[str, ...]  # in words; () if nothing changed
 
     @property
     def remark(self) -> str:
-        """What the user must know, in one sentence; empty if all is well."""
-        where = f"Sparsity {self.calibration.sparsity:g}"
-        if not self.revisits:
-            return f"{where}: the bag has no loop, so nothing can be said. Drive a route twice."
-        if not self.reached:
-            return f"{where}: no threshold reaches {percent(self.wanted)} on this bag."
-        if self.promised:
+        """How much the bag can tell, in one sentence; empty if it is enough."""
+        right, total = self.after.right, self.after.right + self.after.wrong
+        if lower_bound(right, total) >= self.wanted:
             return ""
         more = needed(self.wanted)
         enough = f"{more} without a mistake are needed" if more else "no number is enough"
         return (
-            f"{where}: too few loops to promise {percent(self.wanted)}: {self.right} right of "
-            f"{self.right + self.wrong} closures support {percent(self.at_least)} (95 % "
-            f"confidence); {enough}."
+            f"Too few loops to promise {percent(self.wanted)}: {right} right of {total} closures "
+            f"support {percent(lower_bound(right, total))} (95 % confidence); {enough}."
         )
 
 
-# Writes a copy of the model file (first path) with these calibrations to the second path. It
-# needs the onnx package, which evaluation does without: the command passes it in.
-WriteModel = Callable[[Path, Path, list[Calibration]], None]
+@dataclasses.dataclass(frozen=True)
+class _Drives:
+    """The keyframes of a bag at every sparsity, ready to be replayed."""
+
+    settings: Settings
+    contract: Contract
+    digest: str
+    source: TruthSource
+    encoded: dict[float, list[EncodedImage]]  # by sparsity
+
+    def replay(self, loop: LoopConfig) -> Trial:
+        config = self.settings.database
+        found = []
+        for keyframes in self.encoded.values():
+            replay = replay_database(keyframes, loop, config)
+            found.append(evaluate_drive(replay.answers, replay.descriptors, self.source, config))
+        return Trial(loop, tuple(found))
+
+    def gate(self, loop: LoopConfig, sparsity: float) -> Calibration:
+        """The thresholds that hold at a sparsity, less the room for changed light."""
+        name, digest = self.contract.name, self.digest
+        own = self.contract.calibration_at(sparsity)
+        found = loop.calibration_at(sparsity, own, name, digest)
+        score = found.score_threshold
+        if not loop.sets_score(name, digest):
+            score = 2 * score - 1.0
+        return dataclasses.replace(found, score_threshold=score)
 
 
 def run_calibrate(
-    request: Request,
-    sparsities: list[float],
-    precision: float,
-    output: Path,
-    model_output: Path | None = None,
-    write_model: WriteModel | None = None,
-) -> list[CalibrationResult]:
+    request: Request, sparsities: list[float], precision: float, output: Path
+) -> CalibrationResult:
     """Calibrate, write `output`/<time>/{vpr.yaml,calibration.json}, print.
 
-    With `model_output` and `write_model` the thresholds go into a copy of the model. Raises a
-    VprError, with nothing left on the disk, if no threshold reaches the precision.
+    Raises a VprError, with nothing left on the disk, if no setting reaches the precision.
     """
     console, command = Console(), own_command()
     if not 0.5 <= precision <= 1.0:
@@ -116,7 +128,7 @@ def run_calibrate(
     encoder = Encoder(find_model(settings.model.model), settings.model.threads)
     contract = encoder.contract
     usual = {min(s, contract.sparsity_max) for s in (*ENDS, *(contract.levels or UNMEASURED))}
-    chosen = sorted(set(sparsities) or usual)
+    chosen = tuple(sorted(set(sparsities) or usual))
     for sparsity in chosen:
         encoder.check_sparsity(sparsity)
     with (
@@ -126,151 +138,179 @@ def run_calibrate(
     ):
         topics = choose_topics(bag, request.image, request.odometry)
         source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
-        found = []
+        encoded = {}
         for sparsity in chosen:
             model = dataclasses.replace(settings.model, sparsity=sparsity)
-            own = dataclasses.replace(settings, model=model)
-            encoded = list(EncoderReplay(encoder, own).keyframes(bag, topics, progress))
-            progress.begin(f"Calibrating at sparsity {sparsity:g}")
-            found.append(calibrate(encoded, own, source, precision))
-        reached = [one for one in found if one.reached]
-        if not reached:
-            raise CalibrationError(
-                f"No threshold can be given. {' '.join(one.remark for one in found)}"
-            )
-        points = [one.calibration for one in reached]
+            front = EncoderReplay(encoder, dataclasses.replace(settings, model=model))
+            encoded[sparsity] = list(front.keyframes(bag, topics, progress))
+        progress.begin("Trying settings")
+        found = calibrate(_Drives(settings, contract, encoder.digest, source, encoded), precision)
         heading = [
             f"Calibrated on {request.bag}, model {settings.model.model}, by: {command}",
             "ros2 launch vpr_ros vpr.launch.py params_file:=<this file>",
+            *(found.changes or ("Nothing was changed.",)),
+            *([found.remark] if found.remark else []),
         ]
-        table = ""
-        if not model_output:
-            table = calibration_text(points, contract.name, encoder.digest)
-            heading.append("loop.calibration: model, weights, then sparsity, score and margin")
-        heading += [one.remark for one in reached if one.remark]
-        launched = with_thresholds(settings, table, model_output)
+        launched = dataclasses.replace(settings, loop=found.after.loop)
         write_params(folder / "vpr.yaml", launched, "\n".join(heading))
-        calibrations = [
-            {**dataclasses.asdict(one), "promised": one.promised, "remark": one.remark}
-            for one in found
-        ]
-        numbers = {"command": command, "calibrations": calibrations}
-        write_json(folder / "calibration.json", numbers)
-        if model_output and write_model:
-            write_model(encoder.path, model_output, points)
+        write_json(folder / "calibration.json", {"command": command, **_numbers(found)})
     results_table(found).print(console)
-    if model_output:
-        say(console, f"Model with thresholds per sparsity: {model_output}")
     say(console, f"Parameters for the launch file: {latest(output) / 'vpr.yaml'}")
     return found
 
 
-def with_thresholds(settings: Settings, table: str, model_output: Path | None) -> Settings:
-    """The parameters to launch with: the table of thresholds, or the model that carries them."""
-    loop = dataclasses.replace(
-        settings.loop, score_threshold=-1.0, margin_threshold=-1.0, calibration=table
-    )
-    model = settings.model
-    if model_output:
-        model = dataclasses.replace(model, model=str(model_output.expanduser().absolute()))
-    return dataclasses.replace(settings, loop=loop, model=model)
+def calibrate(drives: _Drives, precision: float) -> CalibrationResult:
+    """What is in force, or the setting that closes most right loops at this precision.
 
-
-def calibrate(
-    encoded: list[EncodedImage], settings: Settings, source: TruthSource, precision: float
-) -> CalibrationResult:
-    """The calibration for keyframes that were encoded at one sparsity.
-
-    Thresholds are for what a robot publishes: they are chosen among the matches that all
-    other evidence, under `settings`, accepts, then checked by a replay.
+    Every setting is judged by a replay, and what is in force stays unless another closes more
+    right loops, or reaches the precision where it does not: nothing is lost on this bag.
     """
-    opened = dataclasses.replace(settings.loop, score_threshold=OPEN, margin_threshold=OPEN)
-    drive = _replay(encoded, settings, opened, source)
-    matches = closed_matches(drive)
-    thresholds = choose_thresholds(matches, precision)
-    sparsity = settings.model.sparsity
-    if thresholds is None:
-        return CalibrationResult(Calibration(sparsity), precision, drive.revisits)
-    thresholds = _rounded(thresholds, matches)
-    score, margin = thresholds.score, thresholds.margin
-    loop = dataclasses.replace(settings.loop, score_threshold=score, margin_threshold=margin)
-    checked = _replay(encoded, settings, loop, source)
-    right, wrong = checked.count(Outcome.RIGHT), checked.count(Outcome.WRONG)
-    of_precision, of_score = bootstrap(matches, thresholds, precision)
-    return CalibrationResult(
-        Calibration(sparsity, score, margin),
-        precision,
-        checked.revisits,
-        right,
-        wrong,
-        of_precision,
-        of_score,
-        held_out(matches, precision, margin),
-        lower_bound(right, right + wrong),
-    )
+    loop = drives.settings.loop
+    before = drives.replay(loop)
+    if not any(drive.revisits for drive in before.drives):
+        raise CalibrationError("The bag has no loop, so nothing can be said. Drive a route twice.")
+    lowest = dataclasses.replace(loop, score_threshold=OPEN, margin_threshold=0.0)
+    opened = drives.replay(dataclasses.replace(lowest, precision=min(PRECISIONS)))
+    gated, reasons = _lower_gates(drives, opened)
+    limit = _limit(opened, before, precision)
+    tried = [before]
+    for candidate in (loop, gated):
+        for wanted in dict.fromkeys((loop.precision, limit)):
+            setting = dataclasses.replace(candidate, precision=wanted)
+            if setting != loop:
+                tried.append(drives.replay(setting))
+    good = [one for one in tried if one.reaches(precision)]
+    if not good:
+        best = max(tried, key=lambda one: one.right / max(one.right + one.wrong, 1))
+        raise CalibrationError(
+            f"No setting reaches {percent(precision)} on this bag; the best has {best.right} "
+            f"right and {best.wrong} wrong closures."
+        )
+    after = max(good, key=lambda one: one.right)  # the first of equals: what is in force
+    changes = []
+    if after.loop.precision != loop.precision:
+        changes.append(
+            f"loop.precision: {loop.precision:g} -> {after.loop.precision:g}, since what was in "
+            f"force closes {before.right} right and {before.wrong} wrong"
+        )
+    if after.loop.calibration != loop.calibration:
+        changes += reasons
+    return CalibrationResult(tuple(drives.encoded), precision, before, after, tuple(changes))
 
 
-def _replay(
-    encoded: list[EncodedImage], settings: Settings, loop: LoopConfig, source: TruthSource
-) -> Drive:
-    replay = replay_database(encoded, loop, settings.database)
-    return evaluate_drive(replay.answers, replay.descriptors, source, settings.database)
-
-
-def closed_matches(drive: Drive) -> Matches:
-    """The matches that all other evidence accepts and that can be judged.
-
-    The threshold tests the score of the most similar keyframe, so that is the score here; right
-    or wrong is the match, which may be another keyframe.
-    """
-    passed = [
-        v
-        for v in drive.verdicts
-        if v.answer.reason is Reason.ACCEPTED and v.outcome is not Outcome.UNKNOWN
+def closures(trial: Trial) -> Closures:
+    """The closures that can be judged, of all sparsities."""
+    found = [
+        (verdict.answer.confidence, verdict.outcome is Outcome.RIGHT, (number, verdict.index))
+        for number, drive in enumerate(trial.drives)
+        for verdict in drive.verdicts
+        if verdict.outcome in (Outcome.RIGHT, Outcome.WRONG)
     ]
-    return Matches(
-        np.array([v.answer.score for v in passed], np.float64),
-        np.array([v.answer.margin for v in passed], np.float64),
-        np.array([v.outcome is Outcome.RIGHT for v in passed], bool),
-        np.array([v.index for v in passed], np.int64),
+    return Closures(
+        np.array([one[0] for one in found], np.float64),
+        np.array([one[1] for one in found], bool),
+        np.array([one[2] for one in found], np.int64).reshape(-1, 2),
     )
 
 
-def _rounded(thresholds: Thresholds, matches: Matches) -> Thresholds:
-    """A score threshold that people can read, if it accepts the same."""
-    score = math.floor(thresholds.score / ROUNDING) * ROUNDING
-    short = Thresholds(round(score, 6), round(thresholds.margin, 6))
-    same = np.array_equal(matches.accepted(short), matches.accepted(thresholds))
-    return short if same else thresholds
+def _limit(opened: Trial, before: Trial, precision: float) -> float:
+    """The value of loop.precision to try beside the one in force.
+
+    It is raised if the closures in force are wrong too often. It is lowered only where there are
+    enough closures to promise the precision, since a short bag without mistakes proves little,
+    and no further than right ones come in.
+    """
+    found = closures(opened)
+    in_force = before.loop.precision
+
+    def counts(value: float) -> tuple[int, int]:
+        accepted = found.confidence >= required(value)
+        return int(found.right[accepted].sum()), int(accepted.sum())
+
+    def enough(value: float, promised: bool) -> bool:
+        right, total = counts(value)
+        share = lower_bound(right, total) if promised else right / max(total, 1)
+        return right > 0 and share >= precision - 1e-9
+
+    if before.reaches(precision):
+        lower = [p for p in PRECISIONS if p < in_force and enough(p, promised=True)]
+        return max(lower, key=lambda p: (counts(p)[0], p), default=in_force)
+    higher = [p for p in PRECISIONS if p > in_force and enough(p, promised=False)]
+    return min(higher, default=max(PRECISIONS))
 
 
-def results_table(found: list[CalibrationResult]) -> TextTable:
-    """One line per quantity, one column per sparsity; what the user must know below it."""
-    title = f"Thresholds for {found[0].wanted:.1%} precision"
-    headings = ("sparsity", *(f"{one.calibration.sparsity:g}" for one in found))
-    rows = tuple((name, *map(cell, found)) for name, cell in ROWS)
-    return TextTable(title, headings, rows, tuple(one.remark for one in found if one.remark))
+def _lower_gates(drives: _Drives, opened: Trial) -> tuple[LoopConfig, list[str]]:
+    """The setting whose score thresholds let every right closure through, and why."""
+    points, reasons = [], []
+    for sparsity, drive in zip(drives.encoded, opened.drives, strict=True):
+        now = drives.gate(drives.settings.loop, sparsity)
+        scores = [verdict.answer.score for verdict in drive.of(Outcome.RIGHT)]
+        lowest = math.floor(min(scores) / STEP) * STEP if scores else math.nan
+        if scores and not lowest >= now.score_threshold:  # also if there is none
+            below = sum(not score >= now.score_threshold for score in scores)
+            had = f"{now.score_threshold:.2f}" if now.score_threshold > -1 else "none"
+            reasons.append(
+                f"score threshold at sparsity {sparsity:g}: {had} -> {lowest:.2f}, since {below} "
+                "right closures score less"
+            )
+            now = dataclasses.replace(now, score_threshold=round(lowest, 6))
+        if not math.isnan(now.score_threshold):
+            points.append(now)
+    if not reasons:
+        return drives.settings.loop, reasons
+    table = calibration_text(points, drives.contract.name, drives.digest)
+    return dataclasses.replace(
+        drives.settings.loop, score_threshold=-1.0, calibration=table
+    ), reasons
 
 
-def _range(interval: Interval, text: Callable[[float], str]) -> str:
-    return f"{text(interval.low)} to {text(interval.high)}"
+def results_table(found: CalibrationResult) -> TextTable:
+    """One row per sparsity, before and after; what changed and why below."""
+    rows = []
+    for number, sparsity in enumerate(found.sparsities):
+        before, after = found.before.drives[number], found.after.drives[number]
+        rows.append((f"{sparsity:g}", str(after.revisits), *_counts(before), *_counts(after)))
+    found_closures = closures(found.after)
+    interval = bootstrap(found_closures)
+    headings = (
+        "sparsity",
+        "revisits",
+        "in force\nright",
+        "\nwrong",
+        "calibrated\nright",
+        "\nwrong",
+    )
+    notes = (
+        *(found.changes or ("Nothing was changed: no other setting closes more right loops at "
+                            f"{percent(found.wanted)}.",)),
+        f"Precision of the closures: {percent(interval.low)} to {percent(interval.high)} (95 %, "
+        "bootstrap over stretches of the drive).",
+        *([found.remark] if found.remark else []),
+    )  # fmt: skip
+    return TextTable(f"Calibrated for {found.wanted:.1%} precision", headings, tuple(rows), notes)
 
 
-def _number(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.4f}"
+def _counts(drive: Drive) -> tuple[str, str]:
+    return str(drive.count(Outcome.RIGHT)), str(drive.count(Outcome.WRONG))
 
 
-def _share(part: int, total: int) -> str:
-    return f"{percent(part / total)} ({part}/{total})" if total else "none"
+def _numbers(found: CalibrationResult) -> dict[str, object]:
+    """For calibration.json."""
 
+    def of(trial: Trial) -> dict[str, object]:
+        values: Sequence[Drive] = trial.drives
+        return {
+            "loop": dataclasses.asdict(trial.loop),
+            "right": [drive.count(Outcome.RIGHT) for drive in values],
+            "wrong": [drive.count(Outcome.WRONG) for drive in values],
+        }
 
-ROWS: tuple[tuple[str, Callable[[CalibrationResult], str]], ...] = (
-    ("score >= [cosine]", lambda c: _number(c.calibration.score_threshold)),
-    ("  bootstrap, 95 %", lambda c: _range(c.threshold_interval, _number)),
-    ("margin >= [cosine]", lambda c: _number(c.calibration.margin_threshold)),
-    ("precision", lambda c: _share(c.right, c.right + c.wrong)),
-    ("  bootstrap, 95 %", lambda c: _range(c.precision_interval, percent)),
-    ("  at least, 95 % confidence", lambda c: percent(c.at_least)),
-    ("  held out, fifths of the drive", lambda c: _share(*c.held_out)),
-    ("recall", lambda c: _share(c.right, c.revisits)),
-)
+    return {
+        "wanted_precision": found.wanted,
+        "sparsities": found.sparsities,
+        "revisits": [drive.revisits for drive in found.after.drives],
+        "before": of(found.before),
+        "after": of(found.after),
+        "changes": found.changes,
+        "remark": found.remark,
+    }

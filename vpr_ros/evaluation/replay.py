@@ -63,6 +63,7 @@ class Answer:
     margin: float = math.nan  # lead over the best of another place; infinity if there was none
     match: int | None = None  # of the closure
     inliers: int | None = None  # of the closure
+    confidence: float = math.nan  # of the closure
     session: int = 0
     number: int = 0  # of the image in its topic
     recorded_ns: int = 0  # of the image
@@ -152,6 +153,7 @@ def replay_database(
                 margin=query.margin,
                 match=closure.match.id if closure else None,
                 inliers=verification.inliers if verification else None,
+                confidence=closure.confidence if closure else math.nan,
                 session=query.place.session,
                 number=encoded.number,
                 recorded_ns=encoded.recorded_ns,
