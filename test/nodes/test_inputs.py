@@ -12,7 +12,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profi
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_msgs.msg import Keyframe
-from vpr_msgs.srv import EncodeImage
+from vpr_msgs.srv import EncodeImage, FindPlace
 from vpr_ros.core.model_files import DEFAULT_MODEL
 
 OK, WARN = b"\x00", b"\x01"
@@ -177,8 +177,14 @@ def test_simulated_time_paused_and_rewound(robot, picture):
 
     robot.start("encoder", use_sim_time="true", gate__interval_s=0.0)
     keyframes = robot.listen(Keyframe, "keyframes")
-    clock = robot.publisher(Clock, "/clock")
     camera = robot.publisher(Image, "image")
+    camera.publish(messages.raw(picture(0), Time(sec=99)))
+    words = "use_sim_time is set but nothing publishes /clock"
+    robot.wait(lambda: any(words in line for line in robot.logs), words)
+    robot.wait(lambda: keyframes, "a keyframe all the same")
+    assert robot.status["encoder"]["latency_p50_ms"] == "nan"
+    keyframes.clear()
+    clock = robot.publisher(Clock, "/clock")
     for second in (100, 101, 102, 50, 51):  # rewound after the third
         now = Time(sec=second)
         clock.publish(Clock(clock=now))
@@ -206,6 +212,12 @@ def test_what_is_amiss_with_the_inputs_is_said_until_it_is_mended(robot, picture
             return words in status["message"] and status["level"] == level
 
         robot.wait(done, words, 30)
+
+    robot.wait(lambda: any("neither /vpr/image nor" in line for line in robot.logs), "a line")
+    stray = robot.node.create_publisher(Odometry, "battery_state", 10)
+    words = "/vpr/battery_state carries nav_msgs/msg/Odometry"
+    robot.wait(lambda: any(words in line for line in robot.logs), words)
+    robot.node.destroy_publisher(stray)
 
     # the compressed topic given as the raw one
     wrong = robot.node.create_publisher(CompressedImage, "image", 10)
@@ -268,3 +280,22 @@ def test_what_is_amiss_with_the_inputs_is_said_until_it_is_mended(robot, picture
     until("Image of 76800x1 is a strip", WARN, refused)
     assert robot.status["encoder"]["unforeseen"] == "0"
     until("encoding /vpr/image", OK, drive)
+
+
+def test_a_hundred_requests_at_once_are_all_answered(robot, picture):
+    robot.start("encoder")
+    robot.start("database")
+    keyframes = robot.listen(Keyframe, "keyframes")
+    robot.wait_for_database()
+    robot.publisher(Image, "image").publish(messages.raw(picture(0), robot.stamp()))
+    robot.wait(lambda: keyframes, "a keyframe")
+    client = robot.node.create_client(FindPlace, "find_place", qos_profile=QoSProfile(depth=200))
+    robot.wait(client.service_is_ready, "the service")
+    image = messages.compressed(picture(0), robot.stamp())
+    asked = [client.call_async(FindPlace.Request(compressed_image=image)) for _ in range(100)]
+    robot.wait(lambda: all(answer.done() for answer in asked), "a hundred answers", 30)
+    answers = [answer.result() for answer in asked]
+    found = [answer for answer in answers if answer.success]
+    assert len(found) >= 8 and all(answer.candidates for answer in found)
+    assert all("ask again later" in a.message for a in answers if not a.success)
+    assert robot.call(FindPlace, "find_place", compressed_image=image).success

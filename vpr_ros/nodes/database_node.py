@@ -39,6 +39,9 @@ from vpr_ros.nodes.map_keeper import MapConfig, MapKeeper
 from vpr_ros.nodes.parameters import Configs, Parameters
 
 ENCODE_TIMEOUT_S = 5.0
+MAX_ASKED = 8  # images that wait for the encoder; more are refused at once
+# Requests that DDS keeps while the node is busy; of more than its default, 10, some would be lost.
+WAITING_REQUESTS = 100
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
 
 
@@ -81,7 +84,14 @@ class DatabaseNode(GuardedNode):
         # In a group of their own, so that keyframes are handled while an image is being encoded.
         asking = ReentrantCallbackGroup()
         self._encode = self.create_client(EncodeImage, "encode_image", callback_group=asking)
-        self.create_service(FindPlace, "find_place", self._find_place, callback_group=asking)
+        self._asked = 0  # images that wait for the encoder
+        self.create_service(
+            FindPlace,
+            "find_place",
+            self._find_place,
+            qos_profile=QoSProfile(depth=WAITING_REQUESTS),
+            callback_group=asking,
+        )
         Diagnostics(self, self._report)
 
     def _apply(self, configs: Configs) -> None:
@@ -254,13 +264,19 @@ class DatabaseNode(GuardedNode):
             raise VprError(
                 f"There is no encoder at {self._encode.srv_name}; start one, or send a descriptor."
             )
+        if self._asked >= MAX_ASKED:
+            raise VprError(f"{self._asked} images wait for the encoder already; ask again later.")
         answer = self._encode.call_async(
             EncodeImage.Request(image=request.image, compressed_image=request.compressed_image)
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         timeout = self.create_timer(ENCODE_TIMEOUT_S, answer.cancel, clock=steady)
-        encoded = await answer
-        self.destroy_timer(timeout)
+        self._asked += 1
+        try:
+            encoded = await answer
+        finally:
+            self._asked -= 1
+            self.destroy_timer(timeout)
         if encoded is None:
             raise VprError(
                 f"The encoder did not answer within {ENCODE_TIMEOUT_S:g} s; is it still running?"
