@@ -40,6 +40,7 @@ class Robot:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.processes = {}
+        self.data = tempfile.TemporaryDirectory()  # where maps are kept unless a test says where
         self.heard = defaultdict(list)
         self.status = {}
         self.logs = []
@@ -52,7 +53,9 @@ class Robot:
         for key, value in parameters.items():
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
         code = f"from vpr_ros.nodes.start import {name}; {name}()"
-        environment = dict(os.environ, ROS_DOMAIN_ID=str(self.domain))
+        environment = dict(
+            os.environ, ROS_DOMAIN_ID=str(self.domain), XDG_DATA_HOME=self.data.name
+        )
         # Only the sender of images, this process, needs a large shared memory segment.
         environment.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
         # A file, since a pipe that nobody reads would fill and block the node.
@@ -76,6 +79,7 @@ class Robot:
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
         codes = {name: process.wait(20) for name, process in self.processes.items()}
+        self.data.cleanup()
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

@@ -125,7 +125,8 @@ def test_no_request_reaches_beyond_the_folder_of_maps(robot, tmp_path):
     assert (folder / "notes.vprmap").read_text() == "my notes"
     assert sorted(os.listdir(tmp_path)) == ["maps", "precious.vprmap"]
     assert len(os.listdir(folder)) == 3
-    assert robot.call(SaveMap, "save_map", path="fine").success
+    saved = robot.call(SaveMap, "save_map", path="fine")
+    assert saved.success and saved.path == str(folder / "fine.vprmap")
     robot.wait(lambda: robot.status["database"]["keyframes"] == "3", "the count")
 
 
@@ -227,6 +228,17 @@ def test_a_bound_lowered_while_running_holds_at_once(robot):
     fill(robot, 40)
     assert robot.set("database", "database.max_keyframes", 20).successful
     robot.wait(lambda: robot.status["database"]["keyframes"] == "20", "room")
+
+
+def test_without_a_parameter_maps_are_in_the_users_data_folder(robot):
+    robot.start("database")
+    _, publisher, _ = fill(robot, 3)
+    saved = robot.call(SaveMap, "save_map", path="office")
+    assert saved.success and saved.path == f"{robot.data.name}/vpr_ros/maps/office.vprmap"
+    publisher.publish(keyframe(robot, 9, id=5 << 23))
+    publisher.publish(keyframe(robot, 3))
+    robot.wait(lambda: "two encoders" in robot.status["database"]["message"], "a complaint")
+    assert robot.status["database"]["level"] == b"\x01"
 
 
 def test_every_query_says_why(robot):
