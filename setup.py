@@ -75,6 +75,7 @@ setup(
     ],
     extras_require={
         "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib", "scipy"],
+        "graph": ["gtsam>=4.3"],
         "train": [
             "torch",
             "onnx",
@@ -95,6 +96,8 @@ setup(
         "console_scripts": [
             "encoder = vpr_ros.nodes.start:encoder",
             "database = vpr_ros.nodes.start:database",
+            "graph = vpr_ros.nodes.start:graph",
+            "relocalizer = vpr_ros.nodes.start:relocalizer",
             "vpr = vpr_ros.cli:main",
         ],
     },

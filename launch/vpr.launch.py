@@ -40,22 +40,28 @@ ARGUMENTS = (
     ),
     ("model", "", "name of a shipped model or path of an .onnx file; empty: as in params_file"),
     ("map", "", "name or path of a map, loaded if it exists and kept; empty: as in params_file"),
-    ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of both nodes"),
+    ("graph", "false", "also start the pose graph: corrected path and map -> odom; needs gtsam"),
+    ("relocalizer", "false", "also find the robot on the map: localization and initialpose"),
+    ("initialpose", "/initialpose", "topic of the relocalizer's pose, for AMCL and others"),
+    ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of the nodes"),
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
 )
+TOPICS = ("image", "camera_info", "odom", "battery", "initialpose")
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """Both nodes, with the values of the arguments."""
+    """The nodes, with the values of the arguments."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    use_sim_time = value["use_sim_time"].lower() in ("true", "1", "yes")
+    use_sim_time = _is_true(value["use_sim_time"])
     own = {
         "encoder": {"image_transport": value["image_transport"], "model": value["model"]},
         "database": {"map": value["map"]},
+        "graph": {"map": value["map"]},
+        "relocalizer": {"map": value["map"]},
     }
     # rcl refuses names that end in a slash, and the node would not start.
-    topic = {key: value[key].rstrip("/") for key in ("image", "camera_info", "odom", "battery")}
+    topic = {key: value[key].rstrip("/") for key in TOPICS}
     remappings = {
         "encoder": [
             ("image", topic["image"]),
@@ -65,7 +71,10 @@ def nodes(context: LaunchContext) -> list[Node]:
             ("battery_state", topic["battery"]),
         ],
         "database": [],
+        "graph": [("odom", topic["odom"])],
+        "relocalizer": [("initialpose", topic["initialpose"])],
     }
+    optional = [name for name in ("graph", "relocalizer") if _is_true(value[name])]
     return [
         Node(
             package="vpr_ros",
@@ -86,8 +95,12 @@ def nodes(context: LaunchContext) -> list[Node]:
             respawn_delay=2.0,  # s
             sigterm_timeout="60",  # s
         )
-        for name in ("encoder", "database")
+        for name in ("encoder", "database", *optional)
     ]
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() in ("true", "1", "yes")
 
 
 def generate_launch_description() -> LaunchDescription:

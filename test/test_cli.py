@@ -143,3 +143,14 @@ def test_a_missing_package_is_named(vpr, monkeypatch):
     monkeypatch.setattr(model_files, "find_model", without_onnx)
     message, _ = vpr("model-info", "a")
     assert message == "vpr: this needs onnx. Run: pip install onnx"
+
+
+def test_a_graph_is_exported_and_nothing_is_overwritten(vpr, tmp_path):
+    graph = tmp_path / "a.vprgraph"
+    graph.write_text("vpr_ros pose graph 1\nkeyframe 7 1500000000 0 1 2 0 0 0 0 1 1 3 0 0 0 0 1\n")
+    code, out = vpr("export-graph", graph, tmp_path / "a.tum")
+    assert not code and "1 keyframes" in out
+    assert (tmp_path / "a.tum").read_text() == "1.500000000 1 3 0 0 0 0 1\n"
+    for name, says in (("a.tum", "exists"), ("a.txt", "neither .tum nor .g2o")):
+        message, _ = vpr("export-graph", graph, tmp_path / name)
+        assert says in message

@@ -80,9 +80,11 @@ def test_versions_and_licences_agree():
     assert "Apache License" in (ROOT / "LICENSE").read_text()
 
 
-def test_the_parameter_file_is_yaml_for_the_three_nodes():
+def test_the_parameter_file_is_yaml_for_the_nodes():
     values = yaml.safe_load((ROOT / "config/vpr.yaml").read_text())
-    assert set(values) == {"/**/encoder", "/**/database"}
+    assert set(values) == {
+        f"/**/{node}" for node in ("encoder", "database", "graph", "relocalizer")
+    }
 
 
 def test_every_model_has_a_card_and_they_fit():

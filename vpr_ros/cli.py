@@ -20,6 +20,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
+from vpr_ros.cli_maps import export_graph
 from vpr_ros.cli_options import (
     BagPath,
     Baselines,
@@ -50,6 +51,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(export_graph)
 
 PACKAGES = (  # that only some verbs need
     "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",

@@ -40,6 +40,36 @@ class Pose:
             self.qw**2 + self.qx**2 - self.qy**2 - self.qz**2,
         )
 
+    def compose(self, other: Pose) -> Pose:
+        """The pose that `other`, given in this one's frame, has in the fixed frame."""
+        x, y, z = self._turned(other.x, other.y, other.z)
+        a, b = self, other
+        return Pose(
+            self.x + x,
+            self.y + y,
+            self.z + z,
+            a.qw * b.qx + a.qx * b.qw + a.qy * b.qz - a.qz * b.qy,
+            a.qw * b.qy - a.qx * b.qz + a.qy * b.qw + a.qz * b.qx,
+            a.qw * b.qz + a.qx * b.qy - a.qy * b.qx + a.qz * b.qw,
+            a.qw * b.qw - a.qx * b.qx - a.qy * b.qy - a.qz * b.qz,
+        )
+
+    def inverse(self) -> Pose:
+        """The pose of the fixed frame in this one's."""
+        turn = Pose(0.0, 0.0, 0.0, -self.qx, -self.qy, -self.qz, self.qw)
+        x, y, z = turn._turned(-self.x, -self.y, -self.z)
+        return dataclasses.replace(turn, x=x, y=y, z=z)
+
+    def _turned(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """A vector, turned by the rotation."""
+        qx, qy, qz, qw = self.qx, self.qy, self.qz, self.qw
+        tx, ty, tz = 2 * (qy * z - qz * y), 2 * (qz * x - qx * z), 2 * (qx * y - qy * x)
+        return (
+            x + qw * tx + qy * tz - qz * ty,
+            y + qw * ty + qz * tx - qx * tz,
+            z + qw * tz + qx * ty - qy * tx,
+        )
+
     def distance_m(self, other: Pose) -> float:
         """Euclidean distance between the positions [m]."""
         return math.dist((self.x, self.y, self.z), (other.x, other.y, other.z))

@@ -41,6 +41,7 @@ from vpr_ros.core.keyframe import (
 )
 from vpr_ros.core.map_data import MAX_DESCRIPTOR
 from vpr_ros.core.pose import Pose
+from vpr_ros.mapping.relocalization import CameraConfig, camera_turn
 
 if TYPE_CHECKING:  # the encoder node does without faiss, which the loop detector imports
     from vpr_ros.core.loop_detector import LoopClosure, Query
@@ -198,6 +199,13 @@ def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClo
             x, y, z = map(float, relative.direction)
             message.direction = Vector3(x=x, y=y, z=z)
     return message
+
+
+def turn_of(message: LoopClosureMsg, camera: CameraConfig) -> Pose | None:
+    """The robot's turn from the match to the query of a closure; None if it is not known."""
+    q = message.rotation
+    turn = Pose(0.0, 0.0, 0.0, q.x, q.y, q.z, q.w)
+    return camera_turn(turn, camera) if message.has_relative_pose and turn.is_valid else None
 
 
 def to_reading(message: BatteryState, now_s: float) -> BatteryReading:

@@ -25,6 +25,16 @@ def database() -> None:
     _start("database_node", "DatabaseNode")
 
 
+def graph() -> None:
+    """Run the node `graph`."""
+    _start("graph_node", "GraphNode")
+
+
+def relocalizer() -> None:
+    """Run the node `relocalizer`."""
+    _start("relocalizer_node", "RelocalizerNode")
+
+
 def _start(module: str, node: str) -> None:
     stop = StopSignals()
     try:

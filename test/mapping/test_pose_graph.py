@@ -1,0 +1,232 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pose graphs on made-up drives: laps round a rectangle, with odometry that drifts."""
+
+import math
+
+import numpy as np
+import pytest
+
+gtsam = pytest.importorskip("gtsam")
+
+from vpr_ros.core.pose import Pose  # noqa: E402
+from vpr_ros.mapping.graph_correction import correct  # noqa: E402
+from vpr_ros.mapping.graph_file import (  # noqa: E402
+    load_graph,
+    read_graph,
+    save_graph,
+    tum_text,
+    write_g2o,
+)
+from vpr_ros.mapping.pose_graph import (  # noqa: E402
+    GraphConfig,
+    GraphError,
+    PoseGraph,
+    to_pose,
+    to_pose3,
+)
+
+SIDES = (40.0, 25.0, 40.0, 25.0)
+LAP_M, STEP_M = 130.0, 0.65
+LAP = round(LAP_M / STEP_M)
+
+
+def truth(index):
+    """Position and heading after so many steps round the rectangle."""
+    way, (x, y), heading = index * STEP_M % LAP_M, (0.0, 0.0), 0.0
+    for side in SIDES:
+        step = min(way, side)
+        x, y = x + step * math.cos(heading), y + step * math.sin(heading)
+        if way <= side:
+            break
+        way, heading = way - side, heading + math.pi / 2
+    return Pose.planar(x, y, heading)
+
+
+def odometry(count, drift_deg, seed=0):
+    """Dead reckoning along it: 2 % too long, the heading off by more and more."""
+    rng, pose = np.random.default_rng(seed), gtsam.Pose3()
+    for index in range(count):
+        if index:
+            before, here = to_pose3(truth(index - 1)), to_pose3(truth(index))
+            step = before.between(here)
+            off = math.radians(drift_deg * STEP_M + rng.normal(0, 0.2))
+            moved = gtsam.Pose3(gtsam.Rot3.Rz(off), 0.02 * step.translation())
+            pose = pose.compose(step).compose(moved)
+        yield to_pose(pose)
+
+
+def drive(count=3 * LAP, drift_deg=0.5, config=None):
+    """A graph of a drive without closures."""
+    graph = PoseGraph(config)
+    for index, pose in enumerate(odometry(count, drift_deg)):
+        graph.add_keyframe(index + 1, index * 10**9, pose, "odom")
+    return graph
+
+
+def close(graph, query, match, off_deg=1.0, rotation=True):
+    """Add a closure whose rotation is that of the truth, or a little off."""
+    turn = math.remainder(truth(query).yaw - truth(match).yaw, 2 * math.pi)
+    turned = Pose.planar(0.0, 0.0, turn + math.radians(off_deg)) if rotation else None
+    assert graph.add_closure(query + 1, match + 1, turned)
+
+
+def error_m(poses, first=0):
+    """RMSE of positions from the truth, in the frame of the first pose."""
+    off = [p.translation() - to_pose3(truth(i)).translation() for i, p in enumerate(poses, first)]
+    return float(np.sqrt(np.square(off).sum(axis=1).mean()))
+
+
+@pytest.mark.parametrize("rotation", [True, False])
+def test_closures_straighten_the_trajectory(rotation):
+    graph = drive()
+    for query in range(LAP, 3 * LAP, 3):
+        close(graph, query, query - LAP + 1, rotation=rotation)
+    result = correct(*graph.snapshot(), graph.config)
+    dead = error_m([k.odometry for k in graph.keyframes])
+    assert error_m(result.poses) < 0.1 * dead if rotation else 0.3 * dead
+    assert all(v.accepted for v in result.verdicts)
+
+
+def test_wrong_closures_are_told_from_right_ones():
+    graph, rng = drive(), np.random.default_rng(1)
+    for query in range(LAP, 3 * LAP, 3):
+        close(graph, query, query - LAP)
+    right = len(graph.closures)
+    clean = error_m(correct(*graph.snapshot(), graph.config).poses)
+    for _ in range(12):
+        query, match = int(rng.integers(LAP, 3 * LAP)), int(rng.integers(LAP))
+        if to_pose3(truth(query)).range(to_pose3(truth(match)).translation()) > 6:
+            close(graph, query, match, off_deg=float(rng.normal(0, 5)))
+    result = correct(*graph.snapshot(), graph.config)
+    assert all(v.accepted for v in result.verdicts[:right])
+    assert not any(v.accepted for v in result.verdicts[right:])
+    assert len(result.verdicts) > right + 6
+    assert error_m(result.poses) < clean + 0.2
+
+
+def test_an_update_goes_on_from_the_last_and_leaves_old_keyframes_alone():
+    config = GraphConfig(window=LAP, max_closures=30)
+    graph, result = drive(6 * LAP, 0.3, config), None
+    for query in range(LAP, 6 * LAP, 2):
+        close(graph, query, query - LAP)
+    keyframes, closures = graph.snapshot()
+    for count in range(LAP, 6 * LAP + 1, 20):
+        known = [c for c in closures if c.query < count]
+        last, result = result, correct(keyframes[:count], known, config, result)
+        if last is not None and count > 2 * LAP:
+            for old, new in zip(last.poses[: count - LAP - 20], result.poses, strict=False):
+                assert old.equals(new, 1e-9)
+    assert error_m(result.poses) < 0.2 * error_m([k.odometry for k in keyframes])
+    assert sum(v.accepted for v in result.verdicts) > 0.97 * len(closures)
+
+
+def test_odometry_that_starts_anew_is_put_where_two_closures_agree():
+    graph = drive(150, 0.0)
+    for index in range(100):  # the robot was carried to another place, and counts from 0 again
+        start = to_pose3(truth(50)).inverse()
+        pose = to_pose(start.compose(to_pose3(truth(50 + index))))
+        graph.add_keyframe(1000 + index, (150 + 1 + index) * 10**9, pose, "odom")
+    assert graph.trajectory == 1
+    graph.add_closure(1010, 61, Pose.planar(0.0, 0.0, 0.0))
+    assert correct(*graph.snapshot(), graph.config).poses[-1] is None
+    graph.add_closure(1020, 71, Pose.planar(0.0, 0.0, 0.0))
+    result = correct(*graph.snapshot(), graph.config)
+    assert error_m(result.poses[150:], first=50) < 2.5  # 2 % of the way there
+    assert [v.accepted for v in result.verdicts] == [True, True]
+
+
+def test_closures_that_disagree_join_nothing():
+    graph = drive(LAP, 0.0)
+    for index in range(40):
+        graph.add_keyframe(1000 + index, (LAP + index) * 10**9, Pose.planar(-index, 0.0, 0.0), "b")
+    graph.add_closure(1010, 11, Pose.planar(0.0, 0.0, 0.0))
+    graph.add_closure(1020, 101, Pose.planar(0.0, 0.0, 1.0))
+    result = correct(*graph.snapshot(), graph.config)
+    assert result.poses[-1] is None and result.verdicts == [None, None]
+
+
+def test_unknown_keyframes_and_keyframes_twice():
+    graph = drive(10)
+    assert not graph.add_closure(3, 99)
+    assert not graph.add_closure(3, 3)
+    assert graph.add_keyframe(3, 0, Pose.planar(9.0, 9.0, 0.0), "odom")
+    assert len(graph) == 10
+    assert correct([], [], GraphConfig()).poses == []
+
+
+def test_a_saved_graph_is_the_map_of_the_next_run(tmp_path):
+    graph = drive()
+    for query in range(LAP, 3 * LAP, 5):
+        close(graph, query, query - LAP)
+    result = correct(*graph.snapshot(), graph.config)
+    save_graph(tmp_path / "office.vprgraph", graph, result)
+    again = PoseGraph()
+    assert load_graph(tmp_path / "office.vprmap", again) == 3 * LAP
+    for k, pose in zip(again.keyframes, result.poses, strict=True):
+        assert k.trajectory == -1
+        assert k.odometry.equals(pose, 1e-6)
+    # A drive somewhere on it, from a zero of its own
+    for index in range(60):
+        pose = to_pose(to_pose3(truth(30)).inverse().compose(to_pose3(truth(30 + index))))
+        again.add_keyframe(5000 + index, index * 10**9, pose, "odom")
+        if index % 5 == 0:
+            again.add_closure(5000 + index, 31 + index, Pose.planar(0.0, 0.0, 0.0))
+    joined = correct(*again.snapshot(), again.config)
+    for index, pose in enumerate(joined.poses[3 * LAP :]):
+        assert pose.range(result.poses[30 + index].translation()) < 0.5
+
+
+def test_exports(tmp_path):
+    graph = drive(LAP + 50)
+    for query in range(LAP, LAP + 50, 5):
+        close(graph, query, query - LAP)
+    close(graph, LAP + 20, 100)
+    result = correct(*graph.snapshot(), graph.config)
+    save_graph(tmp_path / "a.vprgraph", graph, result)
+    stored = read_graph(tmp_path / "a.vprgraph")
+    rows = np.array([line.split() for line in tum_text(stored).splitlines()], float)
+    assert rows.shape == (LAP + 50, 8)
+    assert np.allclose(rows[:, 1:4], [p.translation() for p in result.poses], atol=1e-6)
+    write_g2o(tmp_path / "a.g2o", stored, graph.config)
+    factors, values = gtsam.readG2o(str(tmp_path / "a.g2o"), True)
+    assert values.size() == LAP + 50
+    assert factors.size() == LAP + 49 + 10  # the wrong closure is left out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no pose graph"),
+        ("vpr_ros pose graph 1\nkeyframe 1 2\n", "line 2: a keyframe has"),
+        ("vpr_ros pose graph 1\nkeyframe 1 2 0 0 0 0 0 0 0 0\n", "line 2: its pose"),
+        ("vpr_ros pose graph 1\nkeyframe 0 2 0 0 0 0 0 0 0 1\n", "line 2: id"),
+        ("vpr_ros pose graph 1\nkeyframe 1 2 0 0 0 nan 0 0 0 1\n", "line 2: its pose"),
+        ("vpr_ros pose graph 1\n" + "keyframe 1 2 0 0 0 0 0 0 0 1\n" * 2, "line 3: .*twice"),
+        ("vpr_ros pose graph 1\nclosure 1 2 1\n", "line 2: its keyframes"),
+        ("vpr_ros pose graph 1\nvertex 1\n", "line 2: neither"),
+    ],
+)
+def test_a_file_that_is_no_graph_is_refused(tmp_path, text, says):
+    (tmp_path / "a.vprgraph").write_text(text)
+    with pytest.raises(GraphError, match=says):
+        read_graph(tmp_path / "a.vprgraph")
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path):
+    with pytest.raises(GraphError, match="does not exist"):
+        read_graph(tmp_path / "none.vprgraph")
+    graph = drive(3)
+    result = correct(*graph.snapshot(), graph.config)
+    (tmp_path / "notes.txt").write_text("what somebody else wrote")
+    with pytest.raises(GraphError, match="cannot be written"):
+        save_graph(tmp_path / "notes.txt" / "b.vprgraph", graph, result)
+    with pytest.raises(GraphError, match="no pose graph"):
+        save_graph(tmp_path / "notes.txt", graph, result)
+    assert (tmp_path / "notes.txt").read_text() == "what somebody else wrote"
+
+
+def test_without_gtsam_one_line_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("vpr_ros.mapping.pose_graph.gtsam", None)
+    with pytest.raises(GraphError, match="pip install"):
+        PoseGraph()

@@ -1,0 +1,138 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes graph and relocalizer: a corrected trajectory, and waking up in the map that it saved."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gtsam")
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import (
+    PoseWithCovarianceStamped,
+    Quaternion,
+    TransformStamped,
+)
+from messages import odometry
+from nav_msgs.msg import Odometry, Path
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from vpr_msgs.msg import ClosureVerdict, Keyframe, Localization, LoopClosure
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+SAME = Quaternion(w=1.0)
+
+
+def keyframe(id, x, y=0.0, pose=True, seconds=None):
+    """A keyframe on the way, a second after the one of the id before."""
+    message = Keyframe(id=id, model="m", has_pose=pose, pose_frame="odom")
+    message.header.stamp = Time(sec=int(seconds if seconds is not None else 1000 + id))
+    message.descriptor = [1.0, 0.0]
+    message.pose.position.x, message.pose.position.y = float(x), float(y)
+    message.pose.orientation.w = 1.0
+    return message
+
+
+def closure(query, match, confidence=0.99):
+    """A closure whose views look the same way."""
+    message = LoopClosure(query_id=query, match_id=match, confidence=confidence)
+    message.has_relative_pose, message.rotation = True, SAME
+    return message
+
+
+def round_the_circle(index):
+    """Where the robot is after so many of 40 steps."""
+    angle = 2 * math.pi * index / 40
+    return 40 / (2 * math.pi) * math.sin(angle), 40 / (2 * math.pi) * (1 - math.cos(angle))
+
+
+def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
+    office = tmp_path / "office.vprmap"
+    process = robot.start("graph", map=str(office))
+    keyframes = robot.publisher(Keyframe, "keyframes", 100)
+    closures = robot.publisher(LoopClosure, "loop_closures", 100)
+    odometer = robot.publisher(Odometry, "odom", 10)
+    verdicts = robot.listen(ClosureVerdict, "closure_verdicts")
+    transforms = robot.listen(TFMessage, "/tf")
+    paths = robot.listen(Path, "path", LATCHED)
+    markers = robot.listen(MarkerArray, "graph_markers", LATCHED)
+
+    # Twice round a circle of 40 m, while the odometry drifts aside by 4 m
+    for index in range(80):
+        x, y = round_the_circle(index)
+        keyframes.publish(keyframe(index + 1, x, y + 0.05 * index))
+        if index >= 40 and index % 4 == 0:
+            closures.publish(closure(index + 1, index - 39))
+        robot.spin(0.01)
+    closures.publish(closure(80, 20))  # wrong: across the circle
+    closures.publish(closure(80, 4242))  # names a keyframe that never came
+    robot.wait(lambda: robot.status["graph"]["closures_accepted"] == "10", "the correction")
+    robot.wait(lambda: any(not v.accepted and v.match_id == 20 for v in verdicts), "a verdict")
+    wrong = next(v for v in verdicts if v.query_id == 80 and v.match_id == 20)
+    assert wrong.offset_m > 8 and "m and" in wrong.reason
+    assert any("not in the graph" in v.reason for v in verdicts if v.match_id == 4242)
+    odometer.publish(odometry(39, robot.stamp()))
+    robot.wait(lambda: transforms, "map -> odom")
+    transform = transforms[-1].transforms[0]
+    assert (transform.header.frame_id, transform.child_frame_id) == ("map", "odom")
+    assert transform.transform.translation.y == pytest.approx(-0.05 * 79, abs=1.0)
+    robot.wait(lambda: paths and len(paths[-1].poses) == 80, "the path")
+    last = paths[-1].poses[-1].pose.position
+    assert math.dist((last.x, last.y), round_the_circle(39)) < 1.0
+    assert markers[-1].markers[0].points
+
+    assert robot.status["graph"]["level"] == b"\0"
+    process.send_signal(2)
+    assert process.wait(20) == 0
+    del robot.processes["graph"]
+    assert (tmp_path / "office.vprgraph").read_text().count("\nkeyframe ") == 80
+
+    # The next day the robot wakes up on the circle with odometry from zero.
+    robot.start("relocalizer", map=str(office))
+    robot.wait(lambda: keyframes.get_subscription_count() > 0, "the relocalizer")
+    robot.wait(lambda: closures.get_subscription_count() > 0, "the relocalizer")
+    states = robot.listen(Localization, "localization", LATCHED)
+    poses = robot.listen(PoseWithCovarianceStamped, "initialpose")
+    assert robot.status["relocalizer"]["places_on_the_map"] == "80"
+    for step in range(4):
+        if step:
+            closures.publish(closure(5000 + step, 21 + step))  # may come before its keyframe
+        x, y = round_the_circle(20 + step)
+        keyframes.publish(keyframe(5000 + step, x - 3, y + 8, seconds=90_000 + step))
+        robot.spin(0.1)
+    robot.wait(lambda: poses, "initialpose")
+    robot.wait(lambda: len(states) >= 5, "states")
+    assert [s.state for s in states[:2]] == [Localization.LOST, Localization.CANDIDATES]
+    assert states[-1].state == Localization.LOCATED
+    assert len(poses) == 1  # not again for each closure
+    at = poses[0].pose.pose.position
+    assert poses[0].header.frame_id == "map"
+    assert math.dist((at.x, at.y), round_the_circle(22)) < 1.0
+    covariance = np.array(poses[0].pose.covariance).reshape(6, 6)
+    assert 0.1 < math.sqrt(covariance[0, 0]) < 2 and covariance[5, 5] > 0
+    assert "located at x" in states[-1].message
+    assert robot.call(Trigger, "relocalize").success
+    keyframes.publish(keyframe(5100, 5, seconds=90_010))
+    robot.wait(lambda: states[-1].state == Localization.LOST, "lost again")
+
+
+def test_what_is_missing_is_said(robot):
+    robot.start("graph")
+    robot.start("relocalizer", map="/none/there.vprmap")
+    keyframes = robot.publisher(Keyframe, "keyframes", 100)
+    robot.wait(lambda: keyframes.get_subscription_count() == 2, "both nodes")
+    transforms = robot.publisher(TFMessage, "/tf")
+    other = TransformStamped(child_frame_id="odom")
+    other.header.frame_id, other.transform.translation.x = "map", 5.0
+    transforms.publish(TFMessage(transforms=[other]))
+    robot.wait(lambda: any("Somebody else" in line for line in robot.logs), "a warning")
+    keyframes.publish(keyframe(1, 0.0, pose=False))
+    robot.wait(lambda: robot.status["graph"]["keyframes_without_pose"] == "1", "a report")
+    assert robot.status["graph"]["level"] == b"\1"
+    assert "no keyframe with a pose" in robot.status["relocalizer"]["message"]
+    assert robot.status["relocalizer"]["level"] == b"\1"

@@ -1,0 +1,265 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pose graphs on disk, and as files that other back ends read.
+
+A graph file is text, a line per keyframe and per closure, beside the map of the same name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from vpr_ros.core.durable_file import write_durably
+from vpr_ros.core.map_file import read_map
+from vpr_ros.core.pose import Pose
+from vpr_ros.mapping.graph_correction import (
+    Correction,
+    closure_noise,
+    closure_turn,
+    odometry_noise,
+)
+from vpr_ros.mapping.pose_graph import (
+    GraphConfig,
+    GraphError,
+    PoseGraph,
+    gtsam,
+    require_gtsam,
+    to_pose,
+    to_pose3,
+)
+
+HEADER = "vpr_ros pose graph 1"
+SUFFIX = ".vprgraph"
+LONGEST_BYTES = 1_000_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredKeyframe:
+    """A keyframe of a saved graph."""
+
+    id: int
+    stamp_ns: int
+    trajectory: int  # number of the stretch of odometry without a jump; -1: of an earlier map
+    odometry: Pose
+    pose: Pose | None  # on the map; None: its trajectory is not joined to the map
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredClosure:
+    """A closure of a saved graph, by keyframe ids."""
+
+    query_id: int
+    match_id: int
+    accepted: bool
+    rotation: Pose | None  # of the robot at the query in the robot at the match; None: unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredGraph:
+    """A saved graph."""
+
+    keyframes: tuple[StoredKeyframe, ...]
+    closures: tuple[StoredClosure, ...]
+
+
+def graph_path(map_path: Path) -> Path:
+    """The graph file that belongs to a map file."""
+    return map_path.with_suffix(SUFFIX)
+
+
+def save_graph(path: Path, graph: PoseGraph, correction: Correction) -> None:
+    """Write a graph, wholly or not at all; raises GraphError if it cannot be written."""
+    keyframes, closures = graph.snapshot()
+    poses = correction.poses + [None] * (len(keyframes) - len(correction.poses))
+    verdicts = correction.verdicts + [None] * (len(closures) - len(correction.verdicts))
+    first = keyframes[0].trajectory if keyframes else 0
+    stored = StoredGraph(
+        tuple(
+            StoredKeyframe(
+                k.id,
+                k.stamp_ns,
+                k.trajectory,
+                to_pose(k.odometry),
+                to_pose(k.odometry if pose is None and k.trajectory == first else pose)
+                if pose is not None or k.trajectory == first
+                else None,
+            )
+            for k, pose in zip(keyframes, poses, strict=True)
+        ),
+        tuple(
+            StoredClosure(
+                keyframes[c.query].id,
+                keyframes[c.match].id,
+                verdict is not None and verdict.accepted,
+                c.rotation,
+            )
+            for c, verdict in zip(closures, verdicts, strict=True)
+        ),
+    )
+
+    def check(_: object, beginning: bytes) -> None:
+        if not beginning.startswith(HEADER.encode()):
+            raise GraphError(f"{path} is no pose graph, so it is not replaced. Move it away.")
+
+    def write(file: IO[bytes]) -> None:
+        file.write(graph_text(stored).encode())
+
+    try:
+        write_durably(path, write, check)
+    except OSError as error:
+        raise GraphError(
+            f"Graph {path} cannot be written ({error.strerror}). Choose a folder that is writable "
+            "and has enough space."
+        ) from None
+
+
+def map_poses(map_path: Path) -> dict[int, Pose]:
+    """The places of a saved map: the pose of each keyframe, by id.
+
+    From the graph file beside the map, or else from the poses in the map, of the session that
+    has most. Raises GraphError or MapError; a map that does not exist yet has no places.
+    """
+    return {id: pose for id, _, pose in _placed(map_path)}
+
+
+def load_graph(map_path: Path, graph: PoseGraph) -> int:
+    """Put the places of a saved map into a graph; returns their number. Raises as `map_poses`."""
+    for id, stamp_ns, pose in _placed(map_path):
+        graph.add_map(id, stamp_ns, pose)
+    return len(graph)
+
+
+def _placed(map_path: Path) -> Iterator[tuple[int, int, Pose]]:
+    path = graph_path(map_path)
+    if path.exists():
+        for keyframe in read_graph(path).keyframes:
+            if keyframe.pose is not None:
+                yield keyframe.id, keyframe.stamp_ns, keyframe.pose
+    elif map_path.exists():
+        data = read_map(map_path)
+        posed = ~np.isnan(data.poses).any(axis=1)
+        sessions, counts = np.unique(data.sessions[posed], return_counts=True)
+        if len(sessions):
+            for row in np.flatnonzero(posed & (data.sessions == sessions[counts.argmax()])):
+                pose = Pose(*map(float, data.poses[row]))
+                yield int(data.ids[row]), int(data.stamps_ns[row]), pose
+
+
+def graph_text(graph: StoredGraph) -> str:
+    """The contents of a graph file."""
+    lines = [HEADER, "# keyframe id stamp_ns trajectory odometry(x y z qx qy qz qw) map(the same)"]
+    for k in graph.keyframes:
+        poses = [*_values(k.odometry), *(_values(k.pose) if k.pose else [])]
+        lines.append(f"keyframe {k.id} {k.stamp_ns} {k.trajectory} " + _numbers(poses))
+    lines.append("# closure query match accepted rotation(qx qy qz qw)")
+    for c in graph.closures:
+        turn = _numbers(_values(c.rotation)[3:]) if c.rotation else ""
+        lines.append(f"closure {c.query_id} {c.match_id} {int(c.accepted)} {turn}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def read_graph(path: Path) -> StoredGraph:
+    """Read a graph file; raises GraphError naming the line that is wrong."""
+    try:
+        if not path.is_file():
+            raise GraphError(f"Graph {path} does not exist.")
+        if path.stat().st_size > LONGEST_BYTES:
+            raise GraphError(f"Graph {path} is larger than {LONGEST_BYTES:,} bytes.")
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GraphError(f"Graph {path} cannot be read ({error}).") from None
+    if not lines or lines[0] != HEADER:
+        raise GraphError(f"{path} is no pose graph: its first line is not '{HEADER}'.")
+    keyframes: dict[int, StoredKeyframe] = {}
+    closures: list[StoredClosure] = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            match line.split():
+                case [] | ["#", *_]:
+                    continue
+                case ["keyframe", *words]:
+                    keyframe = _keyframe(words)
+                    if keyframe.id in keyframes:
+                        raise ValueError(f"keyframe {keyframe.id} comes twice")
+                    keyframes[keyframe.id] = keyframe
+                case ["closure", *words]:
+                    closure = _closure(words)
+                    if not {closure.query_id, closure.match_id} <= keyframes.keys():
+                        raise ValueError("its keyframes are not in the graph")
+                    closures.append(closure)
+                case _:
+                    raise ValueError("neither a keyframe nor a closure")
+        except (ValueError, OverflowError) as error:
+            raise GraphError(f"Graph {path}, line {number}: {error}.") from None
+    return StoredGraph(tuple(keyframes.values()), tuple(closures))
+
+
+def tum_text(graph: StoredGraph) -> str:
+    """The corrected trajectory in the format of TUM RGB-D: stamp [s] x y z qx qy qz qw."""
+    rows = sorted((k.stamp_ns, k.pose) for k in graph.keyframes if k.pose is not None)
+    return "".join(
+        f"{stamp // 10**9}.{stamp % 10**9:09d} {_numbers(_values(pose))}\n" for stamp, pose in rows
+    )
+
+
+def write_g2o(path: Path, graph: StoredGraph, config: GraphConfig) -> None:
+    """Write the graph in g2o's text format, its vertices numbered from 0 in the graph's order.
+
+    Closures that the graph has rejected are left out.
+    """
+    require_gtsam()
+    values, factors = gtsam.Values(), gtsam.NonlinearFactorGraph()
+    number = {k.id: i for i, k in enumerate(graph.keyframes)}
+    for i, keyframe in enumerate(graph.keyframes):
+        values.insert(i, to_pose3(keyframe.pose or keyframe.odometry))
+    for (i, a), (j, b) in itertools.pairwise(enumerate(graph.keyframes)):
+        if a.trajectory == b.trajectory >= 0:
+            way_m = a.odometry.distance_m(b.odometry)
+            between = to_pose3(a.odometry).between(to_pose3(b.odometry))
+            factors.add(gtsam.BetweenFactorPose3(i, j, between, odometry_noise(way_m, config)))
+    for c in graph.closures:
+        if c.accepted:
+            turn, noise = closure_turn(c.rotation), closure_noise(c.rotation is not None, config)
+            ends = number[c.match_id], number[c.query_id]
+            factors.add(gtsam.BetweenFactorPose3(*ends, turn, noise))
+    gtsam.writeG2o(factors, values, str(path))
+
+
+def _keyframe(words: Sequence[str]) -> StoredKeyframe:
+    if len(words) not in (10, 17):
+        raise ValueError(f"a keyframe has 10 or 17 values, this one {len(words)}")
+    poses = [Pose(*part) for part in _sevens([float(w) for w in words[3:]])]
+    if not all(pose.is_valid for pose in poses):
+        raise ValueError("its pose is not one")
+    id, stamp_ns, trajectory = map(int, words[:3])
+    if not (0 < id < 2**64 and 0 <= stamp_ns < 2**63 and -1 <= trajectory < 2**31):
+        raise ValueError("id, stamp or trajectory is out of range")
+    return StoredKeyframe(id, stamp_ns, trajectory, poses[0], poses[1] if poses[1:] else None)
+
+
+def _closure(words: Sequence[str]) -> StoredClosure:
+    if len(words) not in (3, 7):
+        raise ValueError(f"a closure has 3 or 7 values, this one {len(words)}")
+    rotation = Pose(0.0, 0.0, 0.0, *map(float, words[3:])) if words[3:] else None
+    if rotation is not None and not rotation.is_valid:
+        raise ValueError("its rotation is not one")
+    return StoredClosure(int(words[0]), int(words[1]), words[2] == "1", rotation)
+
+
+def _sevens(values: Sequence[float]) -> Iterator[Sequence[float]]:
+    for start in range(0, len(values), 7):
+        yield values[start : start + 7]
+
+
+def _values(pose: Pose) -> tuple[float, ...]:
+    return dataclasses.astuple(pose)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.9g}" for value in values)

@@ -1,0 +1,205 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keyframes on the trajectories that odometry gives, and the loop closures between them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.errors import VprError
+from vpr_ros.core.pose import Pose
+
+gtsam: Any = None  # an optional dependency
+with contextlib.suppress(ImportError):
+    gtsam = importlib.import_module("gtsam")
+
+
+class GraphError(VprError):
+    """A pose graph cannot be made, read or written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphConfig(Config):
+    """How far odometry and closures are trusted."""
+
+    group: ClassVar[str] = "graph"
+
+    odometry_position_m: float = param(
+        0.1,
+        "standard deviation of the odometry's position after one metre; grows with the square "
+        "root of the distance",
+        unit="m",
+        minimum=1e-4,
+        maximum=100.0,
+    )
+    odometry_rotation_deg: float = param(
+        2.0,
+        "the same for its rotation",
+        unit="deg",
+        minimum=1e-3,
+        maximum=180.0,
+    )
+    closure_position_m: float = param(
+        1.0,
+        "standard deviation of the distance between the two views of a closure",
+        unit="m",
+        minimum=1e-2,
+        maximum=100.0,
+    )
+    closure_rotation_deg: float = param(
+        6.0,
+        "standard deviation of a closure's rotation",
+        unit="deg",
+        minimum=0.1,
+        maximum=180.0,
+    )
+    max_speed: float = param(
+        5.0,
+        "odometry that moves faster has jumped or started anew; a new trajectory begins",
+        unit="m/s",
+        minimum=0.1,
+        maximum=1000.0,
+    )
+    min_agreeing: int = param(
+        2,
+        "minimum number of agreeing closures that join a trajectory to the map",
+        minimum=1,
+        maximum=100,
+    )
+    window: int = param(
+        2000,
+        "number of newest keyframes that an update may move; older ones stay where they are",
+        minimum=10,
+        maximum=1_000_000,
+    )
+    max_closures: int = param(
+        200,
+        "maximum number of closures that one update solves for: the newest, and others spread "
+        "evenly; the rest is judged by the result",
+        minimum=10,
+        maximum=100_000,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphKeyframe:
+    """A keyframe on its trajectory."""
+
+    id: int
+    stamp_ns: int
+    odometry: Any  # gtsam.Pose3 of the robot in the frame of its odometry
+    trajectory: int  # number of the stretch without a jump; -1: of the loaded map
+    travelled_m: float  # from the start of the trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphClosure:
+    """Two keyframes, by position in the graph, that show one place."""
+
+    query: int
+    match: int
+    rotation: Pose | None = None  # of the robot at the query in the robot at the match; at 0 0 0
+
+
+def require_gtsam() -> None:
+    """Raise GraphError where GTSAM is missing."""
+    if gtsam is None:
+        raise GraphError("The pose graph needs GTSAM. Install it: pip install 'vpr_ros[graph]'.")
+
+
+def to_pose3(pose: Pose) -> Any:
+    """GTSAM's pose."""
+    rotation = gtsam.Rot3.Quaternion(pose.qw, pose.qx, pose.qy, pose.qz)
+    return gtsam.Pose3(rotation, np.array([pose.x, pose.y, pose.z]))
+
+
+def to_pose(pose: Any) -> Pose:
+    """The package's pose."""
+    x, y, z = map(float, pose.translation())
+    turn = pose.rotation().toQuaternion()
+    return Pose(x, y, z, turn.x(), turn.y(), turn.z(), turn.w())
+
+
+def apart(a: Any, b: Any) -> tuple[float, float]:
+    """Distance [m] and angle [deg] between two of GTSAM's poses."""
+    between = a.between(b)
+    angle = float(np.linalg.norm(gtsam.Rot3.Logmap(between.rotation())))
+    return float(np.linalg.norm(between.translation())), math.degrees(angle)
+
+
+class PoseGraph:
+    """Keyframes, and the closures between them."""
+
+    def __init__(self, config: GraphConfig | None = None) -> None:
+        """An empty graph; raises GraphError where GTSAM is missing."""
+        require_gtsam()
+        self.config = config or GraphConfig()
+        self.keyframes: list[GraphKeyframe] = []
+        self.closures: list[GraphClosure] = []
+        self._index: dict[int, int] = {}
+        self._trajectory = 0
+        self._frame: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.keyframes)
+
+    def index_of(self, id: int) -> int | None:
+        """Position of a keyframe in the graph; None if it is not known."""
+        return self._index.get(id)
+
+    @property
+    def trajectory(self) -> int:
+        """Number of the trajectory that the robot is on."""
+        return self._trajectory
+
+    def is_first(self, trajectory: int) -> bool:
+        """Whether the map is defined by this trajectory."""
+        return not self.keyframes or self.keyframes[0].trajectory == trajectory
+
+    def add_map(self, id: int, stamp_ns: int, pose: Pose) -> None:
+        """Add a keyframe of a loaded map; it does not move."""
+        self._append(GraphKeyframe(id, stamp_ns, to_pose3(pose), -1, 0.0))
+
+    def add_keyframe(self, id: int, stamp_ns: int, pose: Pose, frame: str = "") -> bool:
+        """Add a keyframe with the pose that odometry gives; False if it begins a trajectory."""
+        if id in self._index:
+            return True
+        here = to_pose3(pose)
+        last = self.keyframes[-1] if self.keyframes else None
+        if last is None or last.trajectory < 0:
+            joined, travelled_m = False, 0.0
+        else:
+            step_m = float(np.linalg.norm(here.translation() - last.odometry.translation()))
+            seconds = (stamp_ns - last.stamp_ns) / 1e9
+            joined = frame == self._frame and seconds >= 0
+            # Half a metre more: two stamps may lie close together.
+            joined = joined and step_m <= self.config.max_speed * seconds + 0.5
+            travelled_m = last.travelled_m + step_m if joined else 0.0
+            self._trajectory += not joined
+        self._frame = frame
+        self._append(GraphKeyframe(id, stamp_ns, here, self._trajectory, travelled_m))
+        return joined
+
+    def add_closure(self, query_id: int, match_id: int, rotation: Pose | None = None) -> bool:
+        """Add a closure; False if one of its keyframes is not known."""
+        query, match = self._index.get(query_id), self._index.get(match_id)
+        if query is None or match is None or query == match:
+            return False
+        self.closures.append(GraphClosure(query, match, rotation))
+        return True
+
+    def snapshot(self) -> tuple[list[GraphKeyframe], list[GraphClosure]]:
+        """What `correct` needs, for another thread."""
+        return list(self.keyframes), list(self.closures)
+
+    def _append(self, keyframe: GraphKeyframe) -> None:
+        if keyframe.id not in self._index:
+            self._index[keyframe.id] = len(self.keyframes)
+            self.keyframes.append(keyframe)

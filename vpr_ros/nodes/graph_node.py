@@ -1,0 +1,363 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Node `graph`: keyframes and closures in; the corrected trajectory and map -> odom out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+from geometry_msgs.msg import Point, PoseStamped, TransformStamped
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMsg
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from std_msgs.msg import ColorRGBA
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
+from vpr_ros.core.config import Config, param
+from vpr_ros.core.pose import Pose
+from vpr_ros.mapping.graph_correction import Correction, Verdict, correct
+from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
+from vpr_ros.mapping.pose_graph import (
+    GraphConfig,
+    PoseGraph,
+    apart,
+    to_pose,
+    to_pose3,
+)
+from vpr_ros.mapping.relocalization import CameraConfig
+from vpr_ros.nodes import conversions
+from vpr_ros.nodes.diagnostics import OK, WARN, Diagnostics, Latency, Report, memory_mb
+from vpr_ros.nodes.guarded_node import GuardedNode
+from vpr_ros.nodes.map_keeper import MapConfig
+from vpr_ros.nodes.parameters import Parameters
+
+OTHER_AUTHORITY_S = 5.0  # how long others are listened to for the same transform
+SAVE_S = 60.0
+FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
+GREEN, RED = ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.9, a=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphNodeConfig(Config):
+    """What the node publishes and keeps."""
+
+    map: str = param(
+        "",
+        "map of the database, by name or path; the graph is kept beside it, in the file "
+        "of the same name that ends in .vprgraph",
+        read_only=True,
+    )
+    map_folder: str = param("", "as the database's", read_only=True)
+    map_frame: str = param("map", "frame of the corrected trajectory")
+    publish_tf: bool = param(True, "publish the transform from map_frame to the odometry's frame")
+    jump_m: float = param(
+        1.0,
+        "a correction that moves the robot farther on the map is announced in the log",
+        unit="m",
+        minimum=0.0,
+        maximum=1e6,
+    )
+
+
+class GraphNode(GuardedNode):
+    """Keeps the pose graph, and corrects it in a thread of its own."""
+
+    PARAMETERS: ClassVar[tuple[type[Config], ...]] = (GraphNodeConfig, CameraConfig, GraphConfig)
+
+    def __init__(self) -> None:
+        """Load the graph, if there is one, and subscribe."""
+        super().__init__("graph")
+        self._config = Parameters(self, self.PARAMETERS)
+        self._graph = PoseGraph(self._config[GraphConfig])
+        self._correction = Correction([], [])
+        self._map_odom = to_pose3(Pose.planar(0.0, 0.0, 0.0))  # pose of the odometry on the map
+        self._joined = True  # whether that is known
+        self._odom_frame = "odom"
+        self._lock = threading.Lock()  # of the graph and the fields above
+        self._wake, self._ending = threading.Event(), threading.Event()
+        self._latency = Latency()
+        self._said: dict[int, Verdict] = {}  # verdicts published, by closure
+        self._unknown = self._without_pose = 0
+        self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
+        self._other = ""  # warning about another publisher of the transform
+        self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
+        self._load()
+
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._path_publisher = self.create_publisher(PathMsg, "path", latched)
+        self._marker_publisher = self.create_publisher(MarkerArray, "graph_markers", latched)
+        self._verdict_publisher = self.create_publisher(ClosureVerdict, "closure_verdicts", 50)
+        self._tf_publisher = self.create_publisher(TFMessage, "/tf", 100)
+        self.create_subscription(Keyframe, "keyframes", self._on_keyframe, 50)
+        self.create_subscription(LoopClosure, "loop_closures", self._on_closure, 50)
+        self.create_subscription(Odometry, "odom", self._on_odometry, qos_profile_sensor_data)
+        self._others = self.create_subscription(TFMessage, "/tf", self._on_tf, 100)
+        self._listening_ends = time.monotonic() + OTHER_AUTHORITY_S
+        self.create_timer(2.0, self._tell)
+        self._worker = threading.Thread(target=self._work, name="graph", daemon=True)
+        self._worker.start()
+        Diagnostics(self, self._report)
+
+    def finish(self) -> None:
+        """Stop the thread and save."""
+        self._ending.set()
+        self._wake.set()
+        self._worker.join()
+        self._save()
+
+    # Input
+
+    def _on_keyframe(self, message: Keyframe) -> None:
+        if not message.has_pose:
+            self._without_pose += 1
+            return
+        keyframe = conversions.to_keyframe(message)
+        assert keyframe.pose is not None
+        with self._lock:
+            joined = self._graph.add_keyframe(
+                keyframe.id, keyframe.stamp_ns, keyframe.pose, keyframe.pose_frame
+            )
+            self._odom_frame = keyframe.pose_frame or self._odom_frame
+            anchored = self._graph.is_first(self._graph.trajectory)
+            if not joined:
+                self._joined = anchored
+            self._changed = True
+        self._take_early()
+        if not joined and not anchored:
+            self.get_logger().warning(
+                "The odometry jumped or started anew: a new trajectory begins, which is not on "
+                f"the map until {self._config[GraphConfig].min_agreeing} closures agree on it."
+            )
+
+    def _on_closure(self, message: LoopClosure) -> None:
+        if not self._take(message):
+            # The database may have answered before this node has heard of the keyframe.
+            self._early.append((message, len(self._graph)))
+
+    def _take(self, message: LoopClosure) -> bool:
+        """Add a closure to the graph; False if its query may still come."""
+        with self._lock:
+            if self._graph.index_of(message.query_id) is None:
+                return False
+            turn = conversions.turn_of(message, self._config[CameraConfig])
+            known = self._graph.add_closure(message.query_id, message.match_id, turn)
+            self._changed = True
+        if known:
+            self._wake.set()
+        else:
+            self._disregard(message)
+        return True
+
+    def _take_early(self) -> None:
+        """Take the closures that came before their keyframe, and give up the old ones."""
+        early, self._early = self._early, []
+        for message, then in early:
+            if self._take(message):
+                continue
+            if len(self._graph) - then < FEW_KEYFRAMES:
+                self._early.append((message, then))
+            else:
+                self._disregard(message)
+
+    def _disregard(self, message: LoopClosure) -> None:
+        self._unknown += 1
+        self._verdict_publisher.publish(
+            ClosureVerdict(
+                header=message.header,
+                query_id=message.query_id,
+                match_id=message.match_id,
+                offset_m=math.nan,
+                turn_deg=math.nan,
+                reason="one of its keyframes is not in the graph, or has no pose",
+            )
+        )
+
+    def _on_odometry(self, message: Odometry) -> None:
+        config = self._config[GraphNodeConfig]
+        if not config.publish_tf or not self._joined:
+            return
+        transform = TransformStamped(child_frame_id=message.header.frame_id or self._odom_frame)
+        transform.header.stamp = message.header.stamp
+        transform.header.frame_id = config.map_frame
+        pose = conversions.from_pose(to_pose(self._map_odom))
+        transform.transform.rotation = pose.orientation
+        at, to = pose.position, transform.transform.translation
+        to.x, to.y, to.z = at.x, at.y, at.z
+        self._tf_publisher.publish(TFMessage(transforms=[transform]))
+
+    def _on_tf(self, message: TFMessage) -> None:
+        """Listen for another publisher of the same transform; ours comes back as it went out."""
+        ours = to_pose(self._map_odom)
+        for transform in message.transforms:
+            frames = transform.header.frame_id, transform.child_frame_id
+            if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame):
+                continue
+            t = transform.transform.translation
+            if math.dist((t.x, t.y, t.z), (ours.x, ours.y, ours.z)) > 1e-6 and not self._other:
+                self._other = (
+                    f"Somebody else publishes {frames[0]} -> {frames[1]} as well. Only one may: "
+                    "stop it, or set publish_tf to false."
+                )
+                self.get_logger().warning(self._other)
+
+    # Correction
+
+    def _work(self) -> None:
+        """Correct the graph whenever a closure has come."""
+        while not self._ending.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if not self._ending.is_set():
+                with self.problems.caught():
+                    self._correct()
+
+    def _correct(self) -> None:
+        began = time.perf_counter_ns()
+        with self._lock:
+            keyframes, closures = self._graph.snapshot()
+        correction = correct(keyframes, closures, self._config[GraphConfig], self._correction)
+        with self._lock:
+            self._correction = correction
+            before, joined = self._map_odom, self._joined
+            pose = correction.poses[-1] if correction.poses else None
+            last = keyframes[-1]
+            if pose is not None and last.trajectory == self._graph.trajectory:
+                self._map_odom = pose.compose(last.odometry.inverse())
+                self._joined = True
+        self._latency.add(time.perf_counter_ns() - began)
+        self._announce(before, joined, last.odometry)
+        for i, verdict in enumerate(correction.verdicts):
+            if verdict is not None and not verdict.same_as(self._said.get(i)):
+                self._said[i] = verdict
+                self._publish_verdict(keyframes, closures[i], verdict)
+
+    def _announce(self, before: Any, joined: bool, odometry: Any) -> None:
+        """Say it if the robot has moved on the map."""
+        if not joined:
+            if self._joined:
+                self.get_logger().info("The trajectory is on the map now: closures agree on it")
+            return
+        moved_m, turned_deg = apart(before.compose(odometry), self._map_odom.compose(odometry))
+        if moved_m > self._config[GraphNodeConfig].jump_m:
+            self.get_logger().info(
+                f"A correction moves the robot by {moved_m:.2f} m and {turned_deg:.1f} degrees"
+            )
+
+    def _publish_verdict(self, keyframes: list[Any], closure: Any, verdict: Verdict) -> None:
+        query, match = keyframes[closure.query], keyframes[closure.match]
+        message = ClosureVerdict(
+            query_id=query.id,
+            match_id=match.id,
+            accepted=verdict.accepted,
+            offset_m=verdict.offset_m,
+            turn_deg=verdict.turn_deg,
+        )
+        message.header.stamp = conversions.to_time(query.stamp_ns)
+        message.header.frame_id = self._config[GraphNodeConfig].map_frame
+        if not verdict.accepted:
+            message.reason = (
+                f"the other closures and the odometry put its views {verdict.offset_m:.1f} m and "
+                f"{verdict.turn_deg:.0f} degrees apart"
+            )
+        self._verdict_publisher.publish(message)
+
+    # Output
+
+    def _tell(self) -> None:
+        """Publish what can be seen, and save, if it has changed."""
+        if self._others is not None and time.monotonic() > self._listening_ends:
+            self.destroy_subscription(self._others)
+            self._others = None
+        if not self._changed:
+            return
+        with self._lock:
+            self._changed = False
+            keyframes, closures = self._graph.snapshot()
+            correction, map_odom = self._correction, self._map_odom
+            newest = self._graph.trajectory if self._joined else None
+        poses = list(correction.poses)
+        for keyframe in keyframes[len(poses) :]:
+            here = keyframe.trajectory == newest
+            poses.append(map_odom.compose(keyframe.odometry) if here else None)
+        at = [None if p is None else Point(**_xyz(p)) for p in poses]
+        stamp = self.get_clock().now().to_msg()
+        path = PathMsg()
+        path.header.stamp, path.header.frame_id = stamp, self._config[GraphNodeConfig].map_frame
+        for keyframe, pose in zip(keyframes, poses, strict=True):
+            if pose is not None and keyframe.trajectory >= 0:
+                stamped = PoseStamped(pose=conversions.from_pose(to_pose(pose)))
+                stamped.header.stamp = conversions.to_time(keyframe.stamp_ns)
+                stamped.header.frame_id = path.header.frame_id
+                path.poses.append(stamped)
+        self._path_publisher.publish(path)
+        lines = Marker(header=path.header, ns="closures", type=Marker.LINE_LIST, id=1)
+        lines.scale.x = 0.05
+        lines.pose.orientation.w = 1.0
+        for closure, verdict in zip(closures, correction.verdicts, strict=False):
+            ends = at[closure.query], at[closure.match]
+            if verdict is not None and None not in ends:
+                lines.points += ends
+                lines.colors += [GREEN if verdict.accepted else RED] * 2
+        if lines.points:
+            self._marker_publisher.publish(MarkerArray(markers=[lines]))
+        if time.monotonic() - self._saved_at > SAVE_S:
+            self._save()
+
+    def _load(self) -> None:
+        config = self._config[GraphNodeConfig]
+        self._map = MapConfig(map=config.map, map_folder=config.map_folder).own_map
+        if self._map is not None:
+            with self.problems.caught():
+                count = load_graph(self._map, self._graph)
+                self._joined = count == 0
+                if count:
+                    self.get_logger().info(
+                        f"Loaded the places of {count} keyframes of {self._map}"
+                    )
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        size = len(self._graph) + len(self._graph.closures)
+        if self._map is not None and size != self._saved:
+            with self.problems.caught():
+                save_graph(graph_path(self._map), self._graph, self._correction)
+                self._saved = size
+
+    def _report(self) -> Report:
+        p50_ms, p95_ms = self._latency.percentiles_ms()
+        with self._lock:
+            verdicts = [v for v in self._correction.verdicts if v is not None]
+            accepted = sum(v.accepted for v in verdicts)
+            count, joined = len(self._graph), self._joined
+        problem = self.problems.current or self._other
+        if not problem and self._without_pose and not count:
+            problem = "Keyframes carry no pose: the graph needs odometry at the encoder."
+        if not problem and count and not joined:
+            problem = "The trajectory is not on the map yet: too few closures agree on it."
+        return (
+            WARN if problem else OK,
+            problem or f"{count} keyframes, {accepted} of {len(verdicts)} closures hold",
+            {
+                "keyframes": count,
+                "closures_accepted": accepted,
+                "closures_rejected": len(verdicts) - accepted,
+                "closures_unknown": self._unknown,
+                "keyframes_without_pose": self._without_pose,
+                "on_the_map": joined,
+                "correction_p50_ms": p50_ms,
+                "correction_p95_ms": p95_ms,
+                "memory_mb": memory_mb(),
+            },
+        )
+
+
+def _xyz(pose: Any) -> dict[str, float]:
+    x, y, z = np.asarray(pose.translation(), float)
+    return {"x": float(x), "y": float(y), "z": float(z)}
