@@ -122,7 +122,7 @@ def live(minutes: float) -> Iterator[tuple[float, float, float, int]]:
     from vpr_msgs.msg import LoopClosure
 
     frames = [picture(place) for place in range(40)]
-    with running("encoder", "database", database__max_keyframes=400) as robot:
+    with running("encoder", "database", database__max_keyframes=100) as robot:
         closures = robot.listen(LoopClosure, "loop_closures")
         camera = robot.publisher(Image, "image", qos_profile_sensor_data)
         odometry = robot.publisher(Odometry, "odom", qos_profile_sensor_data)

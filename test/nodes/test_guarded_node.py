@@ -92,8 +92,9 @@ def test_a_fault_of_rclpy_leaves_the_subscription_alive(node, executor, monkeypa
 def test_a_problem_is_current_until_it_has_not_come_again_for_a_while(node, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(diagnostics.time, "monotonic", lambda: now[0])
-    node.problems.add(MapError("gone\nwrong " + "x" * 100_000))
-    assert node.problems.current.startswith("gone wrong x") and len(node.problems.current) < 1000
+    node.problems.add(MapError("gone\n\x1b[2Jwrong " + "x" * 100_000))
+    assert node.problems.current.startswith("gone  [2Jwrong x")
+    assert len(node.problems.current) < 1000
     assert node.problems.unforeseen == 0
     now[0] += diagnostics.CURRENT_S
     assert node.problems.current == "" and node.problems.count == 1 and node.problems.last

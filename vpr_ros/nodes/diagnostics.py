@@ -172,7 +172,7 @@ def memory_mb() -> float:
 
 
 def _text(value: Any) -> str:
-    """One line of bounded length, whoever had a say in it."""
+    """One line of bounded length without control characters, whoever had a say in it."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-    return " ".join(text.splitlines())
+    return "".join(c if c.isprintable() else " " for c in text)
