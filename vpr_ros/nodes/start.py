@@ -59,7 +59,8 @@ class StopSignals:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # e.g. SIGHUP under nohup
+            # nohup means it. A shell's background jobs ignore SIGINT, which launch stops with.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
