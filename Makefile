@@ -2,7 +2,7 @@
 PYTHON ?= python3
 IN_ROS := tools/in_ros.sh
 
-.PHONY: demo test bench bench-kernels lint setup setup-torch tables clean
+.PHONY: demo test bench bench-kernels lint setup setup-torch tables wheels clean
 
 setup:
 	@$(PYTHON) tools/setup_workspace.py
@@ -31,5 +31,8 @@ bench-kernels: setup-torch  ## the compiled operators against stock onnxruntime
 tables: setup  ## regenerate docs/interfaces.md and config/vpr.yaml from the code
 	@$(IN_ROS) python -m tools.generate
 
+wheels:  ## for x86-64 and aarch64, with the compiled operators, into dist/ (needs no ROS)
+	@$(PYTHON) -m tools.wheels
+
 clean:
-	rm -rf .venv build install log results
+	rm -rf .venv build dist install log results

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from vpr_ros.kernels.build import LIBRARY, SOURCES, build_or_note
 
 NAME = "vpr_ros"
+NODES = ("encoder", "database", "graph", "relocalizer")
 
 
 class BuildOperators(build_ext):
@@ -47,6 +48,16 @@ def wheel_commands() -> dict[str, type]:
     return {}
 
 
+def node_scripts() -> list[str]:
+    """The nodes, where `ros2 run` looks for them: colcon calls `install` or `develop`.
+
+    pip, which makes a wheel instead, would put them on PATH, where nobody looks for them.
+    """
+    if {"install", "develop"}.isdisjoint(sys.argv):
+        return []
+    return [f"{node} = {NAME}.nodes.start:{node}" for node in NODES]
+
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -68,12 +79,14 @@ setup(
         "faiss-cpu",
         "numpy",
         "onnxruntime>=1.19",
-        # cv_bridge, from apt and from pip, does not work with OpenCV 5.
-        "opencv-python<5",
+        # Newer wheels of OpenCV require NumPy 2, with which cv_bridge from apt ends the process.
+        # Headless, since a robot may lack OpenGL.
+        "opencv-python-headless>=4.8,<4.12",
         "pyyaml",
         "setuptools",
     ],
     extras_require={
+        "test": ["pytest", "pytest-timeout"],  # by which `colcon test` knows that it is pytest
         "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib", "scipy"],
         "graph": ["gtsam>=4.3"],
         "train": [
@@ -92,13 +105,5 @@ setup(
         (f"share/{NAME}/models", glob("models/*")),
     ],
     zip_safe=False,
-    entry_points={
-        "console_scripts": [
-            "encoder = vpr_ros.nodes.start:encoder",
-            "database = vpr_ros.nodes.start:database",
-            "graph = vpr_ros.nodes.start:graph",
-            "relocalizer = vpr_ros.nodes.start:relocalizer",
-            "vpr = vpr_ros.cli:main",
-        ],
-    },
+    entry_points={"console_scripts": ["vpr = vpr_ros.cli:main", *node_scripts()]},
 )

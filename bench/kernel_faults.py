@@ -282,14 +282,14 @@ def try_starved(seed: int, library: Path) -> str:
     first, count = int(random.integers(20)), int(random.choice([1, 1000]))
     on_workers = bool(seed % 2)  # only there: the calling thread would fail before them
     own = ctypes.CDLL(str(library))
-    wanted = session(graph, library, 2).run(None, graph.feed)[0]
+    wanted = session(graph, library, 4).run(None, graph.feed)[0]
     # A new session has new threads, whose buffers are not there yet.
-    opened = None if seed % 5 == 0 else session(graph, library, 2)
+    opened = None if seed % 5 == 0 else session(graph, library, 4)
     own.vpr_test_exempt(on_workers)
     own.vpr_test_fail(ctypes.c_long(0 if on_workers else first), ctypes.c_long(count))
     result = "ran"
     try:
-        opened = opened or session(graph, library, 2)
+        opened = opened or session(graph, library, 4)
         found = opened.run(None, graph.feed)[0]
         assert np.array_equal(found, wanted), "another result"
     except AssertionError:
@@ -299,7 +299,7 @@ def try_starved(seed: int, library: Path) -> str:
     failed = own.vpr_test_failed()
     own.vpr_test_fail(ctypes.c_long(0), ctypes.c_long(0))
     assert (failed > 0) == (result != "ran"), f"{failed} allocations failed, yet it {result}"
-    opened = opened or session(graph, library, 2)
+    opened = opened or session(graph, library, 4)
     assert np.array_equal(opened.run(None, graph.feed)[0], wanted), "another result afterwards"
     return result
 
@@ -364,7 +364,7 @@ def kernel_faults(short: bool = False) -> list[Count]:
         folder = Path(temporary)
         failing = build.build(folder / "failing", [FAILING_NEW])
         found = survived("starved", failing, range(cases))
-        count("operators, two threads: an allocation fails", cases, *found)
+        count("operators, four threads: an allocation fails", cases, *found)
         count("operators: malformed graph", cases, *survived("graph", failing, range(cases)))
         library, environment = sanitized(folder / "sanitized")
         found = survived("graph", library, range(cases, 2 * cases), environment)

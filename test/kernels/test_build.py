@@ -69,8 +69,20 @@ def test_the_package_installs_without_a_compiler(tmp_path):
 
 def test_the_package_installs_with_the_library(kernels, tmp_path):
     package, _ = setup(tmp_path)
+    encoder = next((tmp_path / "root").rglob("lib/vpr_ros/encoder"))  # where `ros2 run` looks
+    assert encoder.read_text().startswith("#!/usr/bin/env python3\n")
     assert (package / build.LIBRARY).read_bytes() == kernels.path.read_bytes()
     assert not (package / build.NOTE).exists()
+
+
+def test_pip_brings_the_command_vpr_and_no_node(tmp_path):
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (found,) = tmp_path.rglob("entry_points.txt")
+    assert found.read_text().split("\n")[:2] == ["[console_scripts]", "vpr = vpr_ros.cli:main"]
+    assert len(found.read_text().split("\n")) == 3
+    requires = (found.parent / "requires.txt").read_text()
+    assert "torch" not in requires.partition("[")[0]
 
 
 @pytest.mark.slow
