@@ -182,7 +182,7 @@ def test_a_jpeg_of_endless_scans_is_refused(monkeypatch):
     jpeg = encoded(".jpg", None, *PROGRESSIVE)
     scan = jpeg.rindex(b"\xff\xda")
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match="more than 100 scans"):
+    with pytest.raises(ImageError, match="more than 20 scans"):
         decode_compressed(jpeg[:scan] + jpeg[scan:-2] * 200 + jpeg[-2:])
     with pytest.raises(ImageError, match="more than 10000 segments"):
         decode_compressed(jpeg[:2] + b"\xff\xfe\0\x02" * 10**6 + jpeg[2:])
@@ -192,14 +192,16 @@ def test_looking_through_a_file_costs_little_beside_decoding_it():
     jpeg = encoded(".jpg", cv2.resize(SMOOTH, (1280, 960)))
     raw = np.frombuffer(jpeg, np.uint8)
 
-    def seconds(decode, data):
-        began = time.perf_counter()
-        for _ in range(10):
-            decode(data)
-        return time.perf_counter() - began
+    def check():
+        return decode_compressed(jpeg)
 
-    plain = min(seconds(lambda data: cv2.imdecode(data, 1), raw) for _ in range(5))
-    assert min(seconds(decode_compressed, jpeg) for _ in range(5)) < 1.5 * plain
+    times = {"plain": [], "checked": []}
+    for _ in range(20):  # interleaved, against other load
+        for name, decode in (("plain", lambda: cv2.imdecode(raw, 1)), ("checked", check)):
+            began = time.perf_counter()
+            decode()
+            times[name].append(time.perf_counter() - began)
+    assert min(times["checked"]) < 2 * min(times["plain"])
 
 
 def test_a_file_on_disk_is_read_as_the_robot_would(tmp_path):

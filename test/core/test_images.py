@@ -149,6 +149,27 @@ def test_bad_raw_images_are_refused(fields, message):
         decode_raw(**{**good, **fields})
 
 
+def test_no_combination_of_fields_raises_anything_else():
+    random = np.random.default_rng(1)
+    sizes = [0, 1, 2, 3, 4, 5, 8, 16, 1000, 2**31, 2**32 - 1]
+    outcomes = {True: 0, False: 0}
+    for number in range(2000):
+        encoding = list(ENCODINGS)[number % len(ENCODINGS)]
+        layout = ENCODINGS[encoding]
+        height, width, step = (int(random.choice(sizes)) for _ in range(3))
+        if number % 3:
+            step = width * layout.values * np.dtype(layout.dtype).itemsize
+        size = {"height": height, "width": width, "step": step, "encoding": encoding}
+        try:
+            data = random.bytes(int(random.integers(0, 20_000)))
+            image = decode_raw(data, **size, is_bigendian=bool(number % 2))
+            assert image.shape == (height, width, 3)
+            outcomes[True] += 1
+        except ImageError:
+            outcomes[False] += 1
+    assert min(outcomes.values()) > 100
+
+
 # Network input
 
 

@@ -76,5 +76,6 @@ def test_a_range_that_no_longer_fits_is_left_after_three_images():
 
 @pytest.mark.parametrize("value", [0, 1, 255, 65535])
 def test_an_image_of_one_value_is_survived(value):
-    image = ValueRange().to_8_bits(np.full((4, 5), value, np.uint16))
-    assert image.shape == (4, 5) and image.dtype == np.uint8
+    for shape in ((4, 5), (4, 1), (1, 4), (4, 5, 3)):
+        image = ValueRange().to_8_bits(np.full(shape, value, np.uint16))
+        assert image.shape == shape and image.dtype == np.uint8

@@ -83,10 +83,11 @@ class CameraModel:
         width, height = width or size[0] - x, height or size[1] - y
         scale = [1 / (number or 1) for number in binning]
         camera = cls(matrix, distortion, model, (width, height) if all(size) else (0, 0))
-        moved = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
+        moved = matrix.copy()
+        moved[:2, 2] -= x, y
         return dataclasses.replace(
             camera,
-            matrix=_scaled(moved @ matrix, *scale),
+            matrix=_scaled(moved, *scale),
             size=(round(camera.size[0] * scale[0]), round(camera.size[1] * scale[1])),
         )
 

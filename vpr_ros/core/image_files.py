@@ -31,7 +31,7 @@ from vpr_ros.core.value_range import ValueRange
 
 Bytes = npt.NDArray[np.uint8]
 
-MAX_SCANS = 100  # of a progressive JPEG, which usually has 10; each costs as much as an image
+MAX_SCANS = 20  # of a progressive JPEG, which usually has 6 to 12; each costs as much as an image
 MAX_SEGMENTS = 10_000
 # The orientation tag is ignored, as image_transport's decoders do: the pixels of a camera that is
 # fixed to a robot keep their place whatever its driver writes into it, and so do camera_info and

@@ -9,8 +9,6 @@ because something bright comes into view.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +45,7 @@ class ValueRange:
             self._misfits += 1
             if not self.white or self._misfits >= WITNESSES:
                 self._fit(float(low), float(high))
-        subtract: Any = cv2.subtract  # whose stubs know no scalars
-        shifted = subtract(values, (float(self.black),) * 4)  # ends at 0
+        shifted = np.maximum(values, np.uint16(self.black)) - np.uint16(self.black)
         alpha = 255.0 / (self.white - self.black)
         return np.asarray(cv2.convertScaleAbs(shifted, alpha=alpha), np.uint8)
 

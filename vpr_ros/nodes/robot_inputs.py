@@ -53,7 +53,7 @@ class RobotInputs:
         return pose
 
     def _on_odometry(self, message: Odometry) -> None:
-        jumps = self.poses.jumps
+        jumps, frame = self.poses.jumps, self.poses.frame
         stamp_ns = conversions.stamp_ns(message.header.stamp)
         pose = conversions.to_pose(message.pose.pose)
         self._check_clock("Odometry", stamp_ns)
@@ -63,6 +63,12 @@ class RobotInputs:
                 "Odometry went on from another place, as if it had been reset. Loops across this "
                 "moment are judged by wrong distances.",
                 kind="odometry jump",
+            )
+        if frame and self.poses.frame != frame:
+            self._node.problems.add(
+                f"Odometry's frame is '{self.poses.frame}' now and was '{frame}' before. If two "
+                "nodes publish it, choose one: launch argument odom:=...",
+                kind="odometry frame",
             )
 
     def _check_clock(self, what: str, stamp_ns: int) -> None:
