@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The database finds what plain NumPy finds, stays bounded, and forgets nothing on disk."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -653,3 +654,19 @@ def test_equal_ids_of_two_robots_lose_no_keyframe(fill, tmp_path):
     assert second.get(3).stamp_ns == 503 * 10**9  # its own keep their ids
     (link,) = second.graph.links()
     assert second.session >= 1 and link[1] - link[0] == 15
+
+
+def test_a_map_cannot_foresee_the_ids_that_its_keyframes_get(fill, tmp_path, make_keyframe):
+    """It holds the id that another of its keyframes will be given, since its own is taken."""
+    rows = units(40)
+    first = fill(rows[:1])  # id 0, stamp 0
+    given = int.from_bytes(hashlib.sha256(b"0 0").digest()[:8], "big") >> 1
+    first.add(make_keyframe(given, 1, rows[1]))
+    first.save(tmp_path / "a.vprmap")
+    database = fill(rows[2:12], start_s=500)
+    database.load(tmp_path / "a.vprmap")
+    assert len(database) == 12
+    assert len({database.search(row, 1)[0].place.id for row in rows[:12]}) == 12
+    database.config = config(max_keyframes=4)
+    database.shrink()
+    assert len(database) == 4

@@ -149,10 +149,14 @@ def with_free_ids(data: MapData, taken: Mapping[int, int]) -> MapData:
     new ids are the same each time, so loading a map twice changes nothing.
     """
     ids = data.ids.copy()
+    used = set(data.ids.tolist())
     for row, (id, stamp_ns) in enumerate(zip(data.ids.tolist(), data.stamps_ns, strict=True)):
         if taken.get(id, stamp_ns) != stamp_ns:
-            digest = hashlib.sha256(f"{id} {stamp_ns}".encode()).digest()
-            ids[row] = int.from_bytes(digest[:8], "big") >> 1
+            while id in used:  # more than once only in a map that was made for it
+                digest = hashlib.sha256(f"{id} {stamp_ns}".encode()).digest()
+                id = int.from_bytes(digest[:8], "big") >> 1
+            ids[row] = id
+            used.add(id)
     return dataclasses.replace(data, ids=ids)
 
 

@@ -97,7 +97,7 @@ class EncoderReplay:
             progress.step()
             refused = self._frontend.view_faults.total()
             try:
-                if image.frame.stamp_ns == 0:
+                if image.frame.stamp_ns <= 0:
                     raise ImageError("Image has no stamp. Let the camera driver set header.stamp.")
                 keyframe = self._frontend.process(image.frame, self._sparsity)
             except (ImageError, DescriptorError) as error:
