@@ -344,18 +344,22 @@ def adopt(
 @app.command()
 def model_info(
     file: Annotated[str, typer.Argument(help="ONNX file, or the name of a shipped model")],
+    provider: Annotated[str, typer.Option(help="what runs it, as the node's parameter")] = "cpu",
+    provider_options: Annotated[str, typer.Option(help="NAME=VALUE, separated by ;")] = "",
 ) -> None:
-    """Print what a model file says about itself and what it costs; needs onnx.
+    """Print what a model file says about itself, what it costs and what runs it; needs onnx.
 
     Example: vpr model-info mobilenetv2-gem
+    Example: vpr model-info mobilenetv2-gem --provider openvino
     """
     from rich.console import Console
 
     from vpr_ros.core.model_files import find_model
+    from vpr_ros.core.providers import find_provider
     from vpr_ros.export.cost import contract_table, cost_of, cost_table
 
     path = find_model(file)
-    cost = cost_of(path)
+    cost = cost_of(path, find_provider(provider, provider_options))
     console = Console()
     console.print(contract_table(path, cost))
     console.print(cost_table(cost))

@@ -114,6 +114,14 @@ def test_without_a_model_the_encoder_waits_for_one(robot, picture, tmp_path, mod
     assert robot.set("encoder", "model", "mobilenetv2-gem").successful
     publisher.publish(messages.raw(picture(1), robot.stamp()))
     robot.wait(lambda: keyframes, "a keyframe with the new model")
+    cpu = "CPUExecutionProvider"
+    robot.wait(lambda: robot.status["encoder"]["provider"] == cpu, "what runs the model")
+
+
+def test_a_provider_that_does_not_run_the_model_is_said(robot):
+    robot.start("encoder", provider="warp-drive")
+    assert robot.status["encoder"]["level"] == b"\x02"
+    assert "Provider 'warp-drive' is not in onnxruntime" in robot.status["encoder"]["message"]
 
 
 def test_standing_still_adds_nothing_with_and_without_odometry(robot, picture):

@@ -12,9 +12,10 @@ import onnxruntime as ort
 
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ConfigError, DescriptorError, ModelError
+from vpr_ros.core.gate import UNMEASURED
 from vpr_ros.core.images import Image, preprocess
 from vpr_ros.core.model_digest import model_digest
-from vpr_ros.core.model_files import file_identity
+from vpr_ros.core.model_files import ModelConfig, file_identity, find_model
 from vpr_ros.core.operators import (
     THREADS_SETTING,
     Operators,
@@ -22,39 +23,67 @@ from vpr_ros.core.operators import (
     release_free_memory,
     stock,
 )
+from vpr_ros.core.providers import (
+    CPU,
+    Placement,
+    Provider,
+    find_provider,
+    first_line,
+    lowest_cosine,
+    open_session,
+)
 
 Vector = npt.NDArray[np.float32]
 
 
 class Encoder:
-    """A loaded model; encodes one image at a time on the CPU."""
+    """A loaded model; encodes one image at a time."""
 
-    def __init__(self, path: str | Path, threads: int = 1, compiled: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int = 1,
+        compiled: bool = True,
+        provider: Provider | None = None,
+    ) -> None:
         """Load the model at `path` with `threads` compute threads.
 
         The compiled operators are used if they are available, unless `compiled` is false; the
-        attribute `operators` says which are used and why. Raises ModelError if the file is missing
-        or not an ONNX model, or if its contract is missing or does not match the graph.
+        attribute `operators` says which are used and why. Another `provider` than the CPU runs the
+        stock ones and is compared with the CPU; the attribute `provider` says what was found.
+        Raises ModelError if the file is missing or not an ONNX model, if its contract is missing
+        or does not match the graph, or if the provider does not run it, or runs it otherwise.
         """
         self.path = Path(path)
         self.file = file_identity(self.path)  # as it was when it was read
         self.threads = threads
-        self._session, self.operators = _open(self.path, threads, compiled)
+        self.provider, self._far_from_cpu = CPU, ""
+        wanted = provider or Provider()
+        options = _options(threads)
+        placement = None if wanted.is_cpu else Placement(options)
+        if placement is None:
+            self._session, self.operators = _open(self.path, threads, compiled)
+        else:
+            self._session = _open_on(wanted, self.path, options)
+            self.operators = stock(f"provider {wanted.name}").words
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = Contract.from_metadata(metadata, str(self.path))
         _check_graph(self._session, self.contract, str(self.path))
         self._try_out()
+        if placement is not None:
+            self._compare(placement, wanted)
         self.digest = model_digest(self.path, self.contract)
         release_free_memory()
 
     @property
     def remark(self) -> str:
-        """What the model lacks, and the command that adds it; empty if nothing."""
-        if self.contract.calibration:
-            return ""
-        return (
+        """What its user must know, and what to do about it; empty if nothing."""
+        lacking = (
             f"Model '{self.contract.name}' has no thresholds, so it closes no loop. Run: "
             f"vpr adopt {self.path} {self.path} --overwrite --images YOUR_BAG"
+        )
+        return " ".join(
+            filter(None, ("" if self.contract.calibration else lacking, self._far_from_cpu))
         )
 
     def encode(self, image: Image, sparsity: float = 0.0) -> Vector:
@@ -95,6 +124,29 @@ class Encoder:
                 f"values as its contract promises ({fault}). Export it again."
             )
 
+    def _compare(self, placement: Placement, provider: Provider) -> None:
+        """Measure how far the provider's descriptors are from the CPU's, on which models are made.
+
+        ModelError if the distance is that of another view; a tenth of it is told.
+        """
+        contract = self.contract
+        in_use = {0.0, *contract.levels, contract.sparsity_max}
+        cosine = lowest_cosine(self.encode, Encoder(self.path, self.threads).encode, in_use)
+        self.provider = f"{placement.finish(self._session, provider)}, cosine {cosine:.4f} to CPU"
+        change = contract.change or UNMEASURED
+        known = f"{provider.name} gives descriptors of cosine {cosine:.4f} to the CPU's"
+        hint = "give provider_options that compute in full precision, or use provider cpu"
+        if not 1.0 - cosine < change:
+            raise ModelError(
+                f"{known}, with model '{contract.name}' those of another view (below "
+                f"{1.0 - change:g}): {hint}."
+            )
+        if 1.0 - cosine > change / 10:
+            self._far_from_cpu = (
+                f"{known}; thresholds and maps made on the CPU fit less well (below "
+                f"{1.0 - change / 10:g}): {hint}."
+            )
+
     def check_sparsity(self, sparsity: float) -> None:
         """Raise ConfigError unless the model can run at this sparsity."""
         if not 0.0 <= sparsity <= self.contract.sparsity_max:
@@ -104,13 +156,36 @@ class Encoder:
             )
 
 
-def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSession, str]:
-    """The session, and a description of its operators."""
+def open_encoder(config: ModelConfig) -> Encoder:
+    """The encoder of a model as configured; ModelError as in Encoder."""
+    provider = find_provider(config.provider, config.provider_options)
+    return Encoder(find_model(config.model), config.threads, provider=provider)
+
+
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise ModelError(
             f"Model file {path} does not exist. Give the name of a shipped model or the path of "
             "an exported one."
         )
+
+
+def _open_on(provider: Provider, path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """The session on a provider other than the CPU."""
+    _check_file(path)
+    try:
+        return open_session(path, options, provider)
+    except ModelError:
+        raise
+    except Exception as error:  # as below
+        raise ModelError(
+            f"Provider {provider.name} cannot run model file {path} ({first_line(error)})."
+        ) from None
+
+
+def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSession, str]:
+    """The session on the CPU, and a description of its operators."""
+    _check_file(path)
     try:
         operators = find_operators(path) if compiled else stock("requested")
     except OSError as error:
@@ -119,17 +194,17 @@ def _open(path: Path, threads: int, compiled: bool) -> tuple[ort.InferenceSessio
         try:
             return _session(path, threads, operators), operators.words
         except Exception as error:  # library and graph may not match; the stock ones may work
-            operators = stock(f"the compiled ones failed: {_first_line(error)}")
+            operators = stock(f"the compiled ones failed: {first_line(error)}")
     try:
         return _session(path, threads, operators), operators.words
     except Exception as error:  # onnxruntime raises a dozen unrelated types here
         raise ModelError(
-            f"Model file {path} cannot be loaded ({_first_line(error)}). It is damaged or "
+            f"Model file {path} cannot be loaded ({first_line(error)}). It is damaged or "
             "not an ONNX model; copy or export it again."
         ) from None
 
 
-def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSession:
+def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -137,15 +212,16 @@ def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSes
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
+    return options
+
+
+def _session(path: Path, threads: int, operators: Operators) -> ort.InferenceSession:
+    options = _options(threads)
     if operators.library is not None:
         options.log_severity_level = 4  # fatal; if the library fails, our own message says so
         options.add_session_config_entry(THREADS_SETTING, str(threads))
         options.register_custom_ops_library(str(operators.library))
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return ort.InferenceSession(str(path), options, providers=[CPU])
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, source: str) -> None:

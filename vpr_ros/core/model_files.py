@@ -21,6 +21,16 @@ class ModelConfig(Config):
 
     model: str = param(DEFAULT_MODEL, "name of a shipped model or path of an .onnx file")
     threads: int = param(1, "compute threads of the model", minimum=1, maximum=64, read_only=True)
+    provider: str = param(
+        "cpu",
+        "what runs the model: cpu, or another execution provider of onnxruntime such as cuda, "
+        "tensorrt or openvino, or the library or Python package of a plug-in provider. What "
+        "really runs is checked, and compared with the CPU",
+        read_only=True,
+    )
+    provider_options: str = param(
+        "", "options of the provider: NAME=VALUE, separated by ';' or newline", read_only=True
+    )
     sparsity: float = param(
         0.0,
         "0: full compute; higher: less compute, less accuracy; the model limits the range",

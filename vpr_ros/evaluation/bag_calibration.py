@@ -15,11 +15,10 @@ from rich.console import Console
 from vpr_ros.core.battery import UNMEASURED
 from vpr_ros.core.calibration import Calibration, calibration_text
 from vpr_ros.core.contract import Contract
-from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.encoder import open_encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_confidence import PRECISIONS, required
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.core.model_files import find_model
 from vpr_ros.evaluation.bag import Bag, choose_topics
 from vpr_ros.evaluation.confidence import Closures, bootstrap, lower_bound, needed
 from vpr_ros.evaluation.console import Progress, TextTable, say
@@ -125,7 +124,7 @@ def run_calibrate(
     if not 0.5 <= precision <= 1.0:
         raise CalibrationError(f"Precision {precision:g} is out of range; give one in [0.5, 1].")
     settings = request.settings
-    encoder = Encoder(find_model(settings.model.model), settings.model.threads)
+    encoder = open_encoder(settings.model)
     contract = encoder.contract
     usual = {min(s, contract.sparsity_max) for s in (*ENDS, *(contract.levels or UNMEASURED))}
     chosen = tuple(sorted(set(sparsities) or usual))

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.model_files import find_model
+from vpr_ros.core.encoder import Encoder, open_encoder
 from vpr_ros.evaluation.bag import Bag, Topics, choose_topics
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, TextTable, say, show
@@ -59,7 +58,7 @@ class BagRun:
 def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
     """Run it. Raises a VprError that says what is wrong with bag, truth, model or settings."""
     settings, sparsity = request.settings, request.settings.model.sparsity
-    encoder = Encoder(find_model(settings.model.model), settings.model.threads)
+    encoder = open_encoder(settings.model)
     contract = encoder.contract
     if encoder.remark:
         say(progress.console, encoder.remark)

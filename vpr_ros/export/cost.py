@@ -19,6 +19,7 @@ from rich.table import Table
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
+from vpr_ros.core.providers import Provider
 from vpr_ros.export.functions import EPILOGUES, LINEAR, ROUNDING_GUARD, SLIM, TERNARY
 from vpr_ros.export.packing import PER_BYTE
 
@@ -36,7 +37,7 @@ class Cost:
 
     contract: Contract
     digest: str  # of the weights, as maps and diagnostics name the model
-    operators: str  # what runs the file's own operators on this machine, in words
+    runs_with: str  # operators and provider on this machine, in words
     opset: int
     file_bytes: int
     parameters: int  # weights in the file; packed ones count individually
@@ -44,8 +45,8 @@ class Cost:
     uncounted: tuple[str, ...]  # operators that may multiply and have no rule here
 
 
-def cost_of(path: Path) -> Cost:
-    """What the model at `path` costs, at sparsities from 0 to its largest.
+def cost_of(path: Path, provider: Provider | None = None) -> Cost:
+    """What the model at `path` costs, at sparsities from 0 to its largest, and what runs it.
 
     Counts convolutions, matrix and attention products, but not norms, activation functions and
     the choice of channels. Sparse layers count the channels that they keep: compiled operators
@@ -54,7 +55,7 @@ def cost_of(path: Path) -> Cost:
     """
     model = _load(path)
     opset = _checked_opset(model, path)
-    encoder = Encoder(path)
+    encoder = Encoder(path, provider=provider)
     contract = encoder.contract
     sparsities = [s for s in SPARSITIES if s < contract.sparsity_max] + [contract.sparsity_max]
     macs = {}
@@ -67,7 +68,14 @@ def cost_of(path: Path) -> Cost:
     parameters = _parameters(model, shapes)
     size = path.stat().st_size
     return Cost(
-        contract, encoder.digest, encoder.operators, opset, size, parameters, macs, uncounted
+        contract,
+        encoder.digest,
+        f"{encoder.operators}; {encoder.provider}",
+        opset,
+        size,
+        parameters,
+        macs,
+        uncounted,
     )
 
 
@@ -213,7 +221,7 @@ def contract_table(path: Path, cost: Cost) -> Table:
         if contract.change
         else "not measured",
         "selection": contract.tile or "none",
-        "runs here with": cost.operators,
+        "runs here with": cost.runs_with,
         "training data": contract.training_data,
         "licence": contract.licence,
         "format": str(contract.format),

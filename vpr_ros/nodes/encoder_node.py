@@ -356,6 +356,7 @@ class EncoderNode(GuardedNode):
                 "view": fault.name.lower() if fault else "ok",
                 **refused,
                 "operators": frontend.encoder.operators if frontend else "none",
+                "provider": frontend.encoder.provider if frontend else "none",
                 "sparsity": config.sparsity,
                 "sparsity_mode": config.sparsity_mode,
                 "battery": decision.reason,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.encoder import Encoder, open_encoder
 from vpr_ros.core.model_files import ModelConfig, file_identity, find_model, is_shipped
 from vpr_ros.core.model_trial import try_model
 
@@ -39,8 +39,10 @@ class ModelChoice:
                 return known
         if not is_shipped(path):
             try_model(path, config.threads)
-        self._candidate = Encoder(path, config.threads)
-        self._log(f"Model {path.name} runs on {self._candidate.operators}")
+        self._candidate = open_encoder(config)
+        self._log(
+            f"Model {path.name} runs on {self._candidate.operators}; {self._candidate.provider}"
+        )
         return self._candidate
 
     def use(self, encoder: Encoder, name: str) -> None:
