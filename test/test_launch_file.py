@@ -3,6 +3,7 @@
 """What the launch file asks for. `launch` is not on PyPI: stand-ins record what it is told."""
 
 import importlib.util
+import re
 import sys
 import types
 from pathlib import Path
@@ -75,10 +76,12 @@ def test_every_promised_argument_is_declared_with_words(launch_file):
 def test_both_nodes_run_from_this_package(launch_file):
     nodes = started(launch_file, namespace="front")
     assert set(nodes) == {"encoder", "database"}
-    scripts = (ROOT / "setup.py").read_text()
+    scripts = re.search(r"^NODES = \((.*)\)", (ROOT / "setup.py").read_text(), re.M)[1]
+    entries = (ROOT / "vpr_ros/nodes/start.py").read_text()
     for name, node in nodes.items():
         assert node["package"] == "vpr_ros" and node["namespace"] == "front"
-        assert f'"{node["executable"]} = vpr_ros.nodes.start:{name}"' in scripts
+        assert node["executable"] == name and f'"{name}"' in scripts
+        assert f"def {name}() -> None:" in entries
 
 
 def test_a_node_that_crashes_comes_back(launch_file):
