@@ -87,7 +87,8 @@ setup(
     ],
     extras_require={
         "test": ["pytest", "pytest-timeout"],  # by which `colcon test` knows that it is pytest
-        "cli": ["typer", "rich", "onnx", "rosbags", "matplotlib", "scipy"],
+        # Of what onnx needs, newer ml_dtypes require NumPy 2.
+        "cli": ["typer", "rich", "onnx", "ml_dtypes<0.6", "rosbags", "matplotlib", "scipy"],
         "graph": ["gtsam>=4.3"],
         "train": [
             "torch",

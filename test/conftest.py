@@ -10,11 +10,7 @@ import pytest
 
 # Library -> tests that cannot be imported without it: `colcon test` on a robot runs the others.
 NEEDED = {
-    "torch": (
-        *("export", "networks", "training"),
-        *("kernels/test_int8_linear.py", "kernels/test_nested_linear.py"),
-        *("kernels/test_networks.py", "kernels/test_ort_operators.py"),
-    ),
+    "torch": ("export", "kernels", "networks", "tools/test_render_places.py", "training"),
     "vizdoom": ("demo",),
     "rclpy": ("nodes", "demo"),
 }
