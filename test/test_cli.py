@@ -99,6 +99,20 @@ def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
     assert "run vpr adopt" in text
 
 
+def test_adopt_wants_images_and_overwrites_only_when_told(vpr, tmp_path):
+    pytest.importorskip("onnx")
+    message, _ = vpr("adopt", "mobilenetv2-gem")
+    assert message.startswith("vpr: Give --images: a bag, or a folder")
+    target = tmp_path / "mine.onnx"
+    target.write_bytes(b"precious")
+    message, _ = vpr("adopt", "mobilenetv2-gem", target, "--images", tmp_path)
+    assert message == f"vpr: {target} exists. Give another name, or --overwrite."
+    message, _ = vpr("adopt", "mobilenetv2-gem", target, "--overwrite", "--images", tmp_path)
+    assert "has no known layout" in message and target.read_bytes() == b"precious"
+    message, _ = vpr("adopt", "mobilenetv2-gem", "--images", tmp_path, "--size", "big")
+    assert message == "vpr: --size is 'big'; give HEIGHTxWIDTH in px, e.g. 322x322."
+
+
 def test_known_errors_are_one_line_and_exit_code_1(vpr, tmp_path):
     pytest.importorskip("onnx")
     text = tmp_path / "text.onnx"

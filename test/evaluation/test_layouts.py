@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.evaluation.image_set import DatasetError, DatasetOptions, within
+from vpr_ros.evaluation.image_set import DatasetError, DatasetOptions, images_in, within
 from vpr_ros.evaluation.layouts import open_dataset
 
 
@@ -25,6 +25,17 @@ def answers(image_set):
         query.name: [image_set.database[i].name for i in right]
         for query, right in zip(image_set.queries, image_set.positives, strict=True)
     }
+
+
+def test_numbered_images_are_in_the_order_of_their_numbers(tmp_path):
+    """A drive of 1.jpg to 12.jpg, and folders of it that are numbered too; sides must agree."""
+    names = [f"{n}.jpg" for n in range(1, 13)]
+    touch(tmp_path / "a", *(f"ref/{n}" for n in names), *(f"query/0{n}" for n in names))
+    image_set = open_dataset(tmp_path / "a", DatasetOptions(frames=0))
+    assert answers(image_set) == {f"0{name}": [name] for name in names}
+    touch(tmp_path / "b", "10/b.png", "2/b.png", "2/a.png", "02/a.png")
+    found = [str(p.relative_to(tmp_path / "b")) for p in images_in(tmp_path / "b")]
+    assert found == ["02/a.png", "2/a.png", "2/b.png", "10/b.png"]
 
 
 def test_within_counts_the_limit_itself_and_equals_all_distances():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -87,8 +88,15 @@ class ImageSet:
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """All JPEG and PNG files below a folder, sorted by path."""
-    return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES))
+    """All JPEG and PNG files below a folder, by path; numbers count, so 2.jpg precedes 10.jpg."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return tuple(sorted(found, key=_in_number_order))
+
+
+def _in_number_order(path: Path) -> tuple[list[str | int], str]:
+    """Text and numbers in turn; of equal numbers (1 and 01) the text decides."""
+    parts = re.split(r"(\d+)", str(path))
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], str(path)
 
 
 def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:

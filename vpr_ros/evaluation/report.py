@@ -166,8 +166,8 @@ def curve_section(drive: Drive) -> Section:
 def scores_section(drive: Drive, threshold: float) -> Section:
     """Scores of right and wrong matches; `threshold`: lowest considered, NaN: none."""
     text = (
-        "The less the two overlap, the better a threshold alone can separate them. vpr calibrate "
-        "chooses one for this camera and these places."
+        "The less the two overlap, the better the score alone can separate them. The detector "
+        "does not rely on it: geometry, odometry and rivals decide."
     )
     title = "Scores of right and wrong best matches"
     html = _figure(title, (5.5, 3.9), draw_scores, drive, threshold)
