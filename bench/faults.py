@@ -31,7 +31,7 @@ def _kernels(count: int, seed: int) -> Counts:
 
 # name -> what makes the faults from count and seed, how many in the long form and in the short
 KINDS: dict[str, tuple[Callable[[int, int], Counts], int, int]] = {
-    "messages": (hostile_network, 100, 4),
+    "messages": (hostile_network, 100, 3),
     "stops": (stops, 60, 4),
     "kills": (kills_while_saving, 30, 2),
     "disks": (full_disks, 100, 5),

@@ -35,7 +35,7 @@ class Hostile:
 
     def spoil(self, message: Any, fields: int) -> Any:
         """The message with that many of its fields, at any depth, replaced by hostile values."""
-        for _ in range(fields):
+        for _ in range(fields if message.get_fields_and_field_types() else 0):
             self._spoil_one(message)
         return message
 
@@ -79,7 +79,8 @@ class Hostile:
         while True:
             name, kind = self.rng.choice(list(message.get_fields_and_field_types().items()))
             inner = getattr(message, name)
-            if not hasattr(inner, "get_fields_and_field_types") or self.rng.random() < 0.1:
+            nested = getattr(inner, "get_fields_and_field_types", dict)()
+            if not nested or self.rng.random() < 0.1:
                 break
             message = inner
         setattr(message, name, self.value(kind))

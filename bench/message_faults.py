@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces import srv
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 from bench.hostile import ENCODINGS, Hostile
 from bench.nodes import picture
@@ -37,7 +40,7 @@ UNFORESEEN = re.compile(r"\w+: \w+: .*\(\w+\.py:\d+\)")
 
 
 def hostile_network(count: int, seed: int = 0) -> Counts:
-    """`count` hostile messages to each topic and requests to each service of both nodes.
+    """`count` hostile messages to each topic and requests to each service of all nodes.
 
     Survived is what the nodes outlive, and answer where they were asked. The last row: a lap along
     the places seen before the attack must close loops again.
@@ -47,7 +50,7 @@ def hostile_network(count: int, seed: int = 0) -> Counts:
 
 
 class Attack:
-    """Both nodes, a drive past known places, and a sender of hostile values."""
+    """All nodes, a drive past known places, and a sender of hostile values."""
 
     def __init__(self, robot: Robot, hostile: Hostile, maps: str) -> None:
         """Start the nodes; maps go into the folder `maps`."""
@@ -58,6 +61,8 @@ class Attack:
                 "database__exclude_recent_keyframes": 3,
                 "map_folder": maps,
             },
+            "graph": {"map_folder": maps},
+            "relocalizer": {"map_folder": maps},
         }
         self.robot, self.hostile, self.rng = robot, hostile, hostile.rng
         for name in self.settings:
@@ -73,12 +78,11 @@ class Attack:
     def run(self, count: int) -> Counts:
         """A lap, the attack, laps until a loop is closed."""
         self.lap()
-        counts = {
-            f"hostile {kind.__name__}": self._survived(count, lambda s=send: s() or True)
-            for kind, send in self._topics()
-        }
-        for kind, ask in self._services():
-            counts[f"hostile {kind}"] = self._survived(count, ask)
+        counts: Counts = {}
+        for kind, attempt in (*self._topics(), *self._services()):
+            row = f"hostile {kind.__name__}"
+            before, now = counts.get(row, (0, 0)), self._survived(count, attempt)
+            counts[row] = before[0] + now[0], before[1] + now[1]
         for name in self.settings:
             self._restore(name)
         for line in sorted({bug for log in self.robot.logs for bug in UNFORESEEN.findall(log)}):
@@ -123,7 +127,7 @@ class Attack:
 
     # What is sent
 
-    def _topics(self) -> Iterator[tuple[Any, Callable[[], None]]]:
+    def _topics(self) -> Iterator[tuple[Any, Callable[[], bool]]]:
         makers = {
             "image": (Image, self._image),
             "image/compressed": (CompressedImage, self._compressed),
@@ -131,34 +135,38 @@ class Attack:
             "camera_info": (CameraInfo, self._camera_info),
             "battery_state": (BatteryState, lambda: messages.battery(0.5, self.robot.stamp())),
             "keyframes": (Keyframe, self._keyframe),
+            "loop_closures": (LoopClosure, self._closure),
+            "/tf": (TFMessage, lambda: TFMessage(transforms=[TransformStamped()])),
         }
         for topic, (kind, make) in makers.items():
-            reliable = kind is Keyframe
+            reliable = kind in (Keyframe, LoopClosure, TFMessage)
             publisher = self.robot.node.create_publisher(
                 kind, topic, 10 if reliable else qos_profile_sensor_data
             )
             self._until(lambda p=publisher: p.get_subscription_count() > 0, 5.0)
 
-            def send(publisher: Any = publisher, make: Callable[[], Any] = make) -> None:
+            def send(publisher: Any = publisher, make: Callable[[], Any] = make) -> bool:
                 publisher.publish(self.hostile.spoil(make(), self.rng.randrange(4)))
                 self._spin(0.01)
+                return True
 
             yield kind, send
 
-    def _services(self) -> Iterator[tuple[str, Callable[[], bool]]]:
+    def _services(self) -> Iterator[tuple[Any, Callable[[], bool]]]:
         for name, kind, make in (
             ("encode_image", EncodeImage, self._encode_image),
             ("find_place", FindPlace, self._find_place),
             ("save_map", SaveMap, SaveMap.Request),
             ("load_map", LoadMap, LoadMap.Request),
+            ("relocalize", Trigger, Trigger.Request),
         ):
-            yield kind.__name__, self._asker(kind, name, make)
+            yield kind, self._asker(kind, name, make)
         for node in self.settings:
             for name, kind in PARAMETER_SERVICES.items():
                 ask = self._asker(
                     kind, f"{node}/{name}", lambda k=kind, n=node: self._request(k, n)
                 )
-                yield f"{kind.__name__} of the {node}", ask
+                yield kind, ask
 
     def _asker(self, kind: Any, name: str, make: Callable[[], Any]) -> Callable[[], bool]:
         client = self.robot.node.create_client(kind, name)
@@ -199,6 +207,13 @@ class Attack:
             status = self.robot.status.get("encoder", {})
             message.model = status.get("model", "m")
             message.model_digest = status.get("model_digest", "")
+        return message
+
+    def _closure(self) -> LoopClosure:
+        """One between keyframes that exist."""
+        ids = [query.query_id for query in self.rng.choices(self.queries, k=2)]
+        message = LoopClosure(query_id=ids[0], match_id=ids[1], confidence=0.9, score=0.9)
+        message.header.stamp = self.robot.stamp()
         return message
 
     def _encode_image(self) -> EncodeImage.Request:

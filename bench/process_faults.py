@@ -62,20 +62,26 @@ def stops(count: int, seed: int = 0) -> Counts:
 
 
 def _stopped_while_starting(rng: random.Random) -> bool:
-    name = rng.choice(["encoder", "database"])
+    name = rng.choice(["encoder", "database", "graph", "relocalizer"])
     code = f"from vpr_ros.nodes.start import {name}; {name}()"
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/stops"],
             env=dict(os.environ, ROS_DOMAIN_ID="9"),
             stderr=errors,
+            preexec_fn=rng.choice([None, _ignore_interrupts]),
         )
         process.errors = errors
         while process.poll() is None and not _takes_signals(process.pid):
             time.sleep(0.001)
-        time.sleep(rng.random() ** 2 * 3.0)  # early moments more often
+        time.sleep(0.005 + rng.random() ** 2 * 3.0)  # early moments more often
         _signal(process, rng)
         return _ended_well(process)
+
+
+def _ignore_interrupts() -> None:
+    """As a shell's background jobs do, launch files among them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stopped_under_load(rng: random.Random) -> Iterator[bool]:
@@ -102,11 +108,12 @@ def _stopped_under_load(rng: random.Random) -> Iterator[bool]:
 
 def _signal(process: subprocess.Popen[bytes], rng: random.Random) -> None:
     """A stop signal, half of the time two of them, as under ros2 launch in a terminal."""
-    process.send_signal(rng.choice(STOP_SIGNALS))
+    numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # nohup
+    process.send_signal(rng.choice(numbers))
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0, 0.3))
         if process.poll() is None:
-            process.send_signal(rng.choice(STOP_SIGNALS))
+            process.send_signal(rng.choice(numbers))
 
 
 def _ended_well(process: Any) -> bool:
