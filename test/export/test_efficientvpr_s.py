@@ -6,13 +6,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from tools.shared_sets import rtabmap_samples
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.image_files import read_image
+from vpr_ros.core.images import preprocess
 from vpr_ros.evaluation.image_changes import CHANGES
 from vpr_ros.evaluation.layouts import open_dataset
+from vpr_ros.export.check import session_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "efficientvpr-s.onnx"
@@ -49,6 +53,28 @@ def test_the_file_says_what_it_is(encoder):
     (point,) = contract.calibration
     assert 0.0 < point.score_threshold < 1.0
     assert SHIPPED.stat().st_size < 40e6
+
+
+def test_the_choice_of_prompts_hardly_chooses(encoder, corridor):
+    """alpha of every layer and prompt, in the paper's form: the numbers of the card."""
+    revisits, _ = corridor
+    model = onnx.load(SHIPPED)
+    names = [node.output[0] for node in model.graph.node if node.op_type == "Sigmoid"]
+    for name in names:
+        value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        model.graph.output.append(value)
+    session = session_of(model)
+    alpha = np.stack(
+        [
+            np.concatenate(session.run(names, {"image": pixels}))
+            for path in revisits.database[::8]
+            for pixels in [preprocess(read_image(path), encoder.contract)]
+        ]
+    )
+    assert alpha.shape[1:] == (8, 32)
+    low, high = np.quantile(alpha, [0.05, 0.95])
+    assert 0.48 < alpha.min() < low < high < 0.51 < alpha.max() < 0.66
+    assert alpha.std(axis=0).mean() < 0.002  # between images
 
 
 def test_the_card_says_first_whose_weights_these_are_not():
