@@ -116,6 +116,15 @@ def test_nan_never_becomes_a_keyframe(blind):
     assert not blind.accepts(12 * S, None, view(0))
 
 
+def test_a_change_of_0_accepts_every_view():
+    """Also one whose cosine with the last is a rounding error above 1, but not NaN."""
+    gate = KeyframeGate(GateConfig(change=0.0))
+    same = np.full(768, np.sqrt(1 / 768), np.float32) * np.float32(1 + 1e-6)
+    assert float(same @ same) > 1.0
+    assert [gate.accepts(stamp * S, None, same) for stamp in range(3)] == [True] * 3
+    assert not gate.accepts(3 * S, None, np.full(768, np.nan, np.float32))
+
+
 @pytest.mark.parametrize(
     ("config", "own", "kept"),
     [

@@ -131,7 +131,8 @@ class KeyframeGate:
             or (pose is not None and kept.pose is not None)
             or kept.descriptor is None
             or kept.descriptor.shape != descriptor.shape
-            or 1.0 - float(kept.descriptor @ descriptor) >= change
+            # Rounding may take the cosine of equal views above 1; `change` 0 accepts these, too.
+            or 1.0 - float(np.clip(kept.descriptor @ descriptor, -1.0, 1.0)) >= change
         )
         if new:
             self._kept = _View(stamp_ns, pose, descriptor)
