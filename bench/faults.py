@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults that the package was given, and survived, by kind.
 
-python -m bench.faults                   everything; about an hour on two cores
+python -m bench.faults                   everything; half an hour on two cores
 python -m bench.faults --short           a few of each kind, as `make test` does in parts
 python -m bench.faults messages disks    only these
 
