@@ -32,6 +32,7 @@ from vpr_ros.evaluation.model_measurements import (
     lowest_right,
     measure_model,
     shot,
+    unlabelled,
 )
 from vpr_ros.evaluation.search import search
 
@@ -128,6 +129,25 @@ def test_every_other_view_of_a_drive_asks_for_its_neighbours():
     assert len(even.positives[-1]) == 1  # nothing comes after the last
 
 
+def test_a_drive_that_passes_a_place_twice_is_not_counted_against_the_model():
+    """Views 0 to 9 and the same again: the best match of a query is in the other lap."""
+    paths = tuple(Path(f"{n:03d}.png") for n in range(20))
+    laps = np.repeat(np.eye(10, dtype=np.float32)[None], 2, axis=0).reshape(20, 10)
+    near = OrderedImages("laps", tuple(paths))
+    made = near.image_set()
+    shifted = {p: laps[(n + n // 10) % 10] for n, p in enumerate(paths)}
+
+    def describe(asked, sparsity):
+        return np.stack([shifted[p] for p in asked])
+
+    widened = unlabelled(made, describe)
+    ranked = search(describe(made.queries, 0.0), describe(made.database, 0.0))
+    assert made.judge(ranked).recall_at(1) < 0.5
+    assert widened.judge(ranked).recall_at(1) == 1.0
+    assert all(set(own) <= set(more) for own, more in
+               zip(made.positives, widened.positives, strict=True))  # fmt: skip
+
+
 def test_a_folder_in_order_measures_a_model_without_labels(opened, drive_folder, monkeypatch):
     monkeypatch.setattr(model_measurements, "network_ms", lambda *_: [7, 6, 5, 4, 3, 2, 1])
     images = opened(drive_folder(24))
@@ -138,6 +158,8 @@ def test_a_folder_in_order_measures_a_model_without_labels(opened, drive_folder,
     scores = [point.score_threshold for point in found.calibration]
     assert scores == sorted(scores, reverse=True) and 0.5 < scores[0] < 1.0
     assert len(found.levels) == 2 and 0.001 < found.change < 0.3
+    table = found.tables[1]
+    assert table.rows[0][2:] == ("100.0", "100.0")  # what is found at 0 is right
     # Every image once at each of eight sparsities, and the drive as a whole.
     assert len(described) == 9 * 24
     # The threshold is the step below what the worst neighbour reaches.

@@ -78,7 +78,8 @@ def measure_model(
     tables = [TextTable("Score thresholds", ("sparsity", "score >="), rows, (note,))]
     levels: tuple[float, ...] = ()
     if encoder.contract.sparsity_max:
-        found = measure_levels(encoder, images.answered, describe)
+        sets = images.sets or [unlabelled(one, describe) for one in images.answered]
+        found = measure_levels(encoder, sets, describe)
         levels = battery_levels(found)
         tables.append(levels_table(found, levels))
     if not images.drives:
@@ -122,6 +123,19 @@ def _judged(image_set: ImageSet, describe: Describe, sparsity: float, in_map: fl
     """What queries at a sparsity find in a map made at another."""
     queries, places = describe(image_set.queries, sparsity), describe(image_set.database, in_map)
     return image_set.judge(search(queries, places, image_set.searchable))
+
+
+def unlabelled(image_set: ImageSet, describe: Describe) -> ImageSet:
+    """The set of a drive; right is also what at sparsity 0 is as similar as the neighbours.
+
+    The drive may pass a place twice, and nobody has said where.
+    """
+    scores = describe(image_set.queries, 0.0) @ describe(image_set.database, 0.0).T
+    right = tuple(
+        np.union1d(own, np.flatnonzero(row >= row[own].max()))
+        for own, row in zip(image_set.positives, scores, strict=True)
+    )
+    return dataclasses.replace(image_set, positives=right)
 
 
 def thresholds(
