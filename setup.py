@@ -95,6 +95,7 @@ setup(
             "onnx",
             "pytorch-metric-learning",
             "accelerate",
+            "safetensors",
             "matplotlib",
         ],
     },

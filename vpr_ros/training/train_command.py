@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,15 +36,17 @@ def train(
     minutes: float = float("inf"),
     say: Say = print,
     teacher: nn.Module | None = None,
+    backbone: str = "",
 ) -> bool:
     """Start or continue the run in `folder`; returns whether the recipe is done.
 
-    `teacher` replaces the recipe's. Raises ConfigError, DatasetError or ModelError, before
-    anything is written, if recipe, data or weights do not fit.
+    `teacher` and `backbone` replace the recipe's. Raises ConfigError, DatasetError or ModelError,
+    before anything is written, if recipe, data or weights do not fit.
     """
     recipe = Recipe.find(recipe_name)
     if recipe.network != network:
         raise ConfigError(f"Recipe {recipe_name} trains '{recipe.network}', not '{network}'.")
+    recipe = dataclasses.replace(recipe, backbone=backbone or recipe.backbone)
     if teacher is None and recipe.needs_teacher:
         teacher = load_teacher(recipe.teacher, data)
         if teacher is None:
