@@ -43,6 +43,12 @@ ARGUMENTS = (
     ("graph", "false", "also start the pose graph: corrected path and map -> odom; needs gtsam"),
     ("relocalizer", "false", "also find the robot on the map: localization and initialpose"),
     ("initialpose", "/initialpose", "topic of the relocalizer's pose, for AMCL and others"),
+    (
+        "lifecycle",
+        "false",
+        "managed nodes, which a lifecycle manager configures and activates; until then they hold "
+        "neither model nor map",
+    ),
     ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of the nodes"),
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
@@ -88,6 +94,7 @@ def nodes(context: LaunchContext) -> list[Node]:
                 {key: given for key, given in own[name].items() if given},
             ],
             remappings=remappings[name],
+            arguments=["--lifecycle"] if _is_true(value["lifecycle"]) else [],
             output="screen",
             emulate_tty=True,
             # A crash costs seconds, not the mission. On stopping, the map may be saved.

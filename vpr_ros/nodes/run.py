@@ -18,21 +18,28 @@ from rclpy.signals import SignalHandlerOptions
 from vpr_ros.core.errors import VprError
 from vpr_ros.nodes.diagnostics import describe
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
+from vpr_ros.nodes.lifecycle import ManagedNode
 from vpr_ros.nodes.start import STOP_SIGNALS, STUCK_S, StopSignals
 
 
-def run(create: Callable[[], GuardedNode], stop: StopSignals) -> None:
+def run(create: Callable[[], GuardedNode], stop: StopSignals, managed_as: str = "") -> None:
     """Run the node that `create` returns until told to stop, which may be during construction.
 
-    The exit status is 0 after SIGINT, SIGTERM or SIGHUP, and 1 if the node cannot start.
+    With `managed_as`, its name, it is created and destroyed by lifecycle transitions. The exit
+    status is 0 after SIGINT, SIGTERM or SIGHUP, and 1 if the node cannot start.
     """
-    node, code = None, 0
+    node: GuardedNode | ManagedNode | None = None
+    code = 0
     try:
         stop.wake = lambda: None
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        node = create()
-        executor = GuardedExecutor(node.problems)
-        executor.add_node(node)
+        if managed_as:
+            node = ManagedNode(managed_as, create)
+            executor = node.executor_of_both
+        else:
+            node = create()
+            executor = GuardedExecutor(node.problems)
+            executor.add_node(node)
         stop.wake = lambda: executor.create_task(lambda: None)  # it waits for something to do
         while rclpy.ok() and not stop.received.is_set():
             executor.spin_once()
@@ -49,7 +56,7 @@ def run(create: Callable[[], GuardedNode], stop: StopSignals) -> None:
     sys.exit(code)
 
 
-def _shut_down(node: GuardedNode | None, code: int) -> None:
+def _shut_down(node: GuardedNode | ManagedNode | None, code: int) -> None:
     """Shut down; if the middleware hangs, end the process with exit status `code`."""
     limit = threading.Timer(STUCK_S, os._exit, (code,))
     limit.daemon = True

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+MANAGED = "--lifecycle"  # option: the node has lifecycle states and begins unconfigured
 STUCK_S = 8.0  # what takes longer to end than this is left behind
 
 
@@ -45,7 +46,8 @@ def _start(module: str, node: str) -> None:
             f"vpr_ros: {error}. Is ROS 2 sourced (e.g. /opt/ros/jazzy/setup.bash), is the "
             "workspace with vpr_msgs, and is this the Python that has the requirements?"
         )
-    run(create, stop)
+    managed = MANAGED in sys.argv
+    run(create, stop, module.removesuffix("_node") if managed else "")
 
 
 class StopSignals:
