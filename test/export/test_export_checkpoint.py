@@ -18,6 +18,7 @@ from vpr_ros.export.onnx_file import write_onnx
 from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
+from vpr_ros.training.closed_form import pass_through
 
 NOTES = {"training_data": "none: random weights of a test", "licence": "Apache-2.0"}
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -67,6 +68,18 @@ def test_efficientvpr_has_no_dial_and_any_size_of_whole_patches(efficient, tmp_p
     assert contract.licence == "unknown, the checkpoint does not say"
     with pytest.raises(ConfigError, match="60x70"):
         export_checkpoint(efficient, output, "fp16", 60, 70)
+
+
+def test_layers_with_equal_weights_are_exported(tmp_path):
+    """As both convolutions of OLE at a start in closed form."""
+    torch.manual_seed(0)
+    config = EfficientVPRConfig(dim=64, depth=2, heads=1, position_grid=4, prompts=8, rows=4)
+    network = EfficientVPR(config)
+    with torch.no_grad():
+        pass_through(network.ole)
+    save_checkpoint(tmp_path / "equal.pt", network)
+    (agreement,) = export_checkpoint(tmp_path / "equal.pt", tmp_path / "e.onnx", "int8", 56, 70)
+    assert agreement.cosine > 0.999
 
 
 def test_the_dense_yardstick_has_no_dial(tat, tmp_path):

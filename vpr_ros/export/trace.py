@@ -44,4 +44,21 @@ def trace(
             dynamic_axes={"image": axes, "descriptor": {0: "batch"}},
             custom_opsets=dict.fromkeys(domains, 1),
         )
-    return onnx.load_from_string(buffer.getvalue())
+    model = onnx.load_from_string(buffer.getvalue())
+    read_weights_directly(model.graph)
+    return model
+
+
+def read_weights_directly(graph: onnx.GraphProto) -> None:
+    """Remove the Identity nodes by which the exporter shares one of several equal weights."""
+    weights = {tensor.name for tensor in graph.initializer}
+    copies = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in weights
+    }
+    kept = [node for node in graph.node if node.output[0] not in copies]
+    for node in kept:
+        node.input[:] = [copies.get(name, name) for name in node.input]
+    graph.ClearField("node")
+    graph.node.extend(kept)
