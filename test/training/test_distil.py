@@ -31,7 +31,7 @@ from vpr_ros.networks.checkpoint import save_checkpoint
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
 from vpr_ros.training.initial_network import make_network
 from vpr_ros.training.loop import BEST
-from vpr_ros.training.recipe import SparsityConfig, StagePlan, TeacherConfig
+from vpr_ros.training.recipe import RunConfig, SparsityConfig, StagePlan, TeacherConfig
 from vpr_ros.training.stages import make_stage
 from vpr_ros.training.teacher import load_teacher
 from vpr_ros.training.validation import ALL_BUDGETS, Validation
@@ -119,6 +119,38 @@ def test_norms_and_biases_may_have_a_rate_of_their_own(start):
     assert run.train()
     moved = changed(run.network, before)
     assert moved and all(before[name].ndim == 1 for name in moved)
+
+
+@pytest.mark.parametrize(("stage", "dense_views"), [(DISTIL, 0), (TUNE, 0), (TUNE, 1)])
+def test_chunks_keep_less_and_teach_the_same(start, stage, dense_views):
+    """Two and three of eight images at a time: the same gradients from less memory."""
+    sparsity = {"low": 0.5, "start": 0.5, "high": 0.5, "dense_views": dense_views}
+    gradients, kept = {}, {}
+    for chunk in (0, 2, 3):
+        settings = RunConfig(height=SIDE, width=SIDE, precision="no", threads=1, chunk=chunk)
+        recipe = recipe_of({**stage, "sparsity": sparsity}, run=settings)
+        run = start(recipe, str(chunk), teacher_of(48))
+        taught = make_stage(run._setting, recipe.stages[0])
+        images, labels = next(iter(taught.loader))
+        saved = {}
+
+        def keep(x, saved=saved):
+            saved[x.untyped_storage().data_ptr()] = x
+            return x
+
+        torch.manual_seed(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            loss = taught.learn(images, labels, 0).loss
+        kept[chunk] = sum(x.untyped_storage().nbytes() for x in saved.values())
+        loss.backward()
+        gradients[chunk] = {
+            name: p.grad for name, p in run.network.named_parameters() if p.grad is not None
+        }
+    assert gradients[0].keys() == gradients[2].keys() == gradients[3].keys()
+    for name, expected in gradients[0].items():
+        for chunk in (2, 3):
+            torch.testing.assert_close(gradients[chunk][name], expected, msg=name)
+    assert max(kept[2], kept[3]) < 0.5 * kept[0]
 
 
 def test_sparsity_rises_from_epoch_to_epoch():

@@ -37,6 +37,12 @@ class RunConfig(Config):
     precision: str = param("bf16", "of matrix products", choices=("no", "bf16", "fp16"))
     threads: int = param(0, "CPU threads; 0: all", minimum=0)
     fused: bool = param(False, "compile tat-vpr's rounding and masks; needs a C++ compiler")
+    chunk: int = param(
+        0,
+        "images whose activations are kept at a time, the others are computed a second time "
+        "(end_to_end and distil); 0: all of a batch",
+        minimum=0,
+    )
     workers: int = param(0, "processes that read and augment images", minimum=0)
     cache_mb: int = param(2000, "memory for decoded images", unit="MB", minimum=0)
 

@@ -12,7 +12,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.networks.tat_vpr import TatVPR, TernaryVit
 from vpr_ros.networks.vit import Vit
 from vpr_ros.training.recipe import ALL, StagePlan
-from vpr_ros.training.stages.stage import Lesson, Setting, Stage
+from vpr_ros.training.stages.stage import Lesson, Setting, Stage, in_chunks
 
 
 class ProjectedPatches(nn.Module):
@@ -108,7 +108,10 @@ class Distil(Stage):
         with self._setting.accelerator.autocast():
             if self._teacher_blocks is None:
                 wanted = self._teacher.tokens(inputs)
-                found = [self.module(inputs, sparsity, wanted.grid).float()]
+                chunk = self._setting.recipe.run.chunk
+                found = [
+                    in_chunks(self.module, inputs, sparsity, wanted.grid, chunk=chunk).float()
+                ]
                 targets = [wanted.patches.float()]
                 mean = inputs.new_zeros(())
             else:

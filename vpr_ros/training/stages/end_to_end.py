@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.training.optimiser import open_last_blocks
 from vpr_ros.training.recipe import DENSE, TEACHER, LossConfig, StagePlan
-from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of
+from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of, in_chunks
 
 
 class PlaceLoss(nn.Module):
@@ -75,11 +75,14 @@ class EndToEnd(Stage):
         views = torch.arange(len(images)) % self._plan.batch.views
         dense = views < self._plan.sparsity.dense_views
         if sparsity == 0.0 or not dense.any():
-            found: Tensor = self.module(images, sparsity)
-            return found
-        parts = [self.module(images[dense], 0.0), self.module(images[~dense], sparsity)]
+            return self._chunks(images, sparsity)
+        parts = [self._chunks(images[dense], 0.0), self._chunks(images[~dense], sparsity)]
         order = torch.cat([dense.nonzero(), (~dense).nonzero()]).flatten().argsort()
         return torch.cat(parts)[order]
+
+    def _chunks(self, images: Tensor, sparsity: float) -> Tensor:
+        chunk = self._setting.recipe.run.chunk
+        return in_chunks(self.module, images, sparsity, chunk=chunk)
 
     def _target_of(self, images: Tensor, sparsity: float) -> Tensor | None:
         """The target descriptors (B, D); None if there is no such loss."""

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
 from vpr_ros.core.errors import ConfigError
@@ -54,6 +56,21 @@ class Lesson:
 
     loss: Tensor
     notes: dict[str, float]
+
+
+def in_chunks(module: nn.Module, images: Tensor, *options: Any, chunk: int) -> Tensor:
+    """`module(images, *options)` (B, ...), which keeps the activations of `chunk` images at most.
+
+    A loss that compares all images of a batch needs all descriptors, but not all activations:
+    those of a chunk are computed again when backpropagation comes to it (Gao et al., RepL4NLP
+    2021, with the checkpoints of Chen et al., arXiv 1604.06174). The gradients stay the same, but
+    every image passes forward twice. 0: all at once.
+    """
+    if not chunk or len(images) <= chunk:
+        found: Tensor = module(images, *options)
+        return found
+    parts = images.split(chunk)
+    return torch.cat([checkpoint(module, x, *options, use_reentrant=False) for x in parts])
 
 
 class Stage(abc.ABC):
