@@ -23,6 +23,7 @@ from vpr_ros.evaluation.metrics import (
     drive_rows,
     milliseconds,
     percent,
+    summary,
 )
 from vpr_ros.evaluation.report import (
     TERMS,
@@ -124,6 +125,7 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
     write_page(
         folder / "report.html",
         title="Have I been here before?",
+        headline=summary(metrics),
         intro=f"{INTRO} Model: {metrics['model']}.",
         tiles=(
             (percent(metrics["precision"]), "precision"),

@@ -45,7 +45,7 @@ def measured(truth, limits, descriptors, encode_ms=(1.0,)):
 
 
 def cells(one, *notes):
-    return Comparison((one,), notes).table().rows[0]
+    return Comparison("m", 0.5, 1, (one,), notes).table().rows[1]
 
 
 def test_a_method_by_hand():
@@ -58,14 +58,16 @@ def test_a_method_by_hand():
     assert one.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert one.max_f1 == pytest.approx(2 / 3)  # all accepted: precision and recall 2/3
     assert (one.encode_p50_ms, one.descriptor_bytes) == (2.0, 8)
-    assert cells(one) == ("m", "1", "66.6", "100.0", "100.0", "33.3", "55.5", "66.6", "2.0", "8")
+    assert cells(one) == (
+        "m", "1", "33.3", "0", "66.6", "100.0", "100.0", "55.5", "66.6", "2.0", "8",
+    )  # fmt: skip
 
 
 def test_without_a_revisit_is_not_defined():
     truth, descriptors = line(0, 10, 20), unit(0, 50, 100)
     one = measured(truth, [0, 1, 2], descriptors)
     assert all(math.isnan(v) for v in (*one.recall.values(), one.max_f1))
-    assert cells(one)[2:8] == ("-",) * 6
+    assert cells(one)[2:9] == ("-",) * 7
 
 
 def test_a_match_that_the_truth_does_not_know_is_left_out():

@@ -30,6 +30,7 @@ from vpr_ros.evaluation.replay import Request
 from vpr_ros.evaluation.truth import LoopRule
 
 ROOT = Path(__file__).resolve().parents[2]
+ORDER = ("Route", "Pairs", "Timeline", "All numbers", "Against the baselines")  # of the page
 START_S = 1_780_000_000
 
 
@@ -65,7 +66,10 @@ def test_the_report_stands_alone(tmp_path, lap_bag):
     assert "$" not in re.sub(r"<code>.*?</code>", "", page)  # every placeholder was filled
     outside = re.findall(r"(?:src|href)=['\"](?!data:|#)([^'\"]*)", page)
     assert not outside
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
+    headline = json.loads((folder / "metrics.json").read_text())["headline"]
+    order = [f"<h1>{headline}</h1>", *(f"<h2>{h}</h2>" for h in ORDER)]
+    assert [page.index(part) for part in order] == sorted(page.index(part) for part in order)
     assert page.count("data:image/jpeg") >= 4
     assert "Best right closures" in page
 
@@ -89,6 +93,23 @@ def test_pairs_without_poses(tmp_path, lap_bag):
     assert (len(done.drive.answers), done.drive.revisits) == (24, 12)
     assert done.drive.precision == 1.0
     assert "within 0 images" in (folder / "report.html").read_text()
+
+
+def test_without_truth_the_loops_are_shown(tmp_path, lap_bag, capsys):
+    _, folder = run(tmp_path, lap_bag(odometry=False))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["closures"] == metrics["reasons"]["ACCEPTED"] >= 10
+    assert metrics["precision"] is metrics["recall"] is metrics["recall_at_1"] is None
+    printed, page = capsys.readouterr().out, (folder / "report.html").read_text()
+    for text in (printed, page):
+        assert f"{metrics['closures']} loop closures found; without ground truth" in text
+        assert "For precision and recall give --truth" in text
+        assert "Precision</th>" not in text and "baselines" not in text
+    assert "Closures that were not judged" in page
+    assert page.count("data:image/jpeg") >= 4
+    rows = list(csv.DictReader((folder / "keyframes.csv").open()))
+    assert {row["outcome"] for row in rows} == {"UNKNOWN"}
+    assert sum(row["match"] != "" for row in rows) == metrics["closures"]
 
 
 def test_one_image(tmp_path, bag_writer, picture):

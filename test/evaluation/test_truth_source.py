@@ -11,7 +11,7 @@ pytest.importorskip("rosbags")
 
 from vpr_ros.evaluation.bag import Bag, BagError
 from vpr_ros.evaluation.truth import LoopRule, Trajectory, TruthError
-from vpr_ros.evaluation.truth_source import find_truth
+from vpr_ros.evaluation.truth_source import find_truth, require_truth
 
 S = 10**9
 START_S = 1_780_000_000
@@ -102,8 +102,39 @@ def empty_bag(tmp_path, bag_writer, picture):
 
 
 def test_no_truth_is_told_with_the_way_out(empty_bag):
-    with pytest.raises(TruthError, match=r"no odometry, pose or tf\. Give --truth"):
-        find_truth(empty_bag, "", RULE)
+    source = find_truth(empty_bag, "", RULE)
+    assert source.of(stamps(0, 1), np.arange(2)).missing == source.missing
+    with pytest.raises(TruthError, match=r"no odometry, pose or tf\. For precision .* --truth"):
+        require_truth(source)
+
+
+def test_what_was_not_asked_for_and_does_not_fit_is_no_error(tmp_path, bag_writer, picture):
+    """tf of nothing but mounts; odometry of another clock. Asked for, both are errors."""
+    with bag_writer(tmp_path / "b", "mcap") as bag:
+        bag.image(0, picture(0))
+        bag.transform(0, "lidar", "camera", 0.5, 0, topic="/tf_static")
+    with Bag(tmp_path / "b") as bag:
+        assert "No frame of base_link" in find_truth(bag, "", RULE).missing
+        with pytest.raises(TruthError, match="No frame of base_link"):
+            find_truth(bag, "/tf_static", RULE)
+    with bag_writer(tmp_path / "c", "mcap") as bag:
+        bag.odometry(-1000, 0, 0)
+    with Bag(tmp_path / "c") as bag:
+        found = find_truth(bag, "", RULE, "/odom").of(stamps(0), np.arange(1))
+        assert "No keyframe has a pose" in found.missing
+        with pytest.raises(TruthError, match="No keyframe has a pose"):
+            find_truth(bag, "/odom", RULE).of(stamps(0), np.arange(1))
+
+
+@pytest.mark.parametrize("extra", ["", ",0,0,0,0,0,0,0,0,0"])  # Vicon's, and the estimated state
+def test_euroc_file(empty_bag, tmp_path, extra):
+    file = tmp_path / "data.csv"
+    lines = [f"{START_S * S + k * S // 10 + 1},{k},2,3,0.6,0,0,0.8{extra}\n" for k in range(2)]
+    file.write_text("#timestamp [ns],p_RS_R_x [m],...\n" + "".join(lines))
+    source = find_truth(empty_bag, str(file), RULE)
+    assert source.trajectory.stamps_ns[0] == START_S * S + 1  # no nanosecond lost
+    assert positions(source, 0.05)[0] == pytest.approx([0.5, 2, 3], abs=1e-6)
+    assert source.trajectory.rotations[0] == pytest.approx([0, 0, 0.8, 0.6])  # w was first
 
 
 def test_tum_file(empty_bag, tmp_path):

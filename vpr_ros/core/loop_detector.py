@@ -201,14 +201,14 @@ class LoopDetector:
         )
         if best.score < lowest:
             return _Rejection(
-                Reason.LOW_SCORE, f"best score {best.score:.3f} is below {lowest:.3f}"
+                Reason.LOW_SCORE, "best score {} is below {}".format(*_apart(best.score, lowest))
             )
         margin = best.score - rival.score if rival else math.inf
         if rival is not None and margin < thresholds.margin_threshold:  # false for NaN
             return _Rejection(
                 Reason.AMBIGUOUS,
                 f"keyframe {best.place.id} leads keyframe {rival.place.id} of another place by "
-                f"{margin:.3f}, less than {thresholds.margin_threshold:.3f}",
+                "{}, less than {}".format(*_apart(margin, thresholds.margin_threshold)),
             )
 
         others = () if rival is None or rival in candidates else (rival,)
@@ -225,10 +225,11 @@ class LoopDetector:
                 place.features, match.place.features, self._walk.fixed, motion=True
             )
             if verification.turn_deg > ONE_VIEW_DEG:
+                turned, most = _apart(verification.turn_deg, ONE_VIEW_DEG, 0)
                 return _Rejection(
                     Reason.GEOMETRY,
-                    f"the view is turned by {verification.turn_deg:.0f} degrees against keyframe "
-                    f"{match.place.id}, more than {ONE_VIEW_DEG:g}",
+                    f"the view is turned by {turned} degrees against keyframe {match.place.id}, "
+                    f"more than {most}",
                 )
             if verification.T_match_query is not None:
                 drift = self._walk.trail.drift(place, match.place, verification.turn_deg)
@@ -332,7 +333,7 @@ class LoopDetector:
         """Why the best match is not believed: the first reason without which it would be."""
         best = matches[0]
         id, evidence = best.place.id, best.evidence
-        doubt = f"confidence {chances[0]:.3f}, {needed:.3f} is needed"
+        doubt = "confidence {}, {} is needed".format(*_apart(chances[0], needed))
         if len(matches) > 1 and probabilities([evidence.log_odds])[0] >= needed:
             return _Rejection(
                 Reason.AMBIGUOUS,
@@ -369,6 +370,13 @@ class LoopDetector:
             reach = self.config.place_keyframes
             self._around[a.sequence] = self.database.graph.around(a, reach)
         return b.sequence in self._around[a.sequence]
+
+
+def _apart(first: float, second: float, digits: int = 3) -> tuple[str, str]:
+    """Both numbers with so many decimals, or as many as it takes to tell them apart."""
+    texts = f"{first:.{digits}f}", f"{second:.{digits}f}"
+    tells = texts[0] != texts[1] or first == second or digits > 15
+    return texts if tells else _apart(first, second, digits + 1)
 
 
 def _nothing_shared(match: Match) -> bool:

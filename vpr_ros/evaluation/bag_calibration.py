@@ -27,7 +27,7 @@ from vpr_ros.evaluation.metrics import percent
 from vpr_ros.evaluation.params import Settings, write_params
 from vpr_ros.evaluation.replay import EncodedImage, EncoderReplay, Request, replay_database
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
-from vpr_ros.evaluation.truth_source import TruthSource, find_truth
+from vpr_ros.evaluation.truth_source import TruthSource, find_truth, require_truth
 
 ENDS = (0.0, 0.6)  # tried besides the sparsities that the battery sets
 OPEN = -0.9999  # a threshold that everything reaches; -1 would mean the model's own
@@ -137,6 +137,7 @@ def run_calibrate(
     ):
         topics = choose_topics(bag, request.image, request.odometry)
         source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
+        require_truth(source)
         encoded = {}
         for sparsity in chosen:
             model = dataclasses.replace(settings.model, sparsity=sparsity)
@@ -166,6 +167,8 @@ def calibrate(drives: _Drives, precision: float) -> CalibrationResult:
     """
     loop = drives.settings.loop
     before = drives.replay(loop)
+    for drive in before.drives:
+        require_truth(drive.truth)
     if not any(drive.revisits for drive in before.drives):
         raise CalibrationError("The bag has no loop, so nothing can be said. Drive a route twice.")
     lowest = dataclasses.replace(loop, score_threshold=OPEN, margin_threshold=0.0)

@@ -17,7 +17,14 @@ from vpr_ros.evaluation.bag import Bag, Topics, choose_topics
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, TextTable, say, show
 from vpr_ros.evaluation.evaluated_drive import Drive, evaluate_drive
-from vpr_ros.evaluation.metrics import Metrics, drive_metrics, drive_rows, milliseconds, percent
+from vpr_ros.evaluation.metrics import (
+    Metrics,
+    drive_metrics,
+    drive_rows,
+    milliseconds,
+    percent,
+    summary,
+)
 from vpr_ros.evaluation.params import write_params
 from vpr_ros.evaluation.replay import EncoderReplay, Request, replay_database
 from vpr_ros.evaluation.report import (
@@ -30,11 +37,13 @@ from vpr_ros.evaluation.report import (
     route_section,
     scores_section,
     similarity_section,
+    timeline_section,
     write_page,
 )
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
-from vpr_ros.evaluation.truth_source import find_truth
+from vpr_ros.evaluation.truth_source import WAY_OUT, find_truth
 
+OWN_TERMS = ("Encode", "Search and decision")  # that need no truth
 SEQUENCE = 10  # keyframes; 0: no sequence matching
 COLUMNS = (
     "keyframe", "image", "stamp_ns", "outcome", "reason", "best", "score", "margin", "match",
@@ -131,9 +140,9 @@ def run_evaluate(
         Progress(console) as progress,
     ):
         run = run_bag(bag, request, progress)
-        metrics = run.metrics | {"command": command}
+        metrics = {"headline": summary(run.metrics), **run.metrics, "command": command}
         methods = None
-        if baselines:
+        if baselines and not run.drive.truth.missing:
             compared = compare(bag, run.topics.image, run.drive, run.encoder, sequence, progress)
             methods = compared.table()
             metrics["methods"] = [dataclasses.asdict(one) for one in compared.results]
@@ -143,6 +152,9 @@ def run_evaluate(
         write_params(folder / "config.yaml", request.settings, _heading(run, command))
         write_keyframes(folder / "keyframes.csv", run.drive)
         write_report(folder / "report.html", run, bag, metrics, methods)
+    say(console, metrics["headline"])
+    if run.drive.truth.missing:
+        say(console, f"{run.drive.truth.missing} {WAY_OUT}")
     show(console, run_rows(metrics))
     if methods is not None:
         methods.print(console)
@@ -187,34 +199,41 @@ def write_report(
         f"{settings.database.exclude_recent_keyframes} keyframes. What was seen just before "
         "counts neither as found nor as missed."
     )
+    missing = drive.truth.missing
     sections = [
-        numbers_section(run_rows(metrics)),
         route_section(drive),
         pairs_section(drive, bag, run.topics.image),
-        similarity_section(drive),
-        curve_section(drive),
-        scores_section(drive, run.score_threshold),
+        timeline_section(drive),
+        numbers_section(run_rows(metrics)),
         reasons_section(metrics),
+        similarity_section(drive),
     ]
     if methods is not None:
-        sections.insert(1, Section("Against the baselines", "", methods.html()))
+        sections.insert(4, Section("Against the baselines", "", methods.html()))
+    if not missing:
+        sections += [curve_section(drive), scores_section(drive, run.score_threshold)]
+    tiles = [
+        (percent(metrics["precision"], ""), "precision of the closures"),
+        (percent(metrics["recall"], ""), "recall of the revisits"),
+        (str(metrics["closures"]), "loop closures"),
+        (str(metrics["keyframes"]), f"keyframes of {metrics['images']} images"),
+        (percent(metrics["recall_at_1"], ""), "R@1, search alone"),
+        (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
+    ]
     write_page(
         path,
         title=run.request.bag.name,
-        intro="The bag was run through the objects that the ROS nodes use: decoding, keyframe "
+        headline=metrics["headline"],
+        intro=f"{missing} {WAY_OUT} "
+        * bool(missing)
+        + "The bag was run through the objects that the ROS nodes use: decoding, keyframe "
         "gate, encoder, database and loop detector. Images: "
         f"{run.topics.image}. Ground truth: {run.truth_text}. Odometry of the keyframe gate: "
         f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
         f"{settings.model.sparsity:g}.",
-        tiles=(
-            (percent(metrics["precision"]), "precision of the closures"),
-            (percent(metrics["recall"]), "recall of the revisits"),
-            (str(metrics["closures"]), "loop closures"),
-            (percent(metrics["recall_at_1"]), "R@1, search alone"),
-            (milliseconds(metrics["encode_p50_ms"]), "to encode, p50"),
-        ),
+        tiles=[(number, what) for number, what in tiles if number],
         sections=sections,
-        terms={"True loop": rule, **TERMS},
+        terms={t: TERMS[t] for t in OWN_TERMS} if missing else {"True loop": rule, **TERMS},
         command=metrics["command"],
         machine=metrics["machine"],
         closing="Beside this page are metrics.json with the numbers, keyframes.csv with every "

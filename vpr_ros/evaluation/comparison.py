@@ -14,7 +14,7 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag, Topics, bag_images, pictures
 from vpr_ros.evaluation.console import Progress, TextTable
-from vpr_ros.evaluation.evaluated_drive import Drive
+from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
 from vpr_ros.evaluation.methods import (
     BASELINES,
     Method,
@@ -28,8 +28,10 @@ from vpr_ros.evaluation.truth import judge
 
 LONGEST = 3000  # keyframes whose difference matrix is held at once, about half a gigabyte
 MEANING = (
-    "The same keyframes, searched exhaustively; only the score decides. R@100P: "
-    "recall at 100 % precision. More than one frame: SeqSLAM over that many keyframes."
+    "The same keyframes. All gates: the closures of the loop detector. Below it every method by "
+    "its score alone, searched exhaustively: what it would close at the lowest threshold that "
+    "lets nothing wrong through, which only the truth can tell. More than one frame: SeqSLAM over "
+    "that many keyframes."
 )
 
 
@@ -37,22 +39,28 @@ MEANING = (
 class Comparison:
     """All methods, the model first; shares of the revisits."""
 
+    model: str
+    recall: float  # of the loop detector; NaN without a revisit
+    wrong: int  # closures of the loop detector
     results: tuple[Result, ...]
     notes: tuple[str, ...]  # what was left out, and why
 
     def table(self) -> TextTable:
-        """One line per method; more than one frame: SeqSLAM."""
+        """The loop detector, then one line per method; more than one frame: SeqSLAM."""
         headings = (
-            "method", "frames", *(f"R@{k}\n%" for k in RANKS), "R@100P\n%", "avg. precision\n%",
-            "max F1\n%", "encode\np50, ms", "descriptor\nbytes",
+            "method", "frames", "closed\n%", "wrong", *(f"R@{k}\n%" for k in RANKS),
+            "avg. precision\n%", "max F1\n%", "encode\np50, ms", "descriptor\nbytes",
         )  # fmt: skip
-        rows = []
+        closed = percent(self.recall, "-").removesuffix(" %")
+        decided = (f"{self.model}, all gates", "1", closed, str(self.wrong))
+        rows = [(*decided, *["-"] * (len(headings) - len(decided)))]
         for one in self.results:
-            shares = [*(one.recall[k] for k in RANKS), one.recall_at_full_precision,
+            shares = [one.recall_at_full_precision, *(one.recall[k] for k in RANKS),
                       one.average_precision, one.max_f1]  # fmt: skip
-            cells = (percent(share, "-").removesuffix(" %") for share in shares)
+            closed, *cells = (percent(share, "-").removesuffix(" %") for share in shares)
             frames, encode_ms = max(one.sequence, 1), f"{one.encode_p50_ms:.1f}"
-            rows.append((one.method, str(frames), *cells, encode_ms, str(one.descriptor_bytes)))
+            found = (one.method, str(frames), closed, "-" if closed == "-" else "0", *cells)
+            rows.append((*found, encode_ms, str(one.descriptor_bytes)))
         return TextTable("Methods", headings, tuple(rows), (MEANING, *self.notes))
 
 
@@ -98,7 +106,8 @@ def compare(
         stored = one.descriptors.astype(drive.descriptors.dtype)  # as in the database
         own = dataclasses.replace(one, descriptors=stored)
         results += [drive_result(own, drive, n) for n in ((0, sequence) if sequence else (0,))]
-    return Comparison(tuple(results), tuple(notes))
+    wrong = drive.count(Outcome.WRONG)
+    return Comparison(encoder.contract.name, drive.recall, wrong, tuple(results), tuple(notes))
 
 
 def drive_result(described: Described, drive: Drive, sequence: int = 0) -> Result:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of an evaluated drive in one style: route, similarity, recall, scores."""
+"""The figures of an evaluated drive in one style: route, timeline, similarity, recall, scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
+from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, Verdict
 from vpr_ros.evaluation.precision_recall import Floats
 
 INK, PAPER = "#23282e", "#fbfbfa"  # the report replaces both, to follow light and dark
@@ -27,7 +27,7 @@ COLOUR = {
     Outcome.WRONG: RED,
     Outcome.MISSED: AMBER,
     Outcome.NEW: GREY,
-    Outcome.UNKNOWN: GREY,
+    Outcome.UNKNOWN: BLUE,
 }
 STYLE: dict[Any, Any] = {
     "font.size": 10.0,
@@ -53,7 +53,13 @@ SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
 LIFT = 0.9  # height of the drive's end over the width of the ground
 MANY = 5000  # with more keyframes the route is drawn as pixels, to keep the page small
 SIDE = 500  # most keyframes in a similarity matrix, evenly chosen
-LINES = ((Outcome.MISSED, 0.0), (Outcome.RIGHT, 0.7), (Outcome.WRONG, 1.4))  # and their widths
+# And the widths of the lines; of UNKNOWN, the closures.
+LINES = (
+    (Outcome.MISSED, 0.0),
+    (Outcome.UNKNOWN, 0.7),
+    (Outcome.RIGHT, 0.7),
+    (Outcome.WRONG, 1.4),
+)
 
 
 def grid(axes: Axes) -> None:
@@ -109,7 +115,7 @@ def _draw_closures(axes: Axes, drive: Drive, points: Floats) -> None:
     coarse = len(points) > MANY
     axes.plot(*points.T, color=BLUE, linewidth=1.3, zorder=2, rasterized=coarse)
     for order, (outcome, width) in enumerate(LINES, start=3):
-        chosen, colour = drive.of(outcome), COLOUR[outcome]
+        chosen, colour = _shown(drive, outcome), COLOUR[outcome]
         pairs = [(points[v.index], points[v.answer.match]) for v in chosen if width]
         lines = LineCollection(pairs, colors=colour, linewidths=width, alpha=0.8, zorder=order)
         lines.set_rasterized(coarse)
@@ -119,10 +125,24 @@ def _draw_closures(axes: Axes, drive: Drive, points: Floats) -> None:
         axes.scatter(x, y, s=12, color=colour, zorder=order + 3, linewidths=0, rasterized=coarse)
 
 
+def _shown(drive: Drive, outcome: Outcome) -> list[Verdict]:
+    """The keyframes to draw: of those that are not judged, the closures."""
+    chosen = drive.of(outcome)
+    unjudged = outcome is Outcome.UNKNOWN
+    return [v for v in chosen if v.answer.match is not None] if unjudged else chosen
+
+
+def _name(outcome: Outcome) -> str:
+    return "closure, not judged" if outcome is Outcome.UNKNOWN else outcome.value
+
+
 def _legend(drive: Drive) -> list[Line2D]:
     handles = [Line2D([], [], color=BLUE, linewidth=1.3, label="route")]
     for outcome, width in LINES:
-        label = f"{outcome.value} ({drive.count(outcome)})"
+        count = len(_shown(drive, outcome))
+        if outcome is Outcome.UNKNOWN and not count:
+            continue
+        label = f"{_name(outcome)} ({count})"
         handles.append(
             Line2D([], [], label=label, color=COLOUR[outcome], marker="o", markersize=4,
                    linewidth=width)
@@ -134,20 +154,47 @@ def draw_matches(figure: Figure, drive: Drive) -> None:
     """Draw, where there are no poses, which keyframe was matched with which."""
     axes = figure.subplots()
     for outcome, _ in LINES:
-        chosen = drive.of(outcome)
+        chosen = _shown(drive, outcome)
+        if outcome is not Outcome.UNKNOWN and drive.truth.missing:
+            continue
         other = [(v.true if outcome is Outcome.MISSED else v.answer.match) or 0 for v in chosen]
         axes.plot([v.index for v in chosen], other, ".", color=COLOUR[outcome],
-                  label=f"{outcome.value} ({len(chosen)})")  # fmt: skip
+                  label=f"{_name(outcome)} ({len(chosen)})")  # fmt: skip
     total = len(drive.answers)
     axes.plot([0, total], [0, total], color=INK, alpha=0.2, linewidth=0.8)
-    axes.set(xlabel="keyframe", ylabel="matched with, or (missed) the true older one")
+    axes.set(xlabel="keyframe", ylabel="older keyframe")
     axes.legend(loc="upper left")
     grid(axes)
+
+
+def draw_timeline(figure: Figure, drive: Drive) -> None:
+    """Draw the best score of every keyframe over time, and below it what became of it."""
+    scores, outcomes = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    rows = [o for o in COLOUR if drive.count(o) or o in (Outcome.RIGHT, Outcome.WRONG)]
+    if drive.truth.missing:
+        rows = [Outcome.UNKNOWN]
+    seconds = np.array([drive.seconds(v.index) for v in drive.verdicts])
+    best = np.array([v.answer.score for v in drive.verdicts])
+    scores.scatter(seconds, best, s=9, color=GREY, linewidths=0, zorder=2)
+    for row, outcome in enumerate(rows):
+        chosen, colour = [v.index for v in _shown(drive, outcome)], COLOUR[outcome]
+        scores.scatter(seconds[chosen], best[chosen], s=9, color=colour, linewidths=0, zorder=3)
+        outcomes.vlines(seconds[chosen], row - 0.36, row + 0.36, color=colour, linewidth=1.1)
+    scores.set_ylabel("best score")
+    grid(scores)
+    outcomes.set_yticks(
+        np.arange(len(rows)), [f"{_name(o)} ({len(_shown(drive, o))})" for o in rows]
+    )
+    outcomes.tick_params(axis="y", length=0)
+    outcomes.spines["left"].set_visible(False)
+    outcomes.set_ylim(len(rows) - 0.5, -0.5)
+    outcomes.set_xlabel("time into the drive [s]")
 
 
 def draw_similarity(figure: Figure, drive: Drive) -> None:
     """Draw the cosine of all keyframes with the closures on it, and beside it the truth."""
     left, right = figure.subplots(1, 2)
+    right.set_visible(not drive.truth.missing)
     total = len(drive.answers)
     step = max(1, -(-total // SIDE))
     shown = np.arange(0, total, step)
@@ -161,16 +208,20 @@ def draw_similarity(figure: Figure, drive: Drive) -> None:
         cosine, cmap="magma", vmin=low, vmax=high, extent=extent, interpolation="nearest"
     )
     figure.colorbar(picture, ax=left, shrink=0.8, label="cosine")
-    for outcome, colour in ((Outcome.RIGHT, "#6ee7b0"), (Outcome.WRONG, RED)):
-        chosen = drive.of(outcome)
+    for outcome, colour in ((Outcome.RIGHT, "#6ee7b0"), (Outcome.UNKNOWN, "#7cc4ff"),
+                            (Outcome.WRONG, RED)):  # fmt: skip
+        chosen = _shown(drive, outcome)
+        if not chosen:
+            continue
         left.plot(
             [v.answer.match or 0 for v in chosen], [v.index for v in chosen], ".", markersize=3,
-            color=colour, label=f"{outcome.value} ({len(chosen)})",
+            color=colour, label=f"{_name(outcome)} ({len(chosen)})",
         )  # fmt: skip
-    left.legend(
-        loc="upper right", handletextpad=0.1, markerscale=4, frameon=True, facecolor=PAPER,
-        edgecolor="none", framealpha=0.85,
-    )  # fmt: skip
+    if left.get_legend_handles_labels()[0]:
+        left.legend(
+            loc="upper right", handletextpad=0.1, markerscale=4, frameon=True, facecolor=PAPER,
+            edgecolor="none", framealpha=0.85,
+        )  # fmt: skip
     left.set_title("similarity and closures")
 
     place = drive.truth.same(shown, shown)

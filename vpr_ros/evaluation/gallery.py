@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of images for the report: the surest right ones, the surest wrong ones, the missed."""
+"""Pairs of images for the report: the surest of each kind, and the missed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def gallery(drive: Drive, bag: Bag, topic: str) -> str:
     """HTML of the best pairs of each kind; their images are read from `topic` of the open bag."""
     stopped = [
         v for v in drive.verdicts
-        if v.outcome in (Outcome.MISSED, Outcome.NEW) and v.answer.best is not None
-        and not v.best_right
+        if v.answer.match is None and v.answer.best is not None and not v.best_right
+        and (v.outcome is not Outcome.UNKNOWN or drive.truth.missing)
     ]  # fmt: skip
+    unjudged = [v for v in drive.of(Outcome.UNKNOWN) if v.answer.match is not None]
     kinds = (
         ("Best right closures", "right", drive.of(Outcome.RIGHT)),
         ("Worst wrong closures", "wrong", drive.of(Outcome.WRONG)),
+        ("Closures that were not judged", "found", unjudged),
         ("Missed, and what should have been found", "missed", drive.of(Outcome.MISSED)),
-        ("Highest wrong scores, rejected", "stopped", stopped),
+        (f"Highest {'' if drive.truth.missing else 'wrong '}scores, rejected", "stopped", stopped),
     )
     parts = []
     for title, kind, found in kinds:
@@ -71,16 +73,17 @@ def _other(verdict: Verdict, kind: str) -> int:
 def _card(drive: Drive, verdict: Verdict, other: int, kind: str, images: dict[int, Image]) -> str:
     answer, text = verdict.answer, drive.truth.describe(verdict.index, other)
     if kind in ("missed", "stopped"):
-        text += f"; {answer.message}"
+        told = answer.message
     else:
         inliers = "" if answer.inliers is None else f", {answer.inliers} inliers"
-        text += f"; score {answer.score:.3f}{inliers}"
+        told = f"score {answer.score:.3f}{inliers}"
     views = "".join(
         f"<div><img src='{data_uri(images[drive.answers[i].recorded_ns])}' alt='keyframe {i}'>"
         f"<span>keyframe {i}, {drive.seconds(i):.1f} s</span></div>"
         for i in (verdict.index, other)
     )
-    css = "wrong" if kind == "stopped" else kind
+    text = "; ".join(filter(None, (text, told)))
+    css = ("found" if drive.truth.missing else "wrong") if kind == "stopped" else kind
     return f"<figure class='{css}'>{views}<figcaption>{escape(text)}</figcaption></figure>"
 
 

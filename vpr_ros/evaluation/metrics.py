@@ -44,6 +44,7 @@ def drive_metrics(drive: Drive) -> Metrics:
             "missed": drive.count(Outcome.MISSED),
             "revisits": drive.revisits,
             "keyframes": len(answers),
+            "truth_missing": drive.truth.missing or None,
             "keyframes_not_judged": drive.count(Outcome.UNKNOWN),
             "encode_p50_ms": encode[0],
             "encode_p95_ms": encode[1],
@@ -56,12 +57,33 @@ def drive_metrics(drive: Drive) -> Metrics:
     return numbers
 
 
+def summary(m: Metrics) -> str:
+    """The drive in the one sentence that a reader wants first."""
+    wrong, revisits, closures = m["wrong_closures"], m["revisits"], m["closures"]
+    if m["truth_missing"]:
+        found = _count(closures, "loop closure") if closures else "No loop closure"
+        asked = "how many are right" if closures else "whether there was one"
+        return f"{found} found; without ground truth, {asked} is not known."
+    told = f"{_count(wrong, 'closure')} wrong" if wrong else "none wrong"
+    if not revisits:
+        told = told if wrong else "nothing was closed"
+        sentence = f"This drive never returns to a place, so there was nothing to find; {told}"
+    else:
+        sentence = f"{m['right_closures']} of {_count(revisits, 'revisit')} found, {told}"
+    unjudged = closures - m["right_closures"] - wrong
+    return sentence + (f"; {_count(unjudged, 'closure')} not judged." if unjudged else ".")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def drive_rows(m: Metrics) -> list[tuple[str, str]]:
     """(what, value with unit) of every line of the table that `drive_metrics` has numbers for."""
     right = m["right_closures"]
     rejected = [f"{reason_text(k)} {n}" for k, n in m["reasons"].items() if k != "ACCEPTED"]
     at_score = m["max_f1_threshold"]
-    rows = [
+    judged = [
         ("Precision", f"{percent(m['precision'])}  ({right} of {right + m['wrong_closures']} "
                       "judged closures right)"),
         ("Recall", f"{percent(m['recall'])}  ({right} of {m['revisits']} revisits closed)"),
@@ -70,13 +92,16 @@ def drive_rows(m: Metrics) -> list[tuple[str, str]]:
                                 + ("" if at_score is None else f"  (at score {at_score:.3f})")),
         ("Average precision, score alone", percent(m["average_precision"])),
         ("R@1, R@5, R@10", ", ".join(percent(m[f"recall_at_{k}"]) for k in RANKS)),
-        ("Rejected by reason", ", ".join(rejected) or "none"),
     ]  # fmt: skip
+    rows = [
+        *([("Loop closures", str(m["closures"]))] if m["truth_missing"] else judged),
+        ("Rejected by reason", ", ".join(rejected) or "none"),
+    ]
     for step, what in (("encode", "Encode"), ("search", "Search and decision")):
         if m[f"{step}_p50_ms"] is not None:
             p50, p95 = (milliseconds(m[f"{step}_{p}_ms"]) for p in ("p50", "p95"))
             rows.append((f"{what}, per keyframe", f"p50 {p50}, p95 {p95}"))
-    if m["keyframes_not_judged"]:
+    if m["keyframes_not_judged"] and not m["truth_missing"]:
         rows.append(("Not judged", f"{m['keyframes_not_judged']} keyframes without truth"))
     return rows
 

@@ -23,6 +23,7 @@ from vpr_ros.evaluation.figures import (
     draw_route,
     draw_scores,
     draw_similarity,
+    draw_timeline,
     svg,
 )
 from vpr_ros.evaluation.gallery import gallery
@@ -64,6 +65,7 @@ def write_page(
     path: Path,
     *,
     title: str,
+    headline: str,
     intro: str,
     tiles: Sequence[tuple[str, str]],
     sections: Sequence[Section],
@@ -74,11 +76,13 @@ def write_page(
 ) -> None:
     """Write a page to `path`; everything but the sections' `html` is plain text.
 
-    `tiles`: (number, what it is), shown large; `terms`: what the words mean.
+    `headline`: the result in one sentence; `tiles`: (number, what it is), shown large; `terms`:
+    what the words mean.
     """
     page = Template(files("vpr_ros.evaluation").joinpath("page.html").read_text())
     text = page.substitute(
         title=escape(title),
+        headline=escape(headline),
         intro=escape(intro),
         tiles="".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in tiles),
         sections=_sections_html(sections),
@@ -120,18 +124,19 @@ def reasons_section(m: Metrics) -> Section:
 
 def route_section(drive: Drive) -> Section:
     """The route with all closures, or without poses which keyframe was matched with which."""
-    title = "Route with right, wrong and missed closures"
+    title = "Route and closures"
     trajectory = drive.truth.trajectory
     if trajectory is None:
+        missed = "" if drive.truth.missing else ", or (amber) should have been"
         text = (
-            "Every dot is a keyframe and the older one it was matched with, or (amber) should "
-            "have been. The diagonal is now: the farther below it, the older the match."
+            f"Every dot is a keyframe and the older one it was matched with{missed}. The "
+            "diagonal is now: the farther below it, the older the match."
         )
         html = _figure(title, (11, 4.2), draw_matches, drive)
     else:
         text = (
             "Every line joins a keyframe with the older one it was matched with. Amber dots are "
-            "revisits without a closure."
+            "revisits without a closure, blue lines closures that the truth does not know."
         )
         html = _figure(title, (11, 4.8), draw_route, drive, trajectory.positions)
     return Section("Route", text, html)
@@ -139,8 +144,15 @@ def route_section(drive: Drive) -> Section:
 
 def pairs_section(drive: Drive, bag: Bag, topic: str) -> Section:
     """Pairs of images from the topic of an open bag."""
-    text = "Left the query, right what it was matched with, or should have been."
+    text = "Left the query, right the older image that it was compared with."
     return Section("Pairs", text, gallery(drive, bag, topic))
+
+
+def timeline_section(drive: Drive) -> Section:
+    """Scores and outcomes over time."""
+    text = "Above, the score of the best older match of every keyframe; below, what became of it."
+    html = _figure("Timeline", (11, 4.2), draw_timeline, drive)
+    return Section("Timeline", text, html)
 
 
 def similarity_section(drive: Drive) -> Section:
@@ -149,7 +161,9 @@ def similarity_section(drive: Drive) -> Section:
         "Left the cosine of all pairs of keyframes, right where the robot truly was in the same "
         "place. Bright lines without a counterpart in the truth are places that look alike."
     )
-    title = "Similarity of all keyframes, and the truth"
+    if drive.truth.missing:
+        text = "The cosine of all pairs of keyframes. Bright lines are places that look alike."
+    title = "Similarity of all keyframes"
     return Section("Similarity", text, _figure(title, (11, 5.2), draw_similarity, drive))
 
 
@@ -180,4 +194,4 @@ def _figure(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure, *values)
-        return svg(figure, title)
+        return f"<div class='drawing'>{svg(figure, title)}</div>"

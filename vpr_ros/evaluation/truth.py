@@ -106,6 +106,7 @@ class Truth:
     rule: str  # what counts as the same place, in words
     describe: Callable[[int, int], str]  # how far apart two keyframes are, in words
     trajectory: Trajectory | None = None  # (N) poses to draw, if there are any
+    missing: str = ""  # why nothing is known of any place
 
     def same(self, first: Indices, second: Indices) -> Mask:
         """(F, S) does each of the `first` keyframes show the place of each of the `second`?"""
@@ -142,6 +143,13 @@ def pose_truth(poses: Trajectory, rule: LoopRule) -> Truth:
 
     text = f"positions within {rule.metres:g} m, headings within {rule.degrees:g} degrees"
     return Truth(tuple(places), known, known, text, describe, poses)
+
+
+def no_truth(count: int, why: str) -> Truth:
+    """Of `count` keyframes nothing is known; `why`, in a sentence."""
+    nothing = np.zeros(count, bool)
+    places = (np.zeros(0, np.int64),) * count
+    return Truth(places, nothing, nothing, "not known", lambda first, second: "", missing=why)
 
 
 def pair_truth(

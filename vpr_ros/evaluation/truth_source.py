@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the ground truth: a topic of the bag, a TUM or KITTI file, or a CSV of pairs."""
+"""Finds the ground truth: a topic of the bag, a file of poses, or a CSV of pairs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from vpr_ros.evaluation.truth import (
     Trajectory,
     Truth,
     TruthError,
+    no_truth,
     pair_truth,
     pose_truth,
 )
@@ -35,6 +36,13 @@ POSES: dict[str, Callable[[Any], Any]] = {
 }
 NAMES = ("truth", "/gt", "vicon", "mocap", "optitrack")  # in topics that carry ground truth
 DRIFT = " (odometry: where it drifts, true loops count as wrong)"
+WAY_OUT = (
+    "For precision and recall give --truth: poses of the camera (a topic, or a TUM, KITTI or "
+    "EuRoC file), or a CSV of image pairs (query,match)."
+)
+EUROC = (8, 17)  # columns of vicon0 and of state_groundtruth_estimate0
+EUROC_POSE = [1, 2, 3, 5, 6, 7, 4]  # columns x y z qx qy qz qw
+NANOSECONDS = 1e15  # a stamp beyond is no count of seconds
 FRAMES = ["base_link", "base_footprint", "body"]
 
 
@@ -47,9 +55,13 @@ class TruthSource:
     trajectory: Trajectory | None = None  # by stamp
     by_number: bool = False  # the trajectory's row is the image's number
     pairs: dict[int, list[int]] | None = None
+    asked: bool = True  # by the user, who is told if it does not fit
+    missing: str = ""  # why there is no truth, in a sentence
 
     def of(self, stamps_ns: Indices, numbers: Indices) -> Truth:
         """The truth of keyframes with these stamps and image numbers, both (N,)."""
+        if self.missing:
+            return no_truth(len(stamps_ns), self.missing)
         poses = None
         if self.trajectory is not None:
             by_number = self.by_number
@@ -58,10 +70,13 @@ class TruthSource:
             return pair_truth(numbers, self.pairs, self.rule, poses)
         assert poses is not None
         if not np.isfinite(poses.positions).any():
-            raise TruthError(
+            why = (
                 f"No keyframe has a pose within 0.2 s in {self.text}. Are its stamps those of "
                 "the images?"
             )
+            if self.asked:
+                raise TruthError(why)
+            return no_truth(len(stamps_ns), why)
         return pose_truth(poses, self.rule)
 
 
@@ -70,8 +85,9 @@ def find_truth(
 ) -> TruthSource:
     """The truth that `given` names (a file or a topic), or the best that the bag holds.
 
-    By itself it takes a topic whose name says truth, then `odometry`, a pose topic, tf; `frame`
-    is the moving frame of tf. TruthError or BagError if there is none.
+    By itself it takes a topic whose name says truth, then `odometry`, a pose topic, tf, or says
+    what is missing; `frame` is the moving frame of tf. TruthError or BagError if what was asked
+    for cannot be used.
     """
     if given and Path(given).expanduser().is_file():
         return _from_file(bag, Path(given).expanduser(), rule, odometry)
@@ -80,17 +96,29 @@ def find_truth(
             raise TruthError(
                 f"Ground truth '{given}' is neither a file nor a topic of {bag.path}."
             )
-        topic = bag.require(given, *POSES, *TF)
-    else:
-        found = bag.of_type(*POSES)
-        named = [t for t in found if _is_named_truth(t)]
-        choice = [*named, *([odometry] if odometry else []), *found, *bag.of_type(*TF)]
-        if not choice:
-            raise TruthError(
-                f"Bag {bag.path} holds no odometry, pose or tf. Give --truth a TUM or KITTI file, "
-                "or a CSV of image pairs (query,match)."
-            )
-        topic = choice[0]
+        return _of_topic(bag, bag.require(given, *POSES, *TF), rule, frame)
+    found = bag.of_type(*POSES)
+    named = [t for t in found if _is_named_truth(t)]
+    why = f"Bag {bag.path} holds no odometry, pose or tf."
+    for topic in dict.fromkeys((*named, *filter(None, [odometry]), *found, *bag.of_type(*TF))):
+        try:
+            source = _of_topic(bag, topic, rule, frame)
+        except TruthError as error:  # such as tf of nothing but the sensors' mounts
+            if frame:
+                raise
+            why = str(error)
+        else:
+            return dataclasses.replace(source, asked=False)
+    return TruthSource("none", rule, missing=why)
+
+
+def require_truth(truth: TruthSource | Truth) -> None:
+    """TruthError with the way out if nothing is known."""
+    if truth.missing:
+        raise TruthError(f"{truth.missing} {WAY_OUT}")
+
+
+def _of_topic(bag: Bag, topic: str, rule: LoopRule, frame: str) -> TruthSource:
     if bag.types[topic] in TF:
         trajectory, path = _from_tf(bag, topic, [frame] if frame else FRAMES)
         return TruthSource(f"topic {topic} ({path})", rule, trajectory)
@@ -170,6 +198,10 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
         table = np.array(rows, np.float64)
     except ValueError:
         table = np.empty(0)
+    if table.ndim == 2 and table.shape[1] in EUROC and (table[:, 0] > NANOSECONDS).all():
+        text = f"EuRoC file {path}"
+        stamps = [int(Decimal(row[0])) for row in rows]
+        return TruthSource(text, rule, Trajectory.of(stamps, table[:, EUROC_POSE], text))
     if table.ndim == 2 and table.shape[1] == 8:
         # Not from the table: a float would lose the nanoseconds.
         stamps = [int(Decimal(row[0]) * 10**9) for row in rows]
@@ -182,7 +214,8 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
         return TruthSource(text, rule, Trajectory.of(numbers, poses, text), by_number=True)
     raise TruthError(
         f"Ground truth {path} is neither TUM (stamp x y z qx qy qz qw), KITTI (12 numbers an "
-        "image) nor a CSV of pairs with the header query,match."
+        "image), EuRoC (nanoseconds,x,y,z,qw,qx,qy,qz) nor a CSV of pairs with the header "
+        "query,match."
     )
 
 
