@@ -54,7 +54,8 @@ class World:
                 answer = SimpleNamespace(confidence=confidence, score=score)
                 outcome = Outcome.RIGHT if right else Outcome.WRONG
                 verdicts.append(SimpleNamespace(answer=answer, outcome=outcome, index=index))
-        drive = SimpleNamespace(verdicts=verdicts, revisits=self._revisits)
+        known = SimpleNamespace(missing="")
+        drive = SimpleNamespace(verdicts=verdicts, revisits=self._revisits, truth=known)
         drive.of = lambda outcome: [v for v in verdicts if v.outcome is outcome]
         drive.count = lambda outcome: len(drive.of(outcome))
         return Trial(loop, (drive,))

@@ -145,19 +145,20 @@ def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer
     """Geometry may take another keyframe of the place (`loop.verified_candidates`)."""
     pytest.importorskip("rosbags")
     pytest.importorskip("rich")
-    from vpr_ros.evaluation.bag_calibration import closed_matches
+    from vpr_ros.core.loop_config import LoopConfig
+    from vpr_ros.evaluation.bag_calibration import Trial, closures
 
     answers = [
         make_answer(0),
         make_answer(1),
-        make_answer(30, best=1, score=0.9, match=0, margin=0.2),  # only the match is right
-        make_answer(40, best=0, score=0.8, match=1, margin=0.1),  # only the most similar is
+        make_answer(30, best=1, score=0.9, match=0, confidence=0.9),  # only this match is right
+        make_answer(40, best=0, score=0.8, match=1, confidence=0.8),  # only the best is
         make_answer(50, best=0, score=0.7),  # gated: nothing to learn from
     ]
     truth = pair_truth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
-    matches = closed_matches(judged(answers, truth))
-    assert matches.right.tolist() == [True, False]
-    assert matches.score.tolist() == [0.9, 0.8]
+    closed = closures(Trial(LoopConfig(), (judged(answers, truth),)))
+    assert closed.right.tolist() == [True, False]
+    assert closed.confidence.tolist() == [0.9, 0.8]
 
 
 @pytest.mark.parametrize("stamps", [range(60), [*range(40), *range(5, 25)]])

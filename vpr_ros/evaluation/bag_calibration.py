@@ -167,9 +167,8 @@ def calibrate(drives: _Drives, precision: float) -> CalibrationResult:
     """
     loop = drives.settings.loop
     before = drives.replay(loop)
-    for drive in before.drives:
-        require_truth(drive.truth)
     if not any(drive.revisits for drive in before.drives):
+        require_truth(before.drives[0].truth)
         raise CalibrationError("The bag has no loop, so nothing can be said. Drive a route twice.")
     lowest = dataclasses.replace(loop, score_threshold=OPEN, margin_threshold=0.0)
     opened = drives.replay(dataclasses.replace(lowest, precision=min(PRECISIONS)))
