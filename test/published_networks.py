@@ -144,3 +144,67 @@ PUBLISHED = {
     "BoQ": (BagOfQueries, 384, 16384),
     "MegaLoc": (MegaLoc, 322, 8448),
 }
+
+
+def dinov2_state(dim, depth, patch=14, grid=37):
+    """A small state dict with the names and shapes of dinov2_vits14_pretrain.pth."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, 1 + grid**2, dim),
+        "mask_token": (1, dim),
+        "patch_embed.proj.weight": (dim, 3, patch, patch),
+        "patch_embed.proj.bias": (dim,),
+        "norm.weight": (dim,),
+        "norm.bias": (dim,),
+    }
+    for i in range(depth):
+        shapes |= {
+            f"blocks.{i}.norm1.weight": (dim,),
+            f"blocks.{i}.norm1.bias": (dim,),
+            f"blocks.{i}.attn.qkv.weight": (3 * dim, dim),
+            f"blocks.{i}.attn.qkv.bias": (3 * dim,),
+            f"blocks.{i}.attn.proj.weight": (dim, dim),
+            f"blocks.{i}.attn.proj.bias": (dim,),
+            f"blocks.{i}.ls1.gamma": (dim,),
+            f"blocks.{i}.norm2.weight": (dim,),
+            f"blocks.{i}.norm2.bias": (dim,),
+            f"blocks.{i}.mlp.fc1.weight": (4 * dim, dim),
+            f"blocks.{i}.mlp.fc1.bias": (4 * dim,),
+            f"blocks.{i}.mlp.fc2.weight": (dim, 4 * dim),
+            f"blocks.{i}.mlp.fc2.bias": (dim,),
+            f"blocks.{i}.ls2.gamma": (dim,),
+        }
+    return {
+        name: torch.randn(shape, generator=generator) / shape[-1] ** 0.5
+        for name, shape in shapes.items()
+    }
+
+
+def under_hugging_face_names(state, prefix=""):
+    """The same values under the names of Hugging Face's Dinov2Model."""
+    whole = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "mask_token": "embeddings.mask_token",
+        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
+        "norm.weight": "layernorm.weight",
+        "norm.bias": "layernorm.bias",
+    }
+    renamed = {}
+    for key, value in state.items():
+        if key in whole:
+            renamed[prefix + whole[key]] = value
+            continue
+        _, layer, rest = key.split(".", 2)
+        base = f"{prefix}encoder.layer.{layer}."
+        if rest.startswith("attn.qkv."):
+            for name, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                name = f"{base}attention.attention.{name}.{rest.split('.')[-1]}"
+                renamed[name] = part.contiguous()
+        else:
+            rest = rest.replace("attn.proj", "attention.output.dense")
+            rest = rest.replace("ls1.gamma", "layer_scale1.lambda1")
+            renamed[base + rest.replace("ls2.gamma", "layer_scale2.lambda1")] = value
+    return renamed

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from published_networks import dinov2_state, under_hugging_face_names
 from safetensors.torch import save_file
 
 from vpr_ros.core.errors import ModelError
@@ -22,68 +23,16 @@ from vpr_ros.networks.dinov2_weights import (
 )
 from vpr_ros.networks.vit import Vit, VitConfig
 
-DIM, HIDDEN, DEPTH, PATCH, GRID = 12, 48, 2, 4, 3
+DIM, DEPTH, PATCH, GRID = 12, 2, 4, 3
 CONFIG = VitConfig(patch_size=PATCH, dim=DIM, depth=DEPTH, heads=3, position_grid=GRID)
 
 
-def facebook_state(seed=0):
-    """A small state dict with the names and shapes of dinov2_vits14_pretrain.pth."""
-    generator = torch.Generator().manual_seed(seed)
-    shapes = {
-        "cls_token": (1, 1, DIM),
-        "pos_embed": (1, 1 + GRID**2, DIM),
-        "mask_token": (1, DIM),
-        "patch_embed.proj.weight": (DIM, 3, PATCH, PATCH),
-        "patch_embed.proj.bias": (DIM,),
-        "norm.weight": (DIM,),
-        "norm.bias": (DIM,),
-    }
-    for i in range(DEPTH):
-        shapes |= {
-            f"blocks.{i}.norm1.weight": (DIM,),
-            f"blocks.{i}.norm1.bias": (DIM,),
-            f"blocks.{i}.attn.qkv.weight": (3 * DIM, DIM),
-            f"blocks.{i}.attn.qkv.bias": (3 * DIM,),
-            f"blocks.{i}.attn.proj.weight": (DIM, DIM),
-            f"blocks.{i}.attn.proj.bias": (DIM,),
-            f"blocks.{i}.ls1.gamma": (DIM,),
-            f"blocks.{i}.norm2.weight": (DIM,),
-            f"blocks.{i}.norm2.bias": (DIM,),
-            f"blocks.{i}.mlp.fc1.weight": (HIDDEN, DIM),
-            f"blocks.{i}.mlp.fc1.bias": (HIDDEN,),
-            f"blocks.{i}.mlp.fc2.weight": (DIM, HIDDEN),
-            f"blocks.{i}.mlp.fc2.bias": (DIM,),
-            f"blocks.{i}.ls2.gamma": (DIM,),
-        }
-    return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+def facebook_state():
+    return dinov2_state(DIM, DEPTH, PATCH, GRID)
 
 
 def hugging_face_state(prefix=""):
-    """The same values under the names of Hugging Face's Dinov2Model."""
-    whole = {
-        "cls_token": "embeddings.cls_token",
-        "pos_embed": "embeddings.position_embeddings",
-        "mask_token": "embeddings.mask_token",
-        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
-        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
-        "norm.weight": "layernorm.weight",
-        "norm.bias": "layernorm.bias",
-    }
-    state = {}
-    for key, value in facebook_state().items():
-        if key in whole:
-            state[prefix + whole[key]] = value
-            continue
-        _, layer, rest = key.split(".", 2)
-        base = f"{prefix}encoder.layer.{layer}."
-        if rest.startswith("attn.qkv."):
-            for name, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                state[f"{base}attention.attention.{name}.{rest.split('.')[-1]}"] = part
-        else:
-            rest = rest.replace("attn.proj", "attention.output.dense")
-            rest = rest.replace("ls1.gamma", "layer_scale1.lambda1")
-            state[base + rest.replace("ls2.gamma", "layer_scale2.lambda1")] = value
-    return state
+    return under_hugging_face_names(facebook_state(), prefix)
 
 
 def loaded(state):
