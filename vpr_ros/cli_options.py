@@ -21,15 +21,15 @@ Params = Annotated[
 ]
 Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
 ImageTopic = Annotated[
-    str, typer.Option("--image", help="image topic; default: the one with most images")
+    str, typer.Option("--image", help="image topic; default: the fullest of a colour camera")
 ]
 OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic of the keyframe gate")]
 TruthOf = Annotated[
     str,
     typer.Option(
         "--truth",
-        help="odometry, pose or tf topic; TUM or KITTI file; CSV of image numbers (query,match). "
-        "Default: a topic whose name says truth, else odometry, pose, tf",
+        help="odometry, pose or tf topic; TUM, KITTI or EuRoC file; CSV of image numbers "
+        "(query,match). Default: a topic whose name says truth, else odometry, pose, tf",
     ),
 ]
 TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]

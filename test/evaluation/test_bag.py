@@ -7,7 +7,15 @@ import pytest
 
 pytest.importorskip("rosbags")
 
-from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images, choose_topics, pictures
+from vpr_ros.evaluation.bag import (
+    Bag,
+    BagError,
+    Topics,
+    bag_images,
+    cameras,
+    choose_topics,
+    pictures,
+)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -53,6 +61,54 @@ def test_the_fullest_image_topic_is_taken_and_depth_passed_over(tmp_path, bag_wr
             choose_topics(bag, "/nope")
 
 
+def test_colour_comes_before_grey_and_grey_before_heat(tmp_path, bag_writer, picture):
+    with bag_writer(tmp_path / "b", "mcap") as bag:
+        for k in range(20):
+            bag.image(k, picture(k), "/thermal/image_raw")
+            bag.compressed(k, picture(k)[..., 0], "/left/compressed")
+            if k % 2:
+                bag.compressed(k, picture(k), "/front/compressed")
+            if k == 0:
+                bag.image(k, picture(k), "/snapshot")
+    with Bag(tmp_path / "b") as bag:
+        found = ["/front/compressed", "/left/compressed", "/thermal/image_raw", "/snapshot"]
+        assert cameras(bag) == found
+
+
+@pytest.mark.parametrize("kind", ["mcap", "db3"])
+def test_a_channel_that_cannot_be_understood_is_skipped_and_named(
+    tmp_path, lap_bag, monkeypatch, kind
+):
+    """Also as the only one, and asked for by name."""
+    path = lap_bag(kind)
+    for file in path.glob(f"*.{kind}"):
+        data = file.read_bytes()
+        old, new = (
+            b"geometry_msgs/TwistWithCovariance twist",
+            b"geometry_msgs/Twist<=WithCovaria] twist",
+        )
+        assert old in data and len(old) == len(new)
+        file.write_bytes(data.replace(old, new))
+    with Bag(path) as bag:
+        assert list(bag.unreadable) == ["/odom"]
+        assert "nav_msgs/msg/Odometry cannot be parsed" in bag.unreadable["/odom"]
+        assert choose_topics(bag) == Topics("/camera/image_raw")
+        assert len(list(bag_images(bag, choose_topics(bag)))) == 24
+        with pytest.raises(BagError, match="'/odom' cannot be read: the definition of nav_msgs"):
+            choose_topics(bag, odometry="/odom")
+
+
+def test_a_folder_without_its_metadata_is_told_the_way_out(lap_bag, tmp_path):
+    path = lap_bag("mcap")
+    (path / "metadata.yaml").unlink()
+    with pytest.raises(BagError, match=r"no metadata\.yaml.*`ros2 bag reindex .*or give a file"):
+        Bag(path)
+    (tmp_path / "old").mkdir()
+    lap_bag("bag").rename(tmp_path / "old" / "a.bag")
+    with pytest.raises(BagError, match=r"ROS 1 bags. Give one of them, such as .*a\.bag"):
+        Bag(tmp_path / "old")
+
+
 def test_frames_know_only_what_had_arrived(tmp_path, bag_writer, picture):
     """As on the robot: odometry that comes after an image does not place it."""
     with bag_writer(tmp_path / "b", "mcap") as bag:
@@ -70,7 +126,7 @@ def test_without_images(tmp_path, bag_writer):
         bag.odometry(0, 0, 0)
     with (
         Bag(tmp_path / "b") as bag,
-        pytest.raises(BagError, match=r"no images. Its topics: /odom"),
+        pytest.raises(BagError, match=r"no images of a camera. Its topics: /odom"),
     ):
         choose_topics(bag)
 

@@ -121,6 +121,8 @@ def test_one_image(tmp_path, bag_writer, picture):
     assert (metrics["keyframes"], metrics["revisits"]) == (1, 0)
     assert metrics["precision"] is metrics["recall"] is metrics["average_precision"] is None
     assert done.drive.curve.threshold.size == 0
+    page = (folder / "report.html").read_text()
+    assert "This drive never returns to a place" in page and "not defined" not in page
 
 
 def test_bad_images_are_counted_and_told(tmp_path, bag_writer, picture):

@@ -24,6 +24,7 @@ def test_shares_are_rounded_down():
         (142, 142, 0, 144, None, "142 of 144 revisits found, none wrong."),
         (1, 0, 1, 1, None, "0 of 1 revisit found, 1 closure wrong."),
         (9, 5, 2, 6, None, "5 of 6 revisits found, 2 closures wrong; 2 closures not judged."),
+        (0, 0, 0, 3, None, "0 of 3 revisits found, nothing was closed."),
         (0, 0, 0, 0, None, "This drive never returns to a place, so there was nothing to find; "
                            "nothing was closed."),
         (3, 0, 3, 0, None, "This drive never returns to a place, so there was nothing to find; "

@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vpr_ros.core.camera_model import CameraModel, is_rectified
 from vpr_ros.core.errors import CameraError, VprError
@@ -26,6 +29,8 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ODOMETRY = "nav_msgs/msg/Odometry"
 TF = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")  # the latter of ROS 1's first tf
+COLOUR, GREY, HEAT, DEPTH = range(4)  # kinds of cameras, the best first
+DEPTH_ENCODINGS = ("16UC1", "32FC1")  # REP 118
 SUFFIXES = (".bag", ".mcap", ".db3")
 
 
@@ -42,19 +47,20 @@ class Bag:
         if not path.exists():
             raise BagError(f"Bag {path} does not exist.")
         if not is_bag(path):
-            raise BagError(
-                f"{path} is not a bag. Give a rosbag2 folder (with metadata.yaml; `ros2 bag "
-                "reindex` writes one), or a .mcap, .db3 or .bag file."
-            )
+            raise BagError(_why_no_bag(path))
         # Bags written before Iron hold no definitions of their own.
         with self._one_line():
             self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+        self._parseable = [_Parseable(one) for one in self._reader.readers]
+        self._reader.readers = self._parseable  # type: ignore[assignment]
 
     def __enter__(self) -> Bag:
         with self._one_line():
             self._reader.open()
         self.types: dict[str, str] = {}
         self.counts: dict[str, int] = {}
+        # Topics that are skipped, and why their messages cannot be understood.
+        self.unreadable = {t: why for r in self._parseable for t, why in r.unreadable.items()}
         for topic, info in self._reader.topics.items():
             self.types[topic] = info.msgtype or ""
             self.counts[topic] = info.msgcount
@@ -79,6 +85,8 @@ class Bag:
         others = ", ".join(self.of_type(*types)) or "none"
         kind = self.types.get(topic)
         what = "is not in the bag" if kind is None else f"holds {self.counts[topic]} x {kind}"
+        if topic in self.unreadable:
+            what = f"cannot be read: {self.unreadable[topic]}"
         raise BagError(
             f"Topic '{topic}' {what}. Topics of the right type in {self.path}: {others}."
         )
@@ -113,6 +121,75 @@ class Bag:
             ) from error
 
 
+class _Parseable:
+    """A reader of rosbags without the connections whose message definition it cannot parse.
+
+    AnyReader gives up the whole bag for one of them.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.connections: list[Any] = []
+        self.unreadable: dict[str, str] = {}  # topic -> why
+
+    def __enter__(self) -> _Parseable:
+        self._reader.open()
+        faults: dict[tuple[str, str], str] = {}
+        for one in self._reader.connections:
+            key = one.msgtype, one.msgdef.data
+            if key not in faults:
+                faults[key] = _definition_fault(one)
+            if faults[key]:
+                self.unreadable[one.topic] = faults[key]
+            else:
+                self.connections.append(one)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, Any]:
+        """As the reader has them, less the unreadable ones."""
+        return {t: i for t, i in self._reader.topics.items() if t not in self.unreadable}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+def _definition_fault(connection: Any) -> str:
+    """Why the definition of a connection's type is of no use; "" if it is good, or not there."""
+    data, form = connection.msgdef.data, connection.msgdef.format.name
+    store = get_typestore(Stores.EMPTY)
+    try:
+        if form == "MSG":
+            store.register(get_types_from_msg(data, connection.msgtype))
+            store.generate_msgdef(connection.msgtype)
+        elif form == "IDL":
+            for part in filter(None, re.split(r"=+\nIDL: .*\n", data)):
+                store.register(get_types_from_idl(part))
+    except Exception as error:  # rosbags' parser raises whatever its grammar stumbles over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return f"the definition of {connection.msgtype} cannot be parsed ({reason[:200]})"
+    return ""
+
+
+def _why_no_bag(path: Path) -> str:
+    stored = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES) if path.is_dir() else []
+    if not stored:
+        return (
+            f"{path} is not a bag. Give a rosbag2 folder (with metadata.yaml), or a .mcap, .db3 "
+            "or .bag file."
+        )
+    if stored[0].suffix == ".bag":
+        return f"{path} is a folder of ROS 1 bags. Give one of them, such as {stored[0]}."
+    return (
+        f"{path} has no metadata.yaml: its recording was cut short. Write one with `ros2 bag "
+        f"reindex {path}`, or give a file of it: {stored[0]} (if it cannot be read either, "
+        "`mcap recover` mends an .mcap)."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Topics:
     """What is read from a bag; "" for none."""
@@ -137,18 +214,22 @@ def is_bag(path: Path) -> bool:
 
 
 def choose_topics(bag: Bag, image: str = "", odometry: str = "") -> Topics:
-    """The topics asked for, else the image topic with most messages, an odometry, its camera_info.
+    """The topics asked for, else the first of `cameras`, an odometry, the camera's camera_info.
 
-    Depth images are skipped. BagError if there is no image, or not what was asked for.
+    BagError if there is no image, or not what was asked for.
     """
     if image:
         bag.require(image, IMAGE, COMPRESSED)
     else:
-        found = [t for t in bag.of_type(COMPRESSED, IMAGE) if "depth" not in t.lower()]
+        found = cameras(bag)
         if not found:
             held = ", ".join(f"{topic} ({kind})" for topic, kind in bag.types.items())
-            raise BagError(f"Bag {bag.path} holds no images. Its topics: {held or 'none'}.")
-        image = max(found, key=lambda topic: bag.counts[topic])
+            skipped = "".join(f" {t} is skipped: {why}." for t, why in bag.unreadable.items())
+            raise BagError(
+                f"Bag {bag.path} holds no images of a camera. Its topics: {held or 'none'}."
+                + skipped
+            )
+        image = found[0]
     if odometry:
         bag.require(odometry, ODOMETRY)
     else:
@@ -156,6 +237,36 @@ def choose_topics(bag: Bag, image: str = "", odometry: str = "") -> Topics:
     namespace = image.removesuffix("/compressed").rsplit("/", 1)[0]
     infos = bag.of_type(CAMERA_INFO)
     return Topics(image, odometry, next((t for t in infos if t == f"{namespace}/camera_info"), ""))
+
+
+def cameras(bag: Bag) -> list[str]:
+    """Image topics, the best first: colour, grey, then thermal and infrared; never depth.
+
+    Of a kind the fullest is first. One with less than a tenth of the images of the fullest comes
+    last: it is no camera to drive by.
+    """
+    kinds = {t: _camera_kind(bag, t) for t in bag.of_type(COMPRESSED, IMAGE)}
+    most = max((bag.counts[t] for t, kind in kinds.items() if kind != DEPTH), default=0)
+    found = [t for t in kinds if kinds[t] != DEPTH]
+    return sorted(found, key=lambda t: (10 * bag.counts[t] < most, kinds[t], -bag.counts[t]))
+
+
+def _camera_kind(bag: Bag, topic: str) -> int:
+    """COLOUR, GREY, HEAT or DEPTH, by the topic's name and its first image."""
+    words = set(re.split("[^a-z]+", topic.lower()))
+    if any(word.startswith(("depth", "disparity", "mask")) for word in words):
+        return DEPTH
+    if any(
+        word.startswith(("thermal", "infra", "lwir", "flir")) or word == "ir" for word in words
+    ):
+        return HEAT
+    _, _, message = next(bag.messages([topic]))
+    if (getattr(message, "encoding", "") or message.format.split(";")[0]) in DEPTH_ENCODINGS:
+        return DEPTH
+    if hasattr(message, "encoding"):
+        return GREY if message.encoding.startswith(("mono", "8UC1")) else COLOUR
+    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return COLOUR if pixels is None or pixels.ndim == 3 else GREY
 
 
 def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:

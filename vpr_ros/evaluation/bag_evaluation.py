@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vpr_ros.core.encoder import Encoder, open_encoder
-from vpr_ros.evaluation.bag import Bag, Topics, choose_topics
+from vpr_ros.evaluation.bag import Bag, Topics, cameras, choose_topics
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, TextTable, say, show
 from vpr_ros.evaluation.evaluated_drive import Drive, evaluate_drive
@@ -72,6 +72,12 @@ def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
     if encoder.remark:
         say(progress.console, encoder.remark)
     topics = choose_topics(bag, request.image, request.odometry)
+    others = [t for t in cameras(bag) if t != topics.image]
+    if others and not request.image:
+        listed = ", ".join(others)
+        say(progress.console, f"Images of {topics.image}; others, for --image: {listed}.")
+    for topic, why in bag.unreadable.items():
+        say(progress.console, f"Topic {topic} is skipped: {why}.")
     source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
     front = EncoderReplay(encoder, settings)
     started = time.perf_counter()
@@ -142,7 +148,7 @@ def run_evaluate(
         run = run_bag(bag, request, progress)
         metrics = {"headline": summary(run.metrics), **run.metrics, "command": command}
         methods = None
-        if baselines and not run.drive.truth.missing:
+        if baselines and run.drive.revisits:
             compared = compare(bag, run.topics.image, run.drive, run.encoder, sequence, progress)
             methods = compared.table()
             metrics["methods"] = [dataclasses.asdict(one) for one in compared.results]
@@ -210,7 +216,7 @@ def write_report(
     ]
     if methods is not None:
         sections.insert(4, Section("Against the baselines", "", methods.html()))
-    if not missing:
+    if drive.revisits:
         sections += [curve_section(drive), scores_section(drive, run.score_threshold)]
     tiles = [
         (percent(metrics["precision"], ""), "precision of the closures"),

@@ -20,6 +20,7 @@ from vpr_ros.evaluation.run_folder import without_nan
 
 Metrics = dict[str, Any]
 RANKS = (1, 5, 10)
+UNDEFINED = "not defined"
 
 
 def drive_metrics(drive: Drive) -> Metrics:
@@ -65,8 +66,8 @@ def summary(m: Metrics) -> str:
         asked = "how many are right" if closures else "whether there was one"
         return f"{found} found; without ground truth, {asked} is not known."
     told = f"{_count(wrong, 'closure')} wrong" if wrong else "none wrong"
+    told = told if closures else "nothing was closed"
     if not revisits:
-        told = told if wrong else "nothing was closed"
         sentence = f"This drive never returns to a place, so there was nothing to find; {told}"
     else:
         sentence = f"{m['right_closures']} of {_count(revisits, 'revisit')} found, {told}"
@@ -93,8 +94,10 @@ def drive_rows(m: Metrics) -> list[tuple[str, str]]:
         ("Average precision, score alone", percent(m["average_precision"])),
         ("R@1, R@5, R@10", ", ".join(percent(m[f"recall_at_{k}"]) for k in RANKS)),
     ]  # fmt: skip
+    if m["truth_missing"]:
+        judged = [("Loop closures", str(m["closures"]))]
     rows = [
-        *([("Loop closures", str(m["closures"]))] if m["truth_missing"] else judged),
+        *(row for row in judged if not row[1].startswith(UNDEFINED)),  # the summary says why
         ("Rejected by reason", ", ".join(rejected) or "none"),
     ]
     for step, what in (("encode", "Encode"), ("search", "Search and decision")):
@@ -106,7 +109,7 @@ def drive_rows(m: Metrics) -> list[tuple[str, str]]:
     return rows
 
 
-def percent(value: float | None, undefined: str = "not defined") -> str:
+def percent(value: float | None, undefined: str = UNDEFINED) -> str:
     """A share in words, rounded down so that 100.0 % means all."""
     if value is None or math.isnan(value):
         return undefined
