@@ -99,27 +99,34 @@ def campus_robot(data: Path) -> ClosureSet:
     return ClosureSet(folder.name, (), views, near & turn, True, np.ones(len(views), bool))
 
 
-def ie_tower(data: Path, mapped: bool) -> Iterator[ClosureSet]:
-    """Single queries of the test floors, by spot (floor and area).
+def ie_tower(
+    data: Path, mapped: bool, test: bool = True, walk: bool = False
+) -> Iterator[ClosureSet]:
+    """Queries on the test floors, or on the others, by spot (floor and area).
 
-    The map holds all test floors, or all but the query's own unless `mapped`.
+    The map holds all these floors, or all but the query's own unless `mapped`. In a `walk` every
+    second frame is in the map and those between are walked in order; else queries are single.
     """
     folder = data / "ie_tower"
-    rows = [row for row in _rows(folder / "frames.csv") if row["floor"] in TOWER_TEST]
-    gallery = [row for row in rows if row["split"] == "gallery"]
-    asked = [row for row in rows if row["split"] == "query"]
-    for floor in (None,) if mapped else TOWER_TEST:
+    rows = [row for row in _rows(folder / "frames.csv") if (row["floor"] in TOWER_TEST) == test]
+    in_map = [int(row["frame"]) % 2 == 0 if walk else row["split"] == "gallery" for row in rows]
+    gallery = [row for row, known in zip(rows, in_map, strict=True) if known]
+    asked = [row for row, known in zip(rows, in_map, strict=True) if not known]
+    for floor in (None,) if mapped else sorted({row["floor"] for row in asked}):
         known = [row for row in gallery if row["floor"] != floor]
         queries = [row for row in asked if floor in (None, row["floor"])]
-        right = np.array(
-            [[(q["floor"], q["area"]) == (m["floor"], m["area"]) for m in known] for q in queries]
-        )
+        spots = np.array([f"{row['floor']}/{row['area']}" for row in (*known, *queries)])
+        videos = sorted({row["video"] for row in queries})
+        starts_s = {video: 1e4 + 1e3 * i if walk else 0.0 for i, video in enumerate(videos)}
         yield ClosureSet(
             "ie_tower" if mapped else "ie_tower, unmapped floor",
             tuple(View(folder / row["image"], float(row["frame"])) for row in known),
-            tuple(View(folder / row["image"], 0.0) for row in queries),
-            np.hstack([right, np.zeros((len(queries), len(queries)), bool)]),
-            False,
+            tuple(
+                View(folder / r["image"], starts_s[r["video"]] + walk * float(r["frame"]))
+                for r in queries
+            ),
+            spots[len(known) :, None] == spots,
+            walk,
             np.ones(len(queries), bool),
         )
 

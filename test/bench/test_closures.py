@@ -46,7 +46,7 @@ def test_a_walk_counts_its_first_lap_as_well():
     right = np.zeros((len(shown), len(shown)), bool)
     right[17, 4] = True
     case = ClosureSet("walk", (), views(shown), right, True, np.ones(len(shown), bool))
-    found = outcomes(case, look, look, LoopConfig())
+    found = outcomes(case, look, look, LoopConfig(verified_candidates=0))
     assert found[:16] == [Outcome(False, False, False)] * 16
     assert found[16:] == [
         Outcome(False, True, False),
@@ -60,7 +60,10 @@ def test_single_queries_do_not_see_each_other():
     map = views(range(PLACES))
     right = np.zeros((2, PLACES + 2), bool)
     case = ClosureSet("single", map, views([20, 20]), right, False, np.ones(2, bool))
-    assert outcomes(case, look, look, LoopConfig()) == [Outcome(False, False, False)] * 2
+    assert (
+        outcomes(case, look, look, LoopConfig(verified_candidates=0))
+        == [Outcome(False, False, False)] * 2
+    )
 
 
 def test_without_an_answer_there_is_no_share():
@@ -86,4 +89,4 @@ def test_the_tower_is_asked_with_and_without_its_floor(shared_data):
     assert len(closed.queries) == 114 and closed.right.any(axis=1).all()
     floors = list(ie_tower(shared_data, mapped=False))
     assert sum(len(case.queries) for case in floors) == 114
-    assert not any(case.right.any() for case in floors)
+    assert not any(case.right[:, : len(case.map)].any() for case in floors)

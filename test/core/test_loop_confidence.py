@@ -9,7 +9,8 @@ import math
 import pytest
 
 from vpr_ros.core.loop_confidence import (
-    LIMITS,
+    LIMITS_WITH_FEATURES,
+    LIMITS_WITHOUT_FEATURES,
     PRECISIONS,
     WITH_FEATURES,
     WITHOUT_FEATURES,
@@ -38,12 +39,13 @@ def test_more_evidence_is_more_probable():
         for s in (0.0, 3.0, 8.0, 20.0, 60.0, 90.0)
     ]
     assert all(low < high for low, high in itertools.pairwise(chances))
-    assert chances[0] < 0.1 and chances[-1] > 0.98
+    assert chances[0] < 0.2 and chances[-1] > 0.98
     dense = dataclasses.replace(SEEN, density=0.8)
     assert probability() < probability(verification=dense)
-    assert probability() < probability(repeat=20.0) < probability(repeat=30.0)
+    assert probability(order=0.0) < probability(order=0.5) < probability(order=1.0)
+    assert probability(order=0.0) < probability(order=None) < probability(order=1.0)
     assert probability(drift=0.3) < probability(drift=0.02) < probability(drift=0.0)
-    assert probability(drift=0.0, repeat=30.0) == probability(drift=0.0)
+    assert probability(drift=0.0, order=0.3) == probability(drift=0.0)
     bare = [Evidence(score).log_odds for score in (-1.0, 0.0, 0.4, 0.9)]
     assert bare == sorted(bare)
 
@@ -63,7 +65,17 @@ def test_confidence_is_a_number_for_any_score(score):
 
 
 def test_a_higher_precision_requires_more():
-    assert required(0.99) == 0.885
-    for table in (PRECISIONS, LIMITS):
-        assert all(low < high for low, high in itertools.pairwise(table))
-    assert all(required(p) <= p for p in (0.5, 0.7, 0.9, 0.95, 0.99, 0.999))
+    assert list(PRECISIONS) == sorted(set(PRECISIONS))
+    for seen, table in ((SEEN, LIMITS_WITH_FEATURES), (None, LIMITS_WITHOUT_FEATURES)):
+        assert list(table) == sorted(table) and len(table) == len(PRECISIONS)
+        known = Evidence(0.5, None, seen).seen
+        assert required(0.99, known) == table[PRECISIONS.index(0.99)]
+        assert all(required(p, known) < p for p in (0.5, 0.7, 0.9, 0.95, 0.99, 0.999))
+
+
+def test_what_a_first_look_can_close():
+    """A robot that has just started has no order yet; strong geometry alone must do."""
+    strong = dataclasses.replace(SEEN, significance=80.0, density=0.6)
+    for order in (None, 0.0):
+        evidence = Evidence(0.5, None, strong, order)
+        assert probabilities([evidence.log_odds])[0] > required(0.99)

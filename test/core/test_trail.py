@@ -79,10 +79,11 @@ def test_drift_is_the_way_that_odometry_would_be_off(world):
     near = visit(21, 0, Pose.planar(2, 0, 0))
     assert trail.drift(near, first) == 0, "within what counts as one place"
     turned = visit(22, 0, Pose.planar(7, 0, math.pi))
-    assert trail.drift(turned, first) == pytest.approx((180 - 45) / 180)
+    way_m = driven + 5 + 5
+    assert trail.drift(turned, first) == pytest.approx((180 - 45) / (3 * way_m))
     # The views themselves show the turn: then odometry is right.
     assert trail.drift(turned, first, turn_deg=170.0) == pytest.approx((7 - 3) / (driven + 10))
-    assert trail.drift(place, first, turn_deg=60.0) == pytest.approx((60 - 15) / 180)
+    assert trail.drift(place, first, turn_deg=100.0) == pytest.approx((100 - 15) / (3 * driven))
 
 
 def test_another_frame_starts_a_new_trail(world):

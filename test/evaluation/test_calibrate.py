@@ -35,7 +35,7 @@ class World:
     """Matches with a confidence, a score and whether they are right, instead of a bag."""
 
     def __init__(self, matches, own=0.9, loop=None, revisits=100):
-        self.settings = SimpleNamespace(loop=loop or LoopConfig())
+        self.settings = SimpleNamespace(loop=loop or LoopConfig(precision=0.99))
         self.contract, self.digest = SimpleNamespace(name="m"), ""
         self.encoded = {0.0: []}
         self._matches, self._own, self._revisits = matches, own, revisits

@@ -307,6 +307,7 @@ def test_markers_join_the_poses(robot):
     robot.start(
         "database",
         loop__score_threshold=0.9,
+        loop__verified_candidates=0,
         loop__margin_threshold=0.0,
         database__exclude_recent_s=0.0,
     )

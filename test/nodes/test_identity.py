@@ -13,6 +13,7 @@ from vpr_msgs.srv import FindPlace, LoadMap, SaveMap
 GATES_OPEN = {
     "loop__score_threshold": 0.9,
     "database__exclude_recent_s": 0.0,
+    "loop__verified_candidates": 0,
 }
 RIGHT, WRONG = "a" * 32, "b" * 32  # digests of the weights
 ERROR, OK = b"\x02", b"\x00"

@@ -29,7 +29,7 @@ def answer_all(robot, numbers, stamps_ns):
 )
 def test_three_wrong_stamps_close_no_loop_and_open_no_session(robot, shift_s):
     """12 s at 10 Hz, three stamped wrongly: 6 closures with views 1 to 3 s old, once."""
-    robot.start("database", loop__score_threshold=0.9)
+    robot.start("database", loop__score_threshold=0.9, loop__verified_candidates=0)
     stamps = START_NS + np.arange(120) * S // 10
     for at in (30, 60, 90):
         stamps[at] = stamps[at - 1] + round(shift_s * S)
@@ -41,7 +41,7 @@ def test_three_wrong_stamps_close_no_loop_and_open_no_session(robot, shift_s):
 
 
 def test_a_recording_that_starts_again_closes_its_loops(robot):
-    robot.start("database", loop__score_threshold=0.9)
+    robot.start("database", loop__score_threshold=0.9, loop__verified_candidates=0)
     stamps = START_NS + np.arange(40) * S
     answers = answer_all(robot, [*range(40)] * 2, [*stamps, *stamps])
     assert {a.reason for a in answers[40:]} == {Query.ACCEPTED}

@@ -152,12 +152,16 @@ def test_grey_keyframes_close_no_loop(robot, picture):
     assert len(drive.keyframes) == 20 and not closures
 
 
-@pytest.mark.parametrize("extracted", [True, False])
-def test_no_corner_is_not_no_features(robot, extracted):
-    """Also from another's encoder, or with view.check off, geometry has its say."""
+@pytest.mark.parametrize(
+    ("extracted", "verified", "reason"),
+    [(True, 5, Query.GEOMETRY), (False, 5, Query.GEOMETRY), (False, 0, Query.ACCEPTED)],
+)
+def test_only_the_receiver_does_without_geometry(robot, extracted, verified, reason):
+    """Whatever another's encoder sends, or leaves out."""
     robot.start(
         "database",
         loop__score_threshold=0.5,
+        loop__verified_candidates=verified,
         database__exclude_recent_s=0.0,
     )
     queries = robot.listen(Query, "queries")
@@ -168,8 +172,7 @@ def test_no_corner_is_not_no_features(robot, extracted):
         message.features.pixel_size = 1.0
         publisher.publish(message)
         robot.wait(lambda n=i: len(queries) > n, "an answer")
-    reasons = {q.reason for q in queries[15:]}
-    assert reasons == {Query.GEOMETRY if extracted else Query.ACCEPTED}
+    assert {q.reason for q in queries[15:]} == {reason}
 
 
 def test_features_that_do_not_add_up_are_refused(robot):

@@ -19,33 +19,28 @@ import numpy as np
 from vpr_ros.core.verifier import Verification
 
 SIGNIFICANCE = (0, 4, 12, 32, 92)  # where the slope may change
-MOST_REPEATED = 30.0
+ORDERED = 32  # significance from which on an order counts in full
 
-# Maximum likelihood, every weight but the constant restricted to its plausible sign, on images
-# that no table of results uses: ie_tower's training and validation floors, each query searched
-# among all floors and among all but its own, as taken, blurred and overexposed and as walks; two
-# laps through three rendered buildings, one of them with two identical corridors. Descriptors of
-# mobilenetv2-gem, 300 SIFT features of images 240 px wide. The weight of the drift is a third of
-# the fitted one: these buildings have perfect odometry, and with the fitted weight none of their
-# revisits is found when the heading drifts by 1 degree per metre. With a third of it 252 of 291
-# are, and the identical corridors are told apart up to 0.5 degrees per metre; with a fifth they
-# are not even without drift. See docs/deciding.md.
+# As `python -m bench.fit_confidence tat-vpr-s mobilenetv2-gem` printed them; see there for the
+# images, of which none is in a table of results, and docs/deciding.md for what they show.
 WITH_FEATURES = {
-    "one": -3.878,
-    "drift": -4.66,
-    "significance to 4": 1.663,
-    "significance to 12": 0.487,
-    "significance to 32": 2.391,
-    "significance to 92": 3.558,
-    "density": 1.802,
-    "repeat": 3.827,
+    "one": -2.535,
+    "drift": -11.338,
+    "significance to 4": 0.831,
+    "significance to 12": 0.711,
+    "significance to 32": 2.173,
+    "significance to 92": 4.879,
+    "density": 1.45,
+    "order": 2.487,
+    "disorder": -1.607,
 }
-WITHOUT_FEATURES = {"one": -1.533, "score": 3.922, "high score": 4.843, "drift": -2.41}
+WITHOUT_FEATURES = {"one": -0.381, "score": 4.408, "high score": 5.097, "drift": -4.389}
 
-# Share of right matches among those at least so probable, on the same images. Most lie far above
-# the limit, so the limit is lower than the share.
+# Share of right matches among those at least so probable. Most lie far above the limit, so the
+# limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS = (0.2, 0.379, 0.554, 0.669, 0.762, 0.81, 0.885, 0.939, 0.953, 0.971)
+LIMITS_WITH_FEATURES = (0.003, 0.353, 0.515, 0.635, 0.701, 0.733, 0.774, 0.876, 0.97, 0.989)
+LIMITS_WITHOUT_FEATURES = (0.022, 0.451, 0.567, 0.662, 0.739, 0.789, 0.818, 0.871, 0.905, 0.981)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +50,12 @@ class Evidence:
     score: float  # cosine along the trail, scaled: 0 at the score threshold, 1 for equal views
     drift: float | None = None  # of the odometry if the match is right, 0 to 1; None: not known
     verification: Verification | None = None  # None: no local features to compare
-    repeat: float = 0.0  # significance that the last two keyframes found for the same place
+    order: float | None = None  # share of the last keyframes that found the way to it; None: first
+
+    @property
+    def seen(self) -> bool:
+        """Whether local features were compared."""
+        return self.verification is not None
 
     @property
     def log_odds(self) -> float:
@@ -68,8 +68,8 @@ class Evidence:
 def terms(evidence: Evidence) -> dict[str, float]:
     """What the log-odds are a weighted sum of; all lie between 0 and 1 but for low scores.
 
-    Odometry says what a repeated match says, and better: where it connects query and match,
-    `repeat` does not count.
+    Odometry says what the order of matches says, and better: where it connects query and match,
+    the order does not count. Alone it proves nothing either, and counts as far as geometry does.
     """
     score = min(max(evidence.score, -1.0), 1.0)
     values = {
@@ -80,10 +80,10 @@ def terms(evidence: Evidence) -> dict[str, float]:
     }
     seen = evidence.verification
     if seen is not None:
+        order = evidence.order if evidence.drift is None else None
+        values["disorder"] = 0.0 if order is None else 1.0 - order
+        values["order"] = (order or 0.0) * min(seen.significance / ORDERED, 1.0)
         values["density"] = seen.density
-        values["repeat"] = min(evidence.repeat / MOST_REPEATED, 1.0)
-        if evidence.drift is not None:
-            values["repeat"] = 0.0
         for low, high in itertools.pairwise(SIGNIFICANCE):
             share = (seen.significance - low) / (high - low)
             values[f"significance to {high}"] = min(max(share, 0.0), 1.0)
@@ -97,6 +97,7 @@ def probabilities(log_odds: Sequence[float]) -> list[float]:
     return [float(w) for w in weights / (math.exp(-top) + weights.sum())]
 
 
-def required(precision: float) -> float:
-    """The probability above which this share of the matches is right."""
-    return float(np.interp(precision, PRECISIONS, LIMITS))
+def required(precision: float, seen: bool = True) -> float:
+    """The probability above which this share of the matches, `seen` with features, is right."""
+    limits = LIMITS_WITH_FEATURES if seen else LIMITS_WITHOUT_FEATURES
+    return float(np.interp(precision, PRECISIONS, limits))

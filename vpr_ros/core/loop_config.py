@@ -46,7 +46,7 @@ class LoopConfig(Config):
         maximum=1000,
     )
     precision: float = param(
-        0.99,
+        0.995,
         "wanted share of right loop closures among those published; higher: fewer and surer",
         minimum=0.5,
         maximum=0.999,

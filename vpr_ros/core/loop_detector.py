@@ -22,10 +22,9 @@ from vpr_ros.core.keyframe import Candidate, Keyframe, LocalFeatures, Place, run
 from vpr_ros.core.loop_confidence import Evidence, probabilities, required
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.recency import MAX_RUNS
-from vpr_ros.core.trail import ONE_VIEW_DEG, Trail
+from vpr_ros.core.trail import ONE_VIEW_DEG, ORDER, Trail, in_order
 from vpr_ros.core.verifier import Verification, comparable, fixed_features, verify
 
-REPEATS = 2  # keyframes before this one whose matches count as support
 FIRST_VERIFIED = 3  # candidates, of different places, after which verification may end
 LEAST_SIGNIFICANCE = 2.0  # below it a candidate shares nothing with the view
 
@@ -88,6 +87,7 @@ class _Step:
     """What was found for one keyframe."""
 
     session: int
+    best: Place | None  # of the search
     matches: list[Match] = dataclasses.field(default_factory=list)
 
 
@@ -96,17 +96,15 @@ class _Walk:
     """What is remembered of one run of an encoder, that is, of one camera."""
 
     trail: Trail = dataclasses.field(default_factory=Trail)
-    steps: deque[_Step] = dataclasses.field(
-        default_factory=lambda: deque[_Step](maxlen=REPEATS + 1)
-    )
+    steps: deque[_Step] = dataclasses.field(default_factory=lambda: deque[_Step](maxlen=ORDER))
     before: LocalFeatures | None = None  # of the last keyframe
     fixed: npt.NDArray[np.bool_] | None = None  # of the new one, see fixed_features
 
-    def add(self, place: Place, keyframe: Keyframe) -> None:
+    def add(self, place: Place, keyframe: Keyframe, best: Place | None) -> None:
         self.trail.add(place, keyframe.descriptor)
         if self.steps and self.steps[-1].session != place.session:
             self.steps.clear()
-        self.steps.append(_Step(place.session))
+        self.steps.append(_Step(place.session, best))
         self.fixed = None
         if place.features is not None:
             self.fixed = fixed_features(place.features, self.before)
@@ -145,7 +143,7 @@ class LoopDetector:
         self._walks[run] = self._walk
         if len(self._walks) > MAX_RUNS:
             del self._walks[next(iter(self._walks))]
-        self._walk.add(place, keyframe)
+        self._walk.add(place, keyframe, candidates[0].place if candidates else None)
         margin = math.nan
         if candidates:
             margin = candidates[0].score - rival.score if rival else math.inf
@@ -164,11 +162,11 @@ class LoopDetector:
 
         With one link a keyframe the laps would form a chain, and distant ones be rivals.
         """
-        needed = required(self.config.precision)
         views = [
             m.place
             for m in self._walk.steps[-1].matches
-            if probabilities([m.evidence.log_odds])[0] >= needed
+            if probabilities([m.evidence.log_odds])[0]
+            >= required(self.config.precision, m.evidence.seen)
             and self._same_place(match, m.place)
         ]
         for view in (match, *views):
@@ -214,8 +212,16 @@ class LoopDetector:
         others = () if rival is None or rival in candidates else (rival,)
         considered = [c for c in (*candidates, *others) if c.score >= lowest]
         matches = self._places(self._matches(place, considered, zero))
+        if self.config.verified_candidates and not matches[0].evidence.seen:
+            # The sender says what a cosine is worth, and may be wrong about it.
+            return _Rejection(
+                Reason.GEOMETRY,
+                f"keyframe {matches[0].place.id} at score {matches[0].candidate.score:.3f} has no "
+                "local features to compare; set features.count of the encoder, or "
+                "loop.verified_candidates to 0 to decide by the score alone",
+            )
         chances = probabilities([m.evidence.log_odds for m in matches])
-        needed = required(self.config.precision)
+        needed = required(self.config.precision, matches[0].evidence.seen)
         if chances[0] < needed:
             return self._rejection(matches, chances, needed)
         matches[0] = match = self._best_view(place, matches[0], considered)
@@ -266,8 +272,10 @@ class LoopDetector:
     def _match(self, place: Place, candidate: Candidate, score: float) -> Match:
         match = candidate.place
         verification = self._compared(place, match) if self.config.verified_candidates else None
-        drift, repeat = self._walk.trail.drift(place, match), self._repeat(match)
-        return Match(candidate, Evidence(score, drift, verification, repeat))
+        before = [step.best for step in reversed(self._walk.steps)][1:]
+        order = in_order(before, match, len(self.database)) if before else None
+        drift = self._walk.trail.drift(place, match)
+        return Match(candidate, Evidence(score, drift, verification, order))
 
     def _compared(self, place: Place, match: Place) -> Verification | None:
         """How well two views agree; None if one has no local features."""
@@ -303,23 +311,6 @@ class LoopDetector:
             if len(first) == FIRST_VERIFIED:
                 break
         return first + [i for i in order if i not in first]
-
-    def _repeat(self, match: Place) -> float:
-        """The lowest significance that the keyframes just before found for a place."""
-        before = list(self._walk.steps)[:-1]
-        if len(before) < REPEATS:
-            return 0.0
-        return min(
-            max(
-                (
-                    m.evidence.verification.significance
-                    for m in step.matches
-                    if m.evidence.verification and self._same_place(match, m.place)
-                ),
-                default=0.0,
-            )
-            for step in before
-        )
 
     def _places(self, matches: list[Match]) -> list[Match]:
         """The best match of each place, best first."""

@@ -7,6 +7,7 @@ One view of a corridor looks like another; the way that led there does so less o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -22,7 +23,13 @@ LONGEST = 100_000  # keyframes between query and match
 RADIUS_M, RADIUS_DEG = 1.5, 40.0  # of the map keyframe that shows a predicted pose
 ONE_VIEW_M, ONE_VIEW_DEG = 3.0, 45.0  # at most, between two views of one place
 TURN_ERROR_DEG = 15.0  # of a turn estimated from two views
+WORST_DEG_PER_M = 3.0  # drift of the heading that makes odometry worthless
 REACH = 30  # keyframes to either side of a candidate that are searched for it
+
+ORDER = 8  # keyframes that may find one place after the other, the new one included
+PACES = (0.5, 0.75, 1.0, 1.5, 2.0)  # keyframes of the map per keyframe, forwards or backwards
+BESIDE = 2  # keyframes of the map to either side of where one is expected
+LUCK = 0.01  # an order that is as likely by chance says nothing
 
 Poses = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (N, 3) and (N, 3, 3)
 
@@ -59,9 +66,9 @@ class Trail:
         """By how much odometry must be wrong for two keyframes to show one view, 0 to 1.
 
         Either the distance between them, beyond that of views of one place, per metre driven, or
-        the turn, beyond theirs, per half turn, whichever is more. With `turn_deg`, the turn that
-        the views themselves show, it is the difference to that. None where odometry does not
-        connect the two.
+        the turn, beyond theirs, as a share of WORST_DEG_PER_M, whichever is more. With `turn_deg`,
+        the turn that the views themselves show, it is the difference to that. None where odometry
+        does not connect the two.
         """
         if not _connected(place, match) or place.pose is None or match.pose is None:
             return None
@@ -71,10 +78,10 @@ class Trail:
         apart = (place.pose.distance_m(match.pose) - ONE_VIEW_M) / (ended - began)
         turned_deg = place.pose.angle_deg(match.pose)
         if turn_deg is None:
-            turned = (turned_deg - ONE_VIEW_DEG) / 180
+            turned = turned_deg - ONE_VIEW_DEG
         else:
-            turned = (abs(turned_deg - turn_deg) - TURN_ERROR_DEG) / 180
-        return min(max(apart, turned, 0.0), 1.0)
+            turned = abs(turned_deg - turn_deg) - TURN_ERROR_DEG
+        return min(max(apart, turned / (WORST_DEG_PER_M * (ended - began)), 0.0), 1.0)
 
     def scores(
         self, place: Place, candidates: Sequence[Candidate], database: Database
@@ -125,6 +132,26 @@ class Trail:
             for p in database.neighbours(match, REACH)
             if p.sequence <= newest and _connected(p, match)
         ]
+
+
+def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
+    """How many of the keyframes before found what lies in order with a match; 0 to 1.
+
+    `before` are the best candidates of the last keyframes, newest first. They are in order if the
+    map was passed at one pace, forwards or backwards. Standing still is no order: an image that
+    resembles many is found again and again. With `known` keyframes in the map, luck is a binomial
+    tail (a contrario) for each pace.
+    """
+    found = np.array([p.sequence if p and p.session == match.session else np.inf for p in before])
+    paces = np.array([*PACES, *(-pace for pace in PACES)])[:, None]
+    expected = match.sequence - paces * np.arange(1, len(before) + 1)
+    most = int((np.abs(found - expected) <= BESIDE).sum(axis=1).max())
+    chance = min(1.0, (2 * BESIDE + 1) / max(known, 1))
+    luck = sum(
+        math.comb(len(before), k) * chance**k * (1 - chance) ** (len(before) - k)
+        for k in range(most, len(before) + 1)
+    )
+    return most / (ORDER - 1) if len(paces) * luck <= LUCK else 0.0
 
 
 def _nearest(predicted: Poses, known: Poses) -> list[int | None]:
