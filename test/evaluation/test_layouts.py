@@ -89,6 +89,86 @@ def test_aligned_folders(tmp_path):
         open_dataset(tmp_path)
 
 
+def named(east, north, number=0, zone="17@T", lat="040.44", lon="-079.99"):
+    """A file name of VPR-datasets-downloader, with all of its fields."""
+    return f"@{east}@{north}@{zone}@{lat}@{lon}@{number:06d}@00@@@@@@@.jpg"
+
+
+@pytest.mark.parametrize("root", ["images/test", "images/val", "val", "test", ""])
+def test_downloaded_sets(tmp_path, root):
+    """Pitts, MSLS, Eynsham and Tokyo as VPR-datasets-downloader writes them."""
+    folder = tmp_path / root
+    touch(
+        folder / "database", named("0584821.15", "4477029.82"), named("0584921.15", "4477029.82")
+    )
+    touch(folder / "queries", named("0584830.00", "4477029.82", 7))
+    for path in (tmp_path, folder):
+        (right,) = answers(open_dataset(path)).values()
+        assert right == [named("0584821.15", "4477029.82")]
+
+
+def test_mock_positions_of_nordland_and_amstertime(tmp_path):
+    touch(
+        tmp_path / "n/images/test/database",
+        *(f"@0@{k * 2.38:07.1f}@@@@@{k}@@@@@@@@.jpg" for k in range(30)),
+    )
+    touch(tmp_path / "n/images/test/queries", "@0@00000.0@@@@@0@@@@@@@@.jpg")
+    assert [len(right) for right in open_dataset(tmp_path / "n").positives] == [11]
+    pair = [f"@0@{k}000@@@@@{k:03d}@@@@@@@@.jpg" for k in range(4)]
+    touch(
+        tmp_path / "a/images/test",
+        *(f"{side}/{n}" for n in pair for side in ("database", "queries")),
+    )
+    assert answers(open_dataset(tmp_path / "a")) == {name: [name] for name in pair}
+
+
+def test_amstertime_as_published(tmp_path):
+    touch(tmp_path, "new/10.png", "new/2.png", "new/3.png", "old/2.jpg", "old/10.jpg")
+    assert answers(open_dataset(tmp_path)) == {"2.jpg": ["2.png"], "10.jpg": ["10.png"]}
+    touch(tmp_path, "old/4.jpg")
+    with pytest.raises(DatasetError, match=r"new lacks the image for .*4\.jpg"):
+        open_dataset(tmp_path)
+
+
+def test_kinds_of_queries_are_found_or_named(tmp_path):
+    """SVOX has gallery/ and queries by weather, SF-XL and Tokyo have versions."""
+    root = tmp_path / "images/test"
+    touch(root, "gallery/@0@0@.jpg", "queries_night/@0@0@night.jpg")
+    assert answers(open_dataset(tmp_path)) == {"@0@0@night.jpg": ["@0@0@.jpg"]}
+    touch(root, "queries_v3/@0@0@v3.jpg")
+    with pytest.raises(
+        DatasetError, match=r"gallery/, but not .* --queries: queries_night/, queries_v3/\."
+    ):
+        open_dataset(tmp_path)
+    found = open_dataset(tmp_path, DatasetOptions(queries="queries_v3"))
+    assert answers(found) == {"@0@0@v3.jpg": ["@0@0@.jpg"]}
+    with pytest.raises(
+        DatasetError, match=r"\(queries_v4\)\. Name it by --queries: queries_night/"
+    ):
+        open_dataset(tmp_path, DatasetOptions(queries="queries_v4"))
+    touch(tmp_path, "ref/notes.txt")  # half of a set above a whole one
+    assert len(open_dataset(tmp_path, DatasetOptions(queries="queries_v3")).queries) == 1
+    touch(tmp_path / "other", "queries/1.jpg", "day/1.jpg")
+    with pytest.raises(DatasetError, match=r"has queries/, but not the map.* --database: day/\."):
+        open_dataset(tmp_path / "other")
+    touch(tmp_path / "nordland", "summer/1.png", "winter/1.png")
+    with pytest.raises(DatasetError, match=r"holds summer/, winter/; .* --database and --queries"):
+        open_dataset(tmp_path / "nordland")
+
+
+@pytest.mark.parametrize("name", ["@{lon}@{lat}@.jpg", "@{lat}@{lon}@.jpg"])
+@pytest.mark.parametrize(("lon", "lat"), [("4.88969", "52.37403"), ("-122.41942", "-37.77493")])
+def test_degrees_are_not_taken_for_metres(tmp_path, name, lon, lat):
+    touch(tmp_path, f"database/{name.format(lon=lon, lat=lat)}", "queries/@0@0@.jpg")
+    with pytest.raises(DatasetError, match=r"named by degrees .* in metres\. Convert them to UTM"):
+        open_dataset(tmp_path)
+    touch(tmp_path, "database/@4477029.8212@0@.jpg")  # no degree
+    assert len(open_dataset(tmp_path).database) == 2
+    touch(tmp_path, "queries/@nan@0@.jpg")
+    with pytest.raises(DatasetError, match=r"@nan@0@\.jpg is not named"):
+        open_dataset(tmp_path)
+
+
 def test_pairs(tmp_path):
     touch(tmp_path, "database/extra.jpg")
     table = tmp_path / "pairs.csv"
@@ -133,7 +213,8 @@ def test_msls(tmp_path):
     for path in (tmp_path, tmp_path / "train_val"):
         image_set = open_dataset(path)
         assert answers(image_set) == {"q.jpg": ["a.jpg", "b.jpg"], "r.jpg": ["c.jpg"]}
-    assert answers(open_dataset(tmp_path, DatasetOptions(part="sf"))) == {"r.jpg": ["c.jpg"]}
+    for path, part in ((tmp_path, "sf"), (tmp_path / "train_val" / "sf", "")):
+        assert answers(open_dataset(path, DatasetOptions(part=part))) == {"r.jpg": ["c.jpg"]}
     with pytest.raises(DatasetError, match="no city 'rome', but cph, sf"):
         open_dataset(tmp_path, DatasetOptions(part="rome"))
 

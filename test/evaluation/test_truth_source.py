@@ -150,6 +150,19 @@ def test_tum_file(empty_bag, tmp_path):
         source.of(stamps(7), np.array([0]))
 
 
+@pytest.mark.parametrize("stamp", [f"{START_S}000000001", f"{START_S}000", "nan", "inf", "9e30"])
+@pytest.mark.parametrize("comma", [" ", ","])
+def test_tum_stamps_that_are_no_seconds_are_named(empty_bag, tmp_path, stamp, comma):
+    """In nanoseconds or milliseconds, and out of every range; commas and nanoseconds are EuRoC."""
+    file = tmp_path / "tum.txt"
+    file.write_text(comma.join([stamp, *"1230001"]) + "\n")
+    if comma == "," and len(stamp) == 19:
+        assert find_truth(empty_bag, str(file), RULE).text.startswith("EuRoC")
+        return
+    with pytest.raises(TruthError, match=f"has the stamp {stamp}; TUM's stamps are seconds"):
+        find_truth(empty_bag, str(file), RULE)
+
+
 def test_kitti_file(empty_bag, tmp_path):
     """One line an image: the image's number counts, not its stamp."""
     file = tmp_path / "kitti.txt"

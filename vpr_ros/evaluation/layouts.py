@@ -1,9 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The layouts of data sets: pairs.csv, two folders of images, and MSLS."""
+"""The layouts of data sets: pairs.csv, two folders of images, AmsterTime, and MSLS."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,18 @@ PAIRS = "pairs.csv"
 DATABASE_NAMES = ("database", "ref", "reference", "gallery")
 QUERY_NAMES = ("queries", "query")
 ROOTS = ("", "images/test", "test", "images/val", "val")  # of VPR-datasets-downloader
+NEW, OLD = AMSTERTIME = ("new", "old")
 MSLS_CITIES = ("cph", "sf")  # for validation; the positions of the test cities are not public
 LAYOUTS = (
     "a folder with pairs.csv (columns query and match)",
     "folders database/ and queries/, with file names @utm_east@utm_north@... or aligned",
     "MSLS (train_val/<city>/database and query)",
+    "AmsterTime (new/ and old/)",
 )
+LISTED = 12  # folders named in an error
+DEGREES = 180.0, 90.0  # longitude and latitude
+# A place needs that many decimals of a degree (11 m); nobody writes tenths of a millimetre.
+DECIMALS_OF_DEGREES = 4
 
 
 def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
@@ -44,11 +51,22 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
         return load_pairs(path, options)
     if (path / PAIRS).is_file():
         return load_pairs(path / PAIRS, options)
-    if folders := find_folders(path, options):
-        return load_folders(path.resolve().name, *folders, options)
     if any(_msls_root(path).glob("*/database/postprocessed.csv")):
         return load_msls(path, options)
-    raise DatasetError(f"{path} has no known layout. Known are: {'; '.join(LAYOUTS)}.")
+    if (path / "database" / "postprocessed.csv").is_file():  # one city
+        root = path.resolve()
+        return load_msls(root.parent, dataclasses.replace(options, part=root.name))
+    if folders := find_folders(path, options):
+        return load_folders(path.resolve().name, *folders, options)
+    if all((path / name).is_dir() for name in AMSTERTIME):
+        return load_same_names(path)
+    if error := _missing_side(path, options):
+        raise error
+    raise DatasetError(
+        f"{path} has no known layout. Known are: {'; '.join(LAYOUTS)}. It holds "
+        f"{_listed(_folders(path), 'no folders')}; two folders of images are named by --database "
+        "and --queries."
+    )
 
 
 def load_pairs(path: Path, options: DatasetOptions) -> ImageSet:
@@ -104,13 +122,59 @@ def _column(rows: list[dict[str, str]], name: str, path: Path) -> Indices | None
 
 
 def find_folders(path: Path, options: DatasetOptions) -> tuple[Path, Path] | None:
-    """The folders of database and queries below `path`; None if there are none."""
-    for root in ROOTS:
-        database = _first(path / root, (options.database,) if options.database else DATABASE_NAMES)
-        queries = _first(path / root, (options.queries,) if options.queries else QUERY_NAMES)
+    """The folders of database and queries below `path`; None if there are none.
+
+    Sets with several kinds of queries have queries_night/, queries_v2/ and the like: the only one
+    is found, of several one must be named.
+    """
+    for root in (path / name for name in ROOTS):
+        database, queries = _sides(root, options)
         if database and queries:
             return database, queries
     return None
+
+
+def _sides(root: Path, options: DatasetOptions) -> tuple[Path | None, Path | None]:
+    database = _first(root, (options.database,) if options.database else DATABASE_NAMES)
+    queries = _first(root, (options.queries,) if options.queries else QUERY_NAMES)
+    kinds = _kinds_of_queries(root)
+    if queries is None and not options.queries and len(kinds) == 1:
+        queries = root / kinds[0]
+    return database, queries
+
+
+def _kinds_of_queries(root: Path) -> list[str]:
+    return [name for name in _folders(root) if name.startswith(("queries_", "query_"))]
+
+
+def _missing_side(path: Path, options: DatasetOptions) -> DatasetError | None:
+    """What to say where only one of the two folders is found."""
+    for root in (path / name for name in ROOTS):
+        database, queries = _sides(root, options)
+        if database and not queries:
+            wanted = options.queries or " or ".join(QUERY_NAMES)
+            there = _kinds_of_queries(root) or _folders(root, database.name)
+            return DatasetError(
+                f"{root} has {database.name}/, but not the queries' folder ({wanted}). Name it "
+                f"by --queries: {_listed(there, 'there is none')}."
+            )
+        if queries and not database:
+            wanted = options.database or " or ".join(DATABASE_NAMES)
+            return DatasetError(
+                f"{root} has {queries.name}/, but not the map's folder ({wanted}). Name it by "
+                f"--database: {_listed(_folders(root, queries.name), 'there is none')}."
+            )
+    return None
+
+
+def _folders(root: Path, *without: str) -> list[str]:
+    found = (p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else ()
+    return sorted(set(found) - set(without))
+
+
+def _listed(names: list[str], none: str) -> str:
+    more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
+    return ", ".join([*(f"{name}/" for name in names[:LISTED]), *more]) or none
 
 
 def _first(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -146,17 +210,38 @@ def load_folders(name: str, database: Path, queries: Path, options: DatasetOptio
     return ImageSet(name, shown, asked, aligned, rule, query_frames=np.arange(len(asked)))
 
 
+def load_same_names(path: Path) -> ImageSet:
+    """AmsterTime as published (Yildiz et al., ICPR 2022): old/ asks for its namesake in new/."""
+    shown, asked = images_in(path / NEW), images_in(path / OLD)
+    places = {image.stem: number for number, image in enumerate(shown)}
+    for image in asked:
+        if image.stem not in places:
+            raise DatasetError(f"{path / NEW} lacks the image for {image}. Is the set complete?")
+    right = tuple(np.array([places[image.stem]]) for image in asked)
+    return ImageSet(path.resolve().name, shown, asked, right, "the new photograph of that name")
+
+
 def _positions(images: tuple[Path, ...]) -> npt.NDArray[np.float64]:
-    """East and north (N, 2) [m] from the file names."""
-    found = np.empty((len(images), 2))
+    """East and north (N, 2) [m] from the file names; DatasetError if they are degrees."""
+    found, decimals = np.empty((len(images), 2)), 0
     for row, image in enumerate(images):
         try:
             _, east, north = image.name.split("@")[:3]
             found[row] = float(east), float(north)
+            if not np.isfinite(found[row]).all():
+                raise ValueError
         except ValueError:
             raise DatasetError(
                 f"{image} is not named @utm_east@utm_north@...; all images of the set must be."
             ) from None
+        decimals = max(decimals, *(len(value.partition(".")[2]) for value in (east, north)))
+    either = (np.abs(found) <= DEGREES).all() or (np.abs(found) <= DEGREES[::-1]).all()
+    if either and decimals >= DECIMALS_OF_DEGREES:
+        raise DatasetError(
+            f"{images[0]} seems to be named by degrees of longitude and latitude; names are "
+            "@utm_east@utm_north@..., in metres. Convert them to UTM; if these are metres, leave "
+            f"out the decimals from the {DECIMALS_OF_DEGREES}th on."
+        )
     return found
 
 

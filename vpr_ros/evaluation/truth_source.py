@@ -42,7 +42,8 @@ WAY_OUT = (
 )
 EUROC = (8, 17)  # columns of vicon0 and of state_groundtruth_estimate0
 EUROC_POSE = [1, 2, 3, 5, 6, 7, 4]  # columns x y z qx qy qz qw
-NANOSECONDS = 1e15  # a stamp beyond is no count of seconds
+NANOSECONDS = 1e15, 9.2e18  # stamps between are no seconds; beyond, they do not fit into int64
+MOST_S = 9.2e9  # the same limit in seconds
 FRAMES = ["base_link", "base_footprint", "body"]
 
 
@@ -198,11 +199,20 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
         table = np.array(rows, np.float64)
     except ValueError:
         table = np.empty(0)
-    if table.ndim == 2 and table.shape[1] in EUROC and (table[:, 0] > NANOSECONDS).all():
+    first, last = NANOSECONDS
+    in_ns = table.ndim == 2 and bool(((first < table[:, 0]) & (table[:, 0] < last)).all())
+    # TUM's and Vicon's lines have as many values; only EuRoC has commas, and puts qw first.
+    if in_ns and table.shape[1] in EUROC and "," in lines[0]:
         text = f"EuRoC file {path}"
         stamps = [int(Decimal(row[0])) for row in rows]
         return TruthSource(text, rule, Trajectory.of(stamps, table[:, EUROC_POSE], text))
     if table.ndim == 2 and table.shape[1] == 8:
+        odd = np.flatnonzero(~(np.abs(table[:, 0]) < MOST_S))
+        if len(odd):
+            raise TruthError(
+                f"TUM file {path} has the stamp {rows[odd[0]][0]}; TUM's stamps are seconds. "
+                "Divide nanoseconds by 10^9."
+            )
         # Not from the table: a float would lose the nanoseconds.
         stamps = [int(Decimal(row[0]) * 10**9) for row in rows]
         text = f"TUM file {path}"
