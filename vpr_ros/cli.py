@@ -40,6 +40,8 @@ from vpr_ros.cli_options import (
     Threads,
     TruthFrame,
     TruthOf,
+    refuse_bag,
+    refuse_dataset,
 )
 from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL
@@ -97,11 +99,12 @@ def evaluate(
     """How well are loops closed on a bag of your robot?
 
     The bag is replayed through the objects of the nodes, without ROS. Leaves
-    results/<time>/report.html. For data sets there is `vpr benchmark`.
+    results/<time>/report.html. Also takes folders of TUM RGB-D, KITTI odometry and EuRoC. For
+    data sets there is `vpr benchmark`.
 
     Example: vpr evaluate drive/ --truth /odom --metres 3
     """
-    _refuse_dataset(bag)
+    refuse_dataset(bag)
     from vpr_ros.evaluation.bag_evaluation import run_evaluate
     from vpr_ros.evaluation.params import settings_from
     from vpr_ros.evaluation.replay import Request
@@ -142,7 +145,7 @@ def calibrate(
 
     Example: vpr calibrate drive/ --precision 0.99
     """
-    _refuse_dataset(bag)
+    refuse_dataset(bag)
     from vpr_ros.evaluation.bag_calibration import run_calibrate
     from vpr_ros.evaluation.params import settings_from
     from vpr_ros.evaluation.replay import Request
@@ -183,7 +186,7 @@ def benchmark(
     from vpr_ros.evaluation.benchmark import SPARSITIES, run_benchmark
     from vpr_ros.evaluation.image_set import DatasetOptions
 
-    _refuse_bag(dataset)
+    refuse_bag(dataset)
     run_benchmark(
         dataset,
         model or [DEFAULT_MODEL],
@@ -218,7 +221,7 @@ def sweep(
     from vpr_ros.evaluation.image_set import DatasetOptions
     from vpr_ros.evaluation.sweep import STEPS, run_sweep
 
-    _refuse_bag(dataset)
+    refuse_bag(dataset)
     run_sweep(
         dataset,
         model or [DEFAULT_MODEL],
@@ -368,21 +371,6 @@ def model_info(
     console = Console()
     console.print(contract_table(path, cost))
     console.print(cost_table(cost))
-
-
-def _refuse_dataset(path: Path) -> None:
-    """ConfigError for what `vpr benchmark` takes; a bag without its metadata.yaml is a bag."""
-    is_set = path.suffix.lower() == ".csv"
-    if path.is_dir():
-        is_set = not any(f.suffix in (".mcap", ".db3", ".yaml", ".zstd") for f in path.iterdir())
-    if is_set:
-        raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
-
-
-def _refuse_bag(path: Path) -> None:
-    """ConfigError for what `vpr evaluate` takes."""
-    if (path / "metadata.yaml").is_file() or path.suffix in (".bag", ".mcap", ".db3"):
-        raise ConfigError(f"{path} is a bag, not a data set. Run: vpr evaluate {path}")
 
 
 def _macs_counter() -> Callable[[Path], dict[float, int]] | None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several verbs of the command `vpr` share."""
+"""What several verbs of the command `vpr` share: options, and which path belongs to which verb."""
 
 # typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
 # ruff: noqa: UP045
@@ -11,10 +11,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.model_files import DEFAULT_MODEL
 
 # Of bags
-BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap, .db3 or .bag file")]
+BagPath = Annotated[
+    Path,
+    typer.Argument(help="rosbag2 folder; .mcap, .db3 or .bag file; TUM, KITTI or EuRoC folder"),
+]
 Params = Annotated[
     Optional[Path],
     typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
@@ -56,3 +60,30 @@ Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
 Output = Annotated[Path, typer.Option(help="folder of all results")]
 # Of models
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
+
+
+def refuse_dataset(path: Path) -> None:
+    """ConfigError for what `vpr benchmark` takes; a bag without its metadata.yaml is a bag."""
+    is_set = path.suffix.lower() == ".csv"
+    if path.is_dir():
+        kinds = (".mcap", ".db3", ".yaml", ".zstd", ".bag")
+        is_set = not any(f.suffix in kinds for f in path.iterdir()) and not _is_drive(path)
+    if is_set:
+        raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
+
+
+def refuse_bag(path: Path) -> None:
+    """ConfigError for what `vpr evaluate` takes."""
+    is_bag = (path / "metadata.yaml").is_file() or path.suffix in (".bag", ".mcap", ".db3")
+    if is_bag or _is_drive(path):
+        kind = "bag" if is_bag else "drive"
+        raise ConfigError(f"{path} is a {kind}, not a data set. Run: vpr evaluate {path}")
+
+
+def _is_drive(path: Path) -> bool:
+    """Is this a folder in the layout of TUM, KITTI or EuRoC?"""
+    try:
+        from vpr_ros.evaluation.drive_folders import layout_of
+    except ModuleNotFoundError:  # without rosbags there are only data sets
+        return False
+    return layout_of(path) is not None

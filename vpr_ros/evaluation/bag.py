@@ -178,8 +178,8 @@ def _why_no_bag(path: Path) -> str:
     stored = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES) if path.is_dir() else []
     if not stored:
         return (
-            f"{path} is not a bag. Give a rosbag2 folder (with metadata.yaml), or a .mcap, .db3 "
-            "or .bag file."
+            f"{path} is not a bag. Give a rosbag2 folder (with metadata.yaml), a .mcap, .db3 or "
+            ".bag file, or a folder of TUM RGB-D, KITTI odometry (sequences/NN) or EuRoC (mav0)."
         )
     if stored[0].suffix == ".bag":
         return f"{path} is a folder of ROS 1 bags. Give one of them, such as {stored[0]}."

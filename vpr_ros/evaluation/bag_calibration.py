@@ -19,9 +19,10 @@ from vpr_ros.core.encoder import open_encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_confidence import PRECISIONS, required
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.evaluation.bag import Bag, choose_topics
+from vpr_ros.evaluation.bag import choose_topics
 from vpr_ros.evaluation.confidence import Closures, bootstrap, lower_bound, needed
 from vpr_ros.evaluation.console import Progress, TextTable, say
+from vpr_ros.evaluation.drive_folders import open_drive
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
 from vpr_ros.evaluation.metrics import percent
 from vpr_ros.evaluation.params import Settings, write_params
@@ -132,7 +133,7 @@ def run_calibrate(
         encoder.check_sparsity(sparsity)
     with (
         run_folder(output) as folder,
-        Bag(request.bag) as bag,
+        open_drive(request.bag) as bag,
         Progress(console) as progress,
     ):
         topics = choose_topics(bag, request.image, request.odometry)

@@ -16,6 +16,7 @@ from vpr_ros.core.encoder import Encoder, open_encoder
 from vpr_ros.evaluation.bag import Bag, Topics, cameras, choose_topics
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, TextTable, say, show
+from vpr_ros.evaluation.drive_folders import open_drive
 from vpr_ros.evaluation.evaluated_drive import Drive, evaluate_drive
 from vpr_ros.evaluation.metrics import (
     Metrics,
@@ -142,7 +143,7 @@ def run_evaluate(
     console, command = Console(), own_command()
     with (
         run_folder(output) as folder,
-        Bag(request.bag) as bag,
+        open_drive(request.bag) as bag,
         Progress(console) as progress,
     ):
         run = run_bag(bag, request, progress)

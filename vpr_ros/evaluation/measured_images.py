@@ -16,8 +16,9 @@ from vpr_ros.core.gate import GateConfig, KeyframeGate
 from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image
 from vpr_ros.core.view import ViewCheck, view_of
-from vpr_ros.evaluation.bag import Bag, bag_images, choose_topics, is_bag
+from vpr_ros.evaluation.bag import bag_images, choose_topics, is_bag
 from vpr_ros.evaluation.console import Progress
+from vpr_ros.evaluation.drive_folders import layout_of, open_drive
 from vpr_ros.evaluation.image_set import DatasetError, DatasetOptions, ImageSet, images_in
 from vpr_ros.evaluation.layouts import PAIRS, find_folders, open_dataset
 
@@ -82,7 +83,7 @@ def open_measured_images(
     sets: list[ImageSet] = []
     drives: list[OrderedImages] = []
     for number, path in enumerate(paths):
-        if is_bag(path) or (path.is_file() and path.suffix.lower() != ".csv"):
+        if is_bag(path) or layout_of(path) or (path.is_file() and path.suffix.lower() != ".csv"):
             target = folder / str(number)
             target.mkdir()
             drives.append(OrderedImages(str(path), _bag_views(path, target, progress)))
@@ -110,7 +111,7 @@ def _bag_views(path: Path, folder: Path, progress: Progress) -> tuple[Path, ...]
     nothing = np.zeros(1, np.float32)  # no descriptor: without odometry, time alone decides
     found: list[Path] = []
     problem = ""
-    with Bag(path) as bag:
+    with open_drive(path) as bag:
         topics = choose_topics(bag)
         progress.begin(f"Reading {path.name}", bag.counts[topics.image])
         for image in bag_images(bag, topics):
