@@ -118,9 +118,10 @@ def run_rows(m: Metrics) -> list[tuple[str, str]]:
         ("Keyframes", f"{m['keyframes']} of {m['images']} images in {m['duration_s']:.0f} s"),
         ("Speed", f"{m['times_real_time']:.1f} x real time (replay {m['replay_s']:.1f} s, "
                   f"{threads})"),
-        ("Comparison with the truth", f"{m['truth_s']:.1f} s; peak memory of the process "
-                                      f"{m['peak_memory_mb']:.0f} MB"),
+        ("Peak memory of the process", f"{m['peak_memory_mb']:.0f} MB"),
     ]  # fmt: skip
+    if not m["truth_missing"]:
+        rows.append(("Comparison with the truth", f"{m['truth_s']:.1f} s"))
     if m["evicted"]:
         rows.append(("Removed from the database", f"{m['evicted']} keyframes"))
     if m["bad_images"]:

@@ -181,6 +181,8 @@ def draw_timeline(figure: Figure, drive: Drive) -> None:
         scores.scatter(seconds[chosen], best[chosen], s=9, color=colour, linewidths=0, zorder=3)
         outcomes.vlines(seconds[chosen], row - 0.36, row + 0.36, color=colour, linewidth=1.1)
     scores.set_ylabel("best score")
+    if len(seconds) > 1:
+        scores.set_xlim(seconds.min(), seconds.max())
     grid(scores)
     outcomes.set_yticks(
         np.arange(len(rows)), [f"{_name(o)} ({len(_shown(drive, o))})" for o in rows]
@@ -193,8 +195,7 @@ def draw_timeline(figure: Figure, drive: Drive) -> None:
 
 def draw_similarity(figure: Figure, drive: Drive) -> None:
     """Draw the cosine of all keyframes with the closures on it, and beside it the truth."""
-    left, right = figure.subplots(1, 2)
-    right.set_visible(not drive.truth.missing)
+    left, *others = figure.subplots(1, 1 if drive.truth.missing else 2, squeeze=False)[0]
     total = len(drive.answers)
     step = max(1, -(-total // SIDE))
     shown = np.arange(0, total, step)
@@ -224,13 +225,16 @@ def draw_similarity(figure: Figure, drive: Drive) -> None:
         )  # fmt: skip
     left.set_title("similarity and closures")
 
+    left.set(xlabel="older keyframe", ylabel="keyframe")
+    if not others:
+        return
     place = drive.truth.same(shown, shown)
     level = np.select([place & older, place, ~older], [3, 2, 1], 0)
     colours = ListedColormap(["#00000000", f"{GREY}22", f"{GREY}77", AMBER])
+    (right,) = others
     right.imshow(level, cmap=colours, vmin=0, vmax=3, extent=extent, interpolation="nearest")
     right.set_title("truth: loops to find; grey: just seen")
-    for part in (left, right):
-        part.set(xlabel="older keyframe", ylabel="keyframe")
+    right.set(xlabel="older keyframe", ylabel="keyframe")
 
 
 def draw_curve(figure: Figure, drive: Drive) -> None:

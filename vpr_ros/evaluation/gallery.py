@@ -52,14 +52,15 @@ def gallery(drive: Drive, bag: Bag, topic: str) -> str:
 
 
 def _spread(found: list[Verdict]) -> list[Verdict]:
-    """The highest scores, no two of one place."""
+    """The highest scores: first no two of one place, then neighbours, too."""
     chosen: list[Verdict] = []
     scores = np.nan_to_num([-v.answer.score for v in found], nan=1.0)
-    for verdict in (found[i] for i in np.argsort(scores, kind="stable")):
-        if all(abs(verdict.index - other.index) > APART for other in chosen):
-            chosen.append(verdict)
-        if len(chosen) == COUNT:
-            break
+    ranked = [found[i] for i in np.argsort(scores, kind="stable")]
+    for apart in (APART, 0):
+        for verdict in ranked:
+            near = any(abs(verdict.index - other.index) <= apart for other in chosen)
+            if not near and len(chosen) < COUNT:
+                chosen.append(verdict)
     return chosen
 
 
