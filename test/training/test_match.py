@@ -30,7 +30,7 @@ from vpr_ros.training.loop import STATE
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.recipe import TeacherConfig
 from vpr_ros.training.stages import make_stage
-from vpr_ros.training.stages.match import closing_whitening
+from vpr_ros.training.stages.match import closing_mixture, closing_whitening
 from vpr_ros.training.teacher import load_teacher
 
 VALUES = 12  # of the teacher's descriptor
@@ -222,7 +222,10 @@ def test_the_closing_whitening_weighs_places_and_everything_alike():
     assert closing_whitening(found[::3].repeat_interleave(3, 0), labels, found) is None
 
 
-def test_the_last_layer_ends_in_that_whitening(start, recipe, teacher, picture):
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_last_layer_ends_in_whitening_or_mixture(start, recipe, teacher, picture, share):
+    stages = [{**MATCH, "match": {**MATCH["match"], "whiten_rows": share}}]
+    recipe = recipe_of(*stages, options=recipe.options)
     run = start(recipe, teacher=teacher())
     walk = PlaceSet(
         "walk", [[picture(3 * place + view) for view in range(3)] for place in range(8)]
@@ -231,9 +234,36 @@ def test_the_last_layer_ends_in_that_whitening(start, recipe, teacher, picture):
     stage = make_stage(setting, recipe.stages[0])
     found, labels = stage._as_they_are(stage._shares)
     assert not torch.allclose(found[0], found[1])
-    wanted = F.normalize(found @ closing_whitening(found, labels, found), dim=1)
+    if share:
+        fed, _ = stage._as_they_are(stage._shares, rows=True)
+        weight = stage._project.weight.detach()
+        last = closing_mixture(weight, fed, labels, fed, share)
+        wanted = F.normalize(fed @ last.T, dim=1)
+    else:
+        wanted = F.normalize(found @ closing_whitening(found, labels, found), dim=1)
     stage.finish()
     torch.testing.assert_close(stage._as_they_are(stage._shares)[0], wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
+def test_the_closing_mixture_gives_either_part_its_share_of_the_inner_product(share):
+    torch.manual_seed(0)
+    places = torch.randn(60, 1, 6) * torch.logspace(1, 0, 6)
+    rows = F.normalize((places + torch.randn(60, 3, 6)).flatten(0, 1), dim=1)
+    labels = torch.arange(60).repeat_interleave(3)
+    project = torch.randn(9, 6)  # more values than rows, so that nothing is left out
+    taught = F.normalize(rows @ project.T, dim=1)
+    parts = (
+        rows @ (closing_whitening(taught, labels, taught) @ project).T,
+        rows @ closing_whitening(rows, labels, rows).T,
+    )
+    first, second = (part @ part.T / part.square().sum(1).mean() for part in parts)
+    found = rows @ closing_mixture(project, rows, labels, rows, share).T
+    wanted = (1 - share) * first + share * second
+    torch.testing.assert_close(found @ found.T, wanted, atol=1e-4, rtol=0)
+    few = rows @ closing_mixture(project[:4], rows, labels, rows, share).T
+    assert few.shape == (180, 4)
+    assert closing_mixture(project, rows, torch.arange(180), rows, share) is None
 
 
 def test_pictures_survive_normalisation():

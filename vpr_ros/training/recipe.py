@@ -149,6 +149,12 @@ class MatchConfig(Config):
     whiten_on: str = param(
         "", "the source whose places the closing whitening is fitted to; '': all sources"
     )
+    whiten_rows: float = param(
+        0.0,
+        "share of the head's rows, whitened by themselves, in the last layer at the end",
+        minimum=0.0,
+        maximum=1.0,
+    )
     similarity: float = param(0.2, "weight of the divergence of similarities", minimum=0.0)
     temperature: float = param(0.07, "of their softmax", minimum=0.001)
     queue: int = param(8192, "targets that the similarities are taken to", minimum=1)

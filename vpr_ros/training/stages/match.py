@@ -31,7 +31,8 @@ MIXED = 0.2  # share of the pictures that get a part of another
 GREY = 0.12  # share of the pictures without colour
 SPARSITIES = 4  # drawn for one batch
 DAMPING = 0.1  # of the fit of the last layer, times the mean variance of its inputs
-SHRINKAGE = 0.3  # of both whitenings
+SHRINKAGE = 0.3  # of all whitenings
+KEPT = 512  # directions of the whitened rows that are mixed into the last layer
 
 
 class Match(Stage):
@@ -49,7 +50,8 @@ class Match(Stage):
     all views at all sparsities. An efficientvpr, which has no sparsity, sees both views at 0.
 
     The head's last layer starts at the least-squares map to the targets. After the last step a
-    whitening is multiplied into it (`closing_whitening`).
+    whitening is multiplied into it (`closing_whitening`), or it is mixed with a map that no
+    teacher had a say in (`closing_mixture`).
     """
 
     def __init__(self, setting: Setting, plan: StagePlan) -> None:
@@ -103,7 +105,7 @@ class Match(Stage):
             dense, sparse = (self._view(pictures, maps, *moved) for moved in MOVED)
             changes += [self._teacher.first(dense), self._teacher.first(sparse)]
             labels += [own.to(device)] * len(MOVED)
-            rows.append(self._rows(dense))
+            rows.append(self._fed(normalised(dense)))
         first, second = torch.cat(firsts), torch.cat(seconds)
         self._teacher.fit(torch.cat(changes), torch.cat(labels), second, SHRINKAGE)
         targets, inputs = self._teacher.target(first, second), torch.cat(rows)
@@ -138,25 +140,35 @@ class Match(Stage):
         return Lesson(loss, {**notes, "cosine": round(cosine.mean().item(), 4)})
 
     def finish(self) -> None:
-        """Multiply the closing whitening into the head's last layer."""
-        found, labels = self._as_they_are(self._walks)
-        everything, _ = self._as_they_are(self._shares)
-        matrix = closing_whitening(found, labels, everything)
-        if matrix is None:
+        """End the head's last layer in the closing whitening, or mixture."""
+        own = self._match.whiten_rows > 0
+        found, labels = self._as_they_are(self._walks, own)
+        everything, _ = self._as_they_are(self._shares, own)
+        project = self._project.weight.detach()
+        if own:
+            share = self._match.whiten_rows
+            weight = closing_mixture(project, found, labels, everything, share)
+        else:
+            matrix = closing_whitening(found, labels, everything)
+            weight = None if matrix is None else matrix @ project
+        if weight is None:
             self._setting.say("Not whitened: no place has views that differ.")
             return
         with torch.no_grad():
-            weight = matrix @ self._project.weight
             self._project.weight.copy_(weight / weight.norm() * len(weight) ** 0.5)
 
-    def _as_they_are(self, shares: list[Share]) -> tuple[Tensor, Tensor]:
-        """Descriptors (S, D) of unchanged pictures at sparsity 0, labels (S,) of their places."""
+    def _as_they_are(self, shares: list[Share], rows: bool = False) -> tuple[Tensor, Tensor]:
+        """Descriptors (S, D) of unchanged pictures at sparsity 0, labels (S,) of their places.
+
+        With `rows`, what the head's last layer is fed instead, (S, rows * dim).
+        """
         device = self._setting.accelerator.device
         self._network.eval()
         found, labels = [], []
         with torch.no_grad():
             for images, own in view_batches(shares, self._match.fit, self._setting.recipe.run):
-                found.append(self.describe(images.to(device), 0.0).float())
+                x = images.to(device)
+                found.append(self._fed(x) if rows else self.describe(x, 0.0).float())
                 labels.append(own.to(device))
         return torch.cat(found), torch.cat(labels)
 
@@ -177,12 +189,12 @@ class Match(Stage):
         """The student's views: `share` of them moved by `strength`, all of them changed."""
         return changed(view(pictures, maps @ movements(pictures, share, strength), self._size))
 
-    def _rows(self, pictures: Tensor) -> Tensor:
-        """What the head's last layer is fed at sparsity 0, (B, rows * dim)."""
+    def _fed(self, images: Tensor) -> Tensor:
+        """What the last layer is fed for normalised images at sparsity 0, (B, rows * dim)."""
         self._network.eval()
         with torch.no_grad(), self._setting.accelerator.autocast():
-            tokens = self._network.backbone(normalised(pictures))
-            return self._head.rows(tokens).float()
+            rows: Tensor = self._head.rows(self._network.backbone(images))
+        return rows.float()
 
     def _divergence(self, found: Tensor, wanted: Tensor, target: Tensor) -> Tensor:
         """Kullback-Leibler divergence of similarities to this batch's and earlier targets."""
@@ -207,6 +219,33 @@ def closing_whitening(found: Tensor, labels: Tensor, everything: Tensor) -> Tens
     if within < 1e-6 * total:
         return None
     return learned_whitening(found, labels, SHRINKAGE, spread * (within / total).sqrt())
+
+
+def closing_mixture(
+    project: Tensor, rows: Tensor, labels: Tensor, everything: Tensor, share: float
+) -> Tensor | None:
+    """A last layer (D, R) that mixes a trained one with whitened rows; None if no place varies.
+
+    `project` (D, R) maps rows to descriptors. `rows` (S, R) are of places (S,), `everything`
+    (S', R) of all pictures. The first part is `project`, then its closing whitening; the second
+    the closing whitening of the rows themselves, of which KEPT principal directions remain. Each
+    gives vectors of mean square 1 over `everything`; `share` is that of the second part in the
+    inner product of two vectors. Of both together, D principal directions remain.
+    """
+    found, all_found = (F.normalize(x @ project.T, dim=1) for x in (rows, everything))
+    taught = closing_whitening(found, labels, all_found)
+    own = closing_whitening(rows, labels, everything)
+    if taught is None or own is None:
+        return None
+    spread = (everything - everything.mean(dim=0)) @ own
+    kept = torch.linalg.eigh(spread.T @ spread)[1][:, -KEPT:]
+    parts = []
+    for part, weight in ((taught @ project, 1 - share), (kept.T @ own, share)):
+        power = (everything @ part.T).square().sum(dim=1).mean()
+        parts.append((weight / power).sqrt() * part)
+    both = torch.cat(parts)
+    values = everything @ both.T
+    return torch.linalg.eigh(values.T @ values)[1][:, -len(project) :].T @ both
 
 
 def _grey(pictures: Tensor) -> Tensor:
