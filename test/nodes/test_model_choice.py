@@ -8,7 +8,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.core.model_files import ModelConfig
+from vpr_ros.core.model_files import ModelConfig, find_model
 from vpr_ros.nodes import model_choice
 from vpr_ros.nodes.model_choice import ModelChoice
 
@@ -18,9 +18,11 @@ class FakeEncoder:
 
     read = 0
 
-    def __init__(self, path, threads):
+    def __init__(self, config):
+        path = find_model(config.model)
         FakeEncoder.read += 1
-        self.path, self.file, self.operators = path, model_choice.file_identity(path), "none"
+        self.path, self.file = path, model_choice.file_identity(path)
+        self.operators = self.provider = "none"
         self.content = path.read_text()
         if "bad" in self.content:
             raise ModelError("bad")
@@ -28,7 +30,7 @@ class FakeEncoder:
 
 @pytest.fixture
 def choice(monkeypatch):
-    monkeypatch.setattr(model_choice, "Encoder", FakeEncoder)
+    monkeypatch.setattr(model_choice, "open_encoder", FakeEncoder)
     monkeypatch.setattr(model_choice, "try_model", lambda *_: None)
     FakeEncoder.read = 0
     return ModelChoice(lambda text: None)

@@ -68,8 +68,10 @@ class SlowEncoder:
     started, go_on = threading.Event(), threading.Event()
     real = Encoder(find_model(DEFAULT_MODEL)).contract
 
-    def __init__(self, path, threads):
-        self.path, self.threads, self.operators, self.file = path, threads, "none", ()
+    def __init__(self, config):
+        path = Path(config.model)
+        self.path, self.threads, self.file = path, config.threads, ()
+        self.operators = self.provider = "none"
         self.digest, self.remark = f"weights of {path}", ""
         self.contract = dataclasses.replace(self.real, name=str(path))
 
@@ -83,7 +85,7 @@ class SlowEncoder:
 
 
 def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
-    monkeypatch.setattr(model_choice, "Encoder", SlowEncoder)
+    monkeypatch.setattr(model_choice, "open_encoder", SlowEncoder)
     monkeypatch.setattr(model_choice, "find_model", Path)
     monkeypatch.setattr(model_choice, "try_model", lambda *_: None)
     rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=101)

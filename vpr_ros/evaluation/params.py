@@ -25,6 +25,7 @@ C = TypeVar("C", bound=Config)
 IGNORED = (
     "use_sim_time",
     "qos_overrides",
+    "image",
     "image_transport",
     "sparsity_mode",
     "battery",

@@ -38,7 +38,7 @@ from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.map_keeper import MapConfig
 from vpr_ros.nodes.parameters import Parameters
 
-OTHER_AUTHORITY_S = 5.0  # how long others are listened to for the same transform
+OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
 SAVE_S = 60.0
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
 GREEN, RED = ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.9, a=1.0)
