@@ -102,6 +102,19 @@ def test_if_asked_it_works_on_with_an_empty_database_of_its_own(robot, old_map):
     assert robot.call(SaveMap, "save_map").success
 
 
+def test_strange_keyframes_that_came_first_do_not_lock_the_robot_out(robot):
+    robot.start("database")
+    send(robot, [0, 1, 2], model_digest=WRONG)
+    answers = send(robot, range(10), model_digest=RIGHT)
+    assert [a.reason == Query.OTHER_MODEL for a in answers] == [True] * 3 + [False] * 7
+    assert answers[-1].keyframes == 7
+    # Now the robot's own are more, and a stranger in between changes nothing.
+    for step in range(5):
+        (strange,) = send(robot, [20 + step], model_digest=WRONG)
+        (own,) = send(robot, [20 + step], model_digest=RIGHT)
+        assert strange.reason == Query.OTHER_MODEL != own.reason
+
+
 def test_the_number_of_databases_is_bounded(robot):
     robot.start("database", map_mismatch="new")
     reasons = [send(robot, [i], model_digest=f"{i:032}")[0].reason for i in range(10)]

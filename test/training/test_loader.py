@@ -79,5 +79,5 @@ def test_pictures_are_shrunk_and_kept_up_to_a_limit(tmp_path, picture):
     for path in tmp_path.iterdir():
         path.unlink()
     assert torch.equal(data[items[2]][0], before[2])  # from memory
-    with pytest.raises(ImageError, match=r"3\.png is missing"):
+    with pytest.raises(ImageError, match=r"3\.png cannot be read"):
         data[items[3]]

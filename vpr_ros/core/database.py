@@ -98,6 +98,11 @@ class Database:
         return 0 if self._index is None else self._index.size
 
     @property
+    def holds_map(self) -> bool:
+        """Whether keyframes of a loaded map are in it."""
+        return self._first_own > 0
+
+    @property
     def session(self) -> int:
         """Number of the newest session: one run of an encoder, its time rising."""
         return max(0, self._runs.newest_session)

@@ -42,6 +42,7 @@ ENCODE_TIMEOUT_S = 5.0
 MAX_ASKED = 8  # images that wait for the encoder; more are refused at once
 # Requests that DDS keeps while the node is busy; of more than its default, 10, some would be lost.
 WAITING_REQUESTS = 100
+STRANGE = 2  # keyframes of another model in a row that change nothing
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
 
 
@@ -61,6 +62,7 @@ class DatabaseNode(GuardedNode):
         self._reasons = dict.fromkeys(Reason, 0)
         self._last_reason = "no keyframe yet"
         self._foreign = ""  # warning about a calibration of another model
+        self._other, self._in_a_row = ("", ""), 0  # model of the last keyframes refused for it
         self._mismatch = ""  # error about keyframes of another model
         self._refused = dict.fromkeys((Query.OTHER_MODEL, Query.REFUSED), 0)
 
@@ -116,8 +118,15 @@ class DatabaseNode(GuardedNode):
         model = message.model, message.model_digest
         if not self._database.is_of(*model) and self._config[MapConfig].map_mismatch == "new":
             self._use_database_of(*model)
+        elif not self._database.is_of(*model):
+            self._in_a_row = self._in_a_row + 1 if model == self._other else 1
+            self._other = model
+            # A few strange keyframes that came first do not bind a database without a map.
+            few = max(len(self._database), STRANGE)
+            if self._in_a_row > few and not self._database.holds_map:
+                self._use_database_of(*model)
         if self._database.is_of(*model):
-            self._mismatch = ""
+            self._mismatch, self._in_a_row = "", 0
             return True
         mismatch = (
             f"Keyframes come from model '{model_text(*model)}', but the database holds those of "
