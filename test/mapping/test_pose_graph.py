@@ -146,6 +146,16 @@ def test_closures_that_disagree_join_nothing():
     assert result.poses[-1] is None and result.verdicts == [None, None]
 
 
+def test_a_small_step_back_in_time_begins_no_trajectory_and_a_large_one_does():
+    graph = drive(5, 0.0)
+    for id, back_ns in ((100, 50_000_000), (101, 0)):
+        stamp_ns = 4 * 10**9 - back_ns
+        assert graph.add_keyframe(id, stamp_ns, truth(4), "odom")
+    assert not graph.add_keyframe(102, 10**9, truth(4), "odom")
+    assert not graph.add_keyframe(103, 2 * 10**9, truth(4), "another odom")
+    assert graph.trajectory == 2
+
+
 def test_unknown_keyframes_and_keyframes_twice():
     graph = drive(10)
     assert not graph.add_closure(3, 99)

@@ -121,6 +121,20 @@ def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
     robot.wait(lambda: states[-1].state == Localization.LOST, "lost again")
 
 
+def test_a_graph_that_cannot_be_read_is_never_replaced(robot, tmp_path):
+    damaged = "vpr_ros pose graph 1\nkeyframe 1 2\n"
+    (tmp_path / "office.vprgraph").write_text(damaged)
+    process = robot.start("graph", map=str(tmp_path / "office.vprmap"))
+    keyframes = robot.publisher(Keyframe, "keyframes", 100)
+    keyframes.publish(keyframe(1, 0.0))
+    robot.wait(lambda: robot.status["graph"]["keyframes"] == "1", "the keyframe")
+    assert robot.status["graph"]["level"] == b"\1"
+    process.send_signal(2)
+    assert process.wait(20) == 0
+    del robot.processes["graph"]
+    assert (tmp_path / "office.vprgraph").read_text() == damaged
+
+
 def test_what_is_missing_is_said(robot):
     other = TransformStamped(child_frame_id="odom")
     other.header.frame_id, other.transform.translation.x = "map", 5.0

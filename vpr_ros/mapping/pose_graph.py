@@ -20,6 +20,8 @@ gtsam: Any = None  # an optional dependency
 with contextlib.suppress(ImportError):
     gtsam = importlib.import_module("gtsam")
 
+STEP_BACK_S = 1.0  # stamps may be unordered by less; what lies farther back is another drive
+
 
 class GraphError(VprError):
     """A pose graph cannot be made, read or written."""
@@ -178,9 +180,9 @@ class PoseGraph:
         else:
             step_m = float(np.linalg.norm(here.translation() - last.odometry.translation()))
             seconds = (stamp_ns - last.stamp_ns) / 1e9
-            joined = frame == self._frame and seconds >= 0
+            joined = frame == self._frame and seconds > -STEP_BACK_S
             # Half a metre more: two stamps may lie close together.
-            joined = joined and step_m <= self.config.max_speed * seconds + 0.5
+            joined = joined and step_m <= self.config.max_speed * abs(seconds) + 0.5
             travelled_m = last.travelled_m + step_m if joined else 0.0
             self._trajectory += not joined
         self._frame = frame

@@ -40,6 +40,7 @@ from vpr_ros.nodes.parameters import Parameters
 
 OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
 SAVE_S = 60.0
+MOST_EARLY = 100  # closures that wait for their keyframe
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
 GREEN, RED = ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.9, a=1.0)
 
@@ -86,6 +87,7 @@ class GraphNode(GuardedNode):
         self._said: dict[int, Verdict] = {}  # verdicts published, by closure
         self._unknown = self._without_pose = 0
         self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
+        self._unsaved = ""  # why the graph is not saved
         self._other = ""  # warning about another publisher of the transform
         self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
         self._load()
@@ -139,7 +141,7 @@ class GraphNode(GuardedNode):
     def _on_closure(self, message: LoopClosure) -> None:
         if not self._take(message):
             # The database may have answered before this node has heard of the keyframe.
-            self._early.append((message, len(self._graph)))
+            self._early = [*self._early[1 - MOST_EARLY :], (message, len(self._graph))]
 
     def _take(self, message: LoopClosure) -> bool:
         """Add a closure to the graph; False if its query may still come."""
@@ -313,19 +315,21 @@ class GraphNode(GuardedNode):
     def _load(self) -> None:
         config = self._config[GraphNodeConfig]
         self._map = MapConfig(map=config.map, map_folder=config.map_folder).own_map
-        if self._map is not None:
-            with self.problems.caught():
-                count = load_graph(self._map, self._graph)
-                self._joined = count == 0
-                if count:
-                    self.get_logger().info(
-                        f"Loaded the places of {count} keyframes of {self._map}"
-                    )
+        if self._map is None:
+            return
+        self._unsaved = (
+            f"The graph of map {self._map} was not read, so it is not saved either; see the log."
+        )
+        with self.problems.caught():
+            count = load_graph(self._map, self._graph)
+            self._joined, self._unsaved = count == 0, ""
+            if count:
+                self.get_logger().info(f"Loaded the places of {count} keyframes of {self._map}")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
         size = len(self._graph) + len(self._graph.closures)
-        if self._map is not None and size != self._saved:
+        if self._map is not None and not self._unsaved and size != self._saved:
             with self.problems.caught():
                 save_graph(graph_path(self._map), self._graph, self._correction)
                 self._saved = size
@@ -336,7 +340,7 @@ class GraphNode(GuardedNode):
             verdicts = [v for v in self._correction.verdicts if v is not None]
             accepted = sum(v.accepted for v in verdicts)
             count, joined = len(self._graph), self._joined
-        problem = self.problems.current or self._other
+        problem = self.problems.current or self._unsaved or self._other
         if not problem and self._without_pose and not count:
             problem = "Keyframes carry no pose: the graph needs odometry at the encoder."
         if not problem and count and not joined:
