@@ -29,6 +29,7 @@ Report = tuple[bytes, str, dict[str, Any]]  # level, summary, values
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 THROTTLE_S = 5.0
+PACKAGE = f"{Path(__file__).parents[1]}/"  # a clone of the repository may be called vpr_ros, too
 CURRENT_S = 10.0  # a problem that has not come again for this long is over
 LONGEST = 500  # characters of a text in the log and the status
 
@@ -117,7 +118,9 @@ def describe(error: Exception) -> str:
     if isinstance(error, VprError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if "/vpr_ros/" in f.filename and "guarded_node" not in f.filename]
+    ours = [
+        f for f in frames if f.filename.startswith(PACKAGE) and "guarded_node" not in f.filename
+    ]
     ours = ours or frames
     place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
     return f"{type(error).__name__}: {error}{place}"
