@@ -20,7 +20,7 @@ from vpr_ros.training.sampler import SamplerConfig
 RECIPES = Path(__file__).parent / "recipes"
 OPTIONAL = {"teacher", "start_batches", "start_from"}
 
-END_TO_END, POOLED, DISTIL, MATCH = METHODS = ("end_to_end", "pooled", "distil", "match")
+END_TO_END, DISTIL, MATCH = METHODS = ("end_to_end", "distil", "match")
 COSINE, STEPS = SCHEDULES = ("cosine", "steps")
 DENSE, TEACHER = TARGETS = ("dense", "teacher")
 LAST, ALL = LAYERS = ("last", "all")
@@ -165,15 +165,13 @@ class MatchConfig(Config):
 class StageConfig(Config):
     """A stage's method, length and learning rates; the defaults are EfficientVPR's.
 
-    `end_to_end` trains descriptors on images. `pooled` trains them on the tokens of a fixed set of
-    views, which the frozen backbone computes once: three times as fast on a CPU. `distil` pulls
-    the backbone's tokens towards a teacher's. `match` pulls descriptors towards those of a teacher
-    of descriptors, on views that are made on the training device.
+    `end_to_end` trains descriptors on images. `distil` pulls the backbone's tokens towards a
+    teacher's. `match` pulls descriptors towards those of a teacher of descriptors, on views that
+    are made on the training device.
     """
 
     name: str = param("all", "name in the log")
     method: str = param(END_TO_END, "training method", choices=METHODS)
-    tokens: int = param(0, "number of views whose tokens are computed once (pooled)", minimum=0)
     epochs: int = param(30, "epochs", minimum=1)
     trained_blocks: int = param(0, "train the last N blocks; if all, the embedding too", minimum=0)
     rate_heads: float = param(2e-4, "learning rate of the heads", minimum=0.0)
@@ -210,11 +208,6 @@ class StageConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.tokens > 0) != (self.method == POOLED):
-            raise ConfigError(
-                f"Stage '{self.name}' has method '{self.method}' and tokens {self.tokens}; give "
-                "tokens above 0 with 'pooled', and 0 with the other methods."
-            )
         if self.consistency and self.method != END_TO_END:
             raise ConfigError(
                 f"Stage '{self.name}' has method '{self.method}' and consistency "

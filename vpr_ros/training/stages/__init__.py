@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-from vpr_ros.training.recipe import DISTIL, END_TO_END, MATCH, POOLED, StagePlan
+from vpr_ros.training.recipe import DISTIL, END_TO_END, MATCH, StagePlan
 from vpr_ros.training.stages.distil import Distil
 from vpr_ros.training.stages.end_to_end import EndToEnd
 from vpr_ros.training.stages.match import Match
-from vpr_ros.training.stages.pooled import Pooled
 from vpr_ros.training.stages.stage import Setting, Stage
 
 STAGES: dict[str, type[Stage]] = {
     END_TO_END: EndToEnd,
-    POOLED: Pooled,
     DISTIL: Distil,
     MATCH: Match,
 }
