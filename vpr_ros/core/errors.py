@@ -33,3 +33,7 @@ class DescriptorError(VprError):
 
 class MapError(VprError):
     """A map file is missing, corrupt, unwritable, misnamed, or belongs to another model."""
+
+
+class FleetError(VprError):
+    """The fleet's store is out of reach, refuses, or holds something else."""

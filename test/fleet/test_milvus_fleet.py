@@ -1,0 +1,165 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keyframes of several robots in one store: what is put is found, and bad input is told."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vpr_ros.core.errors import ConfigError, FleetError
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures
+from vpr_ros.core.pose import Pose
+from vpr_ros.fleet.fleet import FleetKeyframe, Where
+from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet, expression
+from vpr_ros.fleet.payload import MAX_PAYLOAD, decode, encode
+
+RUN = 5 << 23  # the first id of a run of an encoder
+
+
+def features(count, seed=0):
+    random = np.random.default_rng(seed)
+    return LocalFeatures(
+        random.uniform(0, 640, (count, 2)).astype(np.float32),
+        random.integers(0, 256, (count, 128), np.uint8),
+        2.5,
+        np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]),
+    )
+
+
+def item(number, robot="red", size=16, run=RUN, links=(), **changes):
+    """A keyframe of a robot; equal numbers look alike."""
+    descriptor = np.random.default_rng(number).standard_normal(size).astype(np.float32)
+    keyframe = Keyframe(
+        id=run + number,
+        stamp_ns=1_000 + number,
+        model="m",
+        sparsity=0.5,
+        descriptor=descriptor / np.linalg.norm(descriptor),
+        frame="camera",
+        pose=Pose(1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+        pose_frame="odom",
+        features=features(20, number),
+        model_digest="ab" * 16,
+    )
+    return FleetKeyframe(robot, "office", dataclasses.replace(keyframe, **changes), links)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    pytest.importorskip("pymilvus")
+    pytest.importorskip("milvus_lite")
+    fleet = MilvusFleet(MilvusConfig(uri=str(tmp_path / "fleet.db")))
+    yield fleet
+    fleet.close()
+
+
+def equal(a, b):
+    """Whether two keyframes of the fleet are the same, arrays included."""
+    plain = [
+        dataclasses.replace(
+            x, keyframe=dataclasses.replace(x.keyframe, descriptor=None, features=None)
+        )
+        for x in (a, b)
+    ]
+    f, g = a.keyframe.features, b.keyframe.features
+    return (
+        plain[0] == plain[1]
+        and np.allclose(a.keyframe.descriptor, b.keyframe.descriptor)
+        and np.array_equal(f.keypoints, g.keypoints)
+        and np.array_equal(f.descriptors, g.descriptors)
+        and np.array_equal(f.camera_matrix, g.camera_matrix)
+    )
+
+
+def test_what_is_put_is_found_counted_read_and_deleted(fleet):
+    assert fleet.health().ok and fleet.count(Where()) == 0 and not list(fleet.entries(Where()))
+    assert fleet.find(item(1).keyframe.descriptor[None], 3, Where()) == [[]]
+    red = [item(n) for n in range(1, 6)]
+    blue = [item(n, "blue", run=9 << 23, links=(RUN + n,)) for n in range(3, 8)]
+    assert fleet.put(red) == fleet.put(blue) == fleet.put(red) == []
+    assert fleet.health().keyframes == fleet.count(Where(map="office")) == 10
+    others = Where("office", model="ab" * 16, without_session=5)
+    queries = np.stack([item(n).keyframe.descriptor for n in (4, 7)])
+    first, second = fleet.find(queries, 2, others)
+    assert [f.entry.id for f in (first[0], second[0])] == [(9 << 23) + 4, (9 << 23) + 7]
+    assert first[0].score == pytest.approx(1.0, abs=1e-5) and first[0].entry.robot == "blue"
+    assert [e.id for e in fleet.entries(Where(robot="red"))] == [i.keyframe.id for i in red]
+    (back,) = fleet.get([blue[0].keyframe.id, 77])
+    assert equal(back, blue[0])
+    assert fleet.delete(Where("office", before_ns=1_004)) == 4
+    assert fleet.count(Where()) == 6 and fleet.delete(Where(map="attic")) == 0
+    with pytest.raises(FleetError, match="delete all"):
+        fleet.delete(Where())
+
+
+def test_bad_input_is_told_in_one_line(fleet):
+    fleet.put([item(1)])
+    with pytest.raises(FleetError, match=r"32 values.*have 16.*milvus.collection"):
+        fleet.put([item(2, size=32)])
+    with pytest.raises(FleetError, match="32 values"):
+        fleet.find(np.ones((1, 32), np.float32), 3, Where())
+    # An id that another robot, or another time of the same robot, has already
+    assert fleet.put([item(1, "blue"), item(2, "blue")]) == [RUN + 1]
+    assert fleet.put([item(1, stamp_ns=5)]) == [RUN + 1]
+    assert fleet.get([RUN + 1])[0].robot == "red"
+    with pytest.raises(ConfigError, match="no name"):
+        fleet.put([item(3, 'x" or robot != "')])
+    with pytest.raises(FleetError, match="id that the fleet cannot keep"):
+        fleet.put([item(3, id=2**63)])
+    fleet._client.drop_collection("vpr_keyframes")
+    fleet._client.create_collection("vpr_keyframes", dimension=16)
+    with pytest.raises(FleetError, match=r"does not answer|is not of vpr_ros"):
+        fleet.put([item(1)])
+    with pytest.raises(FleetError, match=r"not of vpr_ros.*milvus.collection"):
+        fleet.put([item(1)])
+    assert not fleet.health().ok
+
+
+def test_a_payload_is_bounded_and_its_damage_is_told():
+    many = item(1, features=features(1500))
+    text = encode(many)
+    back = decode(many.entry, text, many.keyframe.descriptor).keyframe.features
+    assert 300 < len(back.keypoints) < 1500 and len(text) <= MAX_PAYLOAD
+    assert np.array_equal(
+        back.descriptors, many.keyframe.features.descriptors[: len(back.keypoints)]
+    )
+    bare = item(1, features=None, pose=None)
+    back = decode(bare.entry, encode(bare), bare.keyframe.descriptor).keyframe
+    assert back.features is None and back.pose is None
+    other = dataclasses.replace(many.entry, model="other")
+    for entry, payload in ((many.entry, text[:500]), (many.entry, "%"), (other, text)):
+        with pytest.raises(FleetError, match=r"damaged.*vpr map push"):
+            decode(entry, payload, many.keyframe.descriptor)
+    with pytest.raises(FleetError, match="unit length"):
+        decode(many.entry, text, 3 * many.keyframe.descriptor)
+
+
+def test_a_server_out_of_reach_and_secrets(tmp_path):
+    pytest.importorskip("pymilvus")
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    config = MilvusConfig(uri="http://127.0.0.1:9", user="root", secret_file=str(secret))
+    health = MilvusFleet(config).health()
+    assert not health.ok and "127.0.0.1:9" in health.message and "hunter2" not in health.message
+    assert "hunter2" not in repr(config)
+    for change in (
+        {"uri": "http://root:hunter2@host:1"},
+        {"uri": "ftp://host"},
+        {"cert_file": "c.pem"},
+        {"ca_file": "ca.pem"},
+    ):
+        with pytest.raises(ConfigError) as caught:
+            MilvusConfig(**{"uri": "http://host:1"} | change)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(ConfigError, match="secret_file cannot be read"):
+        MilvusFleet(MilvusConfig(secret_file=str(tmp_path / "none")))
+
+
+def test_an_expression_cannot_be_broken_out_of():
+    where = Where("office", model='a" or id > 0 or "', without_session=3, ids=(1, 2))
+    assert expression(where) == (
+        'map == "office" and model == "a\\" or id > 0 or \\"" and session != 3 and id in [1, 2]'
+    )
+    with pytest.raises(ConfigError, match="no name"):
+        expression(Where(map='a" or "'))
