@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The README's lines for a robot, run as they stand there: what they install closes a loop.
+"""The README's lines for a robot and the examples, run as they stand: they close loops.
 
 A folder stands in for ROS 2 from apt and what rosdep brings, and vpr_msgs is not built again.
 """
@@ -16,13 +16,14 @@ import tempfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import cv2
 import pytest
 from messages import odometry, raw
 from nav_msgs.msg import Odometry
-from robot import Robot
+from robot import Robot, read_errors
 from sensor_msgs.msg import Image
 
-from vpr_msgs.msg import LoopClosure, Query
+from vpr_msgs.msg import Query
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-packages")
@@ -104,43 +105,74 @@ def workspace(repository, tmp_path_factory):
     return home / "ros2_ws", environment
 
 
-def test_nodes_of_the_workspace_close_a_loop(workspace, picture):
+class Started:
+    """A command in the workspace, sourced as the README says; its output goes to files."""
+
+    def __init__(self, workspace, domain, *command):
+        folder, environment = workspace
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
+        script = f". .venv/bin/activate; . install/setup.bash; exec {shlex.join(command)}"
+        self.process = subprocess.Popen(
+            ["bash", "-c", script], cwd=folder, env=environment | {"ROS_DOMAIN_ID": str(domain)},
+            stdout=self.output, stderr=self.errors,
+        )  # fmt: skip
+        self.process.errors = self.errors
+
+    def printed(self):
+        self.output.seek(0)
+        return self.output.read().decode()
+
+    def end(self):
+        assert self.process.wait(60) == 0, read_errors(self.process)
+        return self.printed()
+
+
+def test_nodes_and_examples_of_the_workspace_close_loops(workspace, picture):
     """Out and back on a line: at the end the camera sees what it saw at the beginning."""
-    folder, environment = workspace
+    folder, _ = workspace
     given = dict(word.split(":=") for word in shlex.split(LAUNCH) if ":=" in word)
+    remaps = [word for key, value in given.items() for word in ("-r", f"{key}:={value}")]
+    parameters = ["--params-file", "install/vpr_ros/share/vpr_ros/config/vpr.yaml"]
+    way = [*range(17), *range(17, -1, -1)]
+    images = folder / "images"
+    images.mkdir()
+    for number, x in enumerate(way):
+        cv2.imwrite(str(images / f"{number}.png"), picture(x))
+    example = "src/vpr_ros/examples/{}.py".format
     robot = Robot()
     try:
         for name in ("encoder", "database"):
-            share = "install/vpr_ros/share/vpr_ros/config/vpr.yaml"
-            remaps = " ".join(f"-r {key}:={value}" for key, value in given.items())
-            command = (
-                ". .venv/bin/activate; . install/setup.bash; exec install/vpr_ros/lib/vpr_ros/"
-                f"{name} --ros-args -r __ns:=/vpr {remaps} --params-file {share}"
-            )
-            errors = tempfile.TemporaryFile()  # noqa: SIM115
-            own = environment | {"ROS_DOMAIN_ID": str(robot.domain)}
-            robot.processes[name] = subprocess.Popen(
-                ["bash", "-c", command], env=own, cwd=folder, stderr=errors
-            )
-            robot.processes[name].errors = errors
+            node = f"install/vpr_ros/lib/vpr_ros/{name}"
+            ros = ["--ros-args", "-r", "__ns:=/vpr", *remaps, *parameters]
+            robot.processes[name] = Started(workspace, robot.domain, node, *ros).process
         robot.wait(lambda: {"encoder", "database"} <= set(robot.status), "both nodes", 60)
+        listening = Started(workspace, robot.domain, "python", example("print_closures"))
+        robot.processes["example"] = listening.process
         camera = robot.publisher(Image, given["image"])
         wheels = robot.publisher(Odometry, given["odom"])
         queries = robot.listen(Query, "queries")
-        closures = robot.listen(LoopClosure, "loop_closures")
+        count = robot.node.count_subscribers
+        robot.wait(lambda: count("/vpr/loop_closures") > 0, "the example")
         robot.wait_for_database()
-        for number, x in enumerate([*range(17), *range(17, -1, -1)]):
+        for number, x in enumerate(way):
             stamp = robot.stamp()
             stamp.sec += 2 * number - 100
             wheels.publish(odometry(x, stamp))
             camera.publish(raw(picture(x), stamp))
             robot.wait(lambda n=number: len(queries) > n, f"the answer to image {number}")
-        robot.wait(lambda: closures, "a loop closure")
+        robot.wait(lambda: "shows the place of" in listening.printed(), "a closure, printed")
         assert robot.status["encoder"]["operators"].startswith("compiled operators")
+        ask = ("python", example("ask_for_place"), "images/3.png")
+        first = Started(workspace, robot.domain, *ask).end().splitlines()[0]
+        assert re.fullmatch(r"keyframe \d+, score (1\.000|0\.99\d), at x 3\.0 m, y 0\.0 m", first)
     finally:
         codes = robot.stop()
     assert set(codes.values()) == {0}
     assert (folder.parent / "rosdep_asked").read_text().startswith("install --from-paths")
+    printed = Started(workspace, 0, "python", example("loops_in_folder"), "images").end()
+    assert "33.png shows the place of 1.png" in printed, printed
+    assert printed.endswith(f" of {len(way)} images\n")
 
 
 def test_rosdep_knows_every_dependency(repository, tmp_path):

@@ -1,0 +1,53 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Find the loops in a folder of images, in the order of their numbers, without ROS.
+
+python examples/loops_in_folder.py frames/
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+from vpr_ros.core.database import Database, DatabaseConfig
+from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
+from vpr_ros.core.frontend import Frame, Frontend
+from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.image_files import read_image
+from vpr_ros.core.loop_config import LoopConfig
+from vpr_ros.core.loop_detector import LoopDetector
+from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
+
+SECOND_NS = 1_000_000_000  # between two images
+
+
+def main() -> None:
+    """The objects of the two nodes: a Frontend makes keyframes, a LoopDetector closes loops."""
+    files = [p for p in Path(sys.argv[1]).iterdir() if p.suffix.lower() in (".jpg", ".png")]
+    files.sort(key=lambda p: ([int(number) for number in re.findall(r"\d+", p.stem)], p.name))
+    frontend = Frontend(
+        Encoder(find_model(DEFAULT_MODEL)),
+        KeyframeGate(GateConfig()),
+        FeatureExtractor(FeatureConfig()),
+    )
+    detector = LoopDetector(LoopConfig(), Database(DatabaseConfig()))
+    names = {}
+    for number, file in enumerate(files, start=1):
+        frame = Frame(number * SECOND_NS, partial(read_image, file))
+        keyframe = frontend.process(frame, sparsity=0.0)
+        if keyframe is None:  # hardly other than the last
+            continue
+        names[keyframe.id] = file.name
+        closure = detector.process(keyframe).closure
+        if closure is not None:
+            match = names[closure.match.id]
+            print(f"{file.name} shows the place of {match}, p = {closure.confidence:.3f}")
+    print(f"{len(names)} keyframes of {len(files)} images")
+
+
+if __name__ == "__main__":
+    main()
