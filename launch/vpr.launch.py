@@ -42,6 +42,7 @@ ARGUMENTS = (
     ("map", "", "name or path of a map, loaded if it exists and kept; empty: as in params_file"),
     ("graph", "false", "also start the pose graph: corrected path and map -> odom; needs gtsam"),
     ("relocalizer", "false", "also find the robot on the map: localization and initialpose"),
+    ("bridge", "", "also pass closures on to the back end `rtabmap` or `hydra`"),
     ("initialpose", "/initialpose", "topic of the relocalizer's pose, for AMCL and others"),
     (
         "lifecycle",
@@ -65,6 +66,7 @@ def nodes(context: LaunchContext) -> list[Node]:
         "database": {"map": value["map"]},
         "graph": {"map": value["map"]},
         "relocalizer": {"map": value["map"]},
+        "bridge": {"to": value["bridge"]},
     }
     # rcl refuses names that end in a slash, and the node would not start.
     topic = {key: value[key].rstrip("/") for key in TOPICS}
@@ -79,8 +81,14 @@ def nodes(context: LaunchContext) -> list[Node]:
         "database": [],
         "graph": [("odom", topic["odom"])],
         "relocalizer": [("initialpose", topic["initialpose"])],
+        "bridge": [
+            ("info", "/rtabmap/info"),
+            ("add_link", "/rtabmap/add_link"),
+            ("external_loop_closures", "/hydra/external_loop_closures"),
+        ],
     }
     optional = [name for name in ("graph", "relocalizer") if _is_true(value[name])]
+    optional += ["bridge"] if value["bridge"] else []
     return [
         Node(
             package="vpr_ros",

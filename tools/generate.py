@@ -20,6 +20,7 @@ import rclpy
 from rclpy.node import Node
 
 from vpr_ros.core.config import Doc
+from vpr_ros.nodes.bridge_node import BridgeNode
 from vpr_ros.nodes.database_node import DatabaseNode
 from vpr_ros.nodes.encoder_node import EncoderNode
 from vpr_ros.nodes.graph_node import GraphNode
@@ -32,6 +33,7 @@ NODES = {
     "database": DatabaseNode,
     "graph": GraphNode,
     "relocalizer": RelocalizerNode,
+    "bridge": BridgeNode,
 }
 
 

@@ -144,34 +144,42 @@ def build() -> None:
     if built.is_file() and built.stat().st_mtime > max(p.stat().st_mtime for p in sources):
         return
     say("building vpr_msgs and vpr_ros with colcon")
-    environment = dict(os.environ)
-    for name in ("PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
-        environment.pop(name, None)  # of a ROS that happens to be sourced
-    environment["PATH"] = f"{VENV / 'bin'}:{environment['PATH']}"
-    environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
-    command = [VENV / "bin" / "colcon", "build", "--event-handlers", "console_cohesion-"]
-    command += ["--base-paths", ".", "vpr_msgs", write_tf2_msgs()]
-    options = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
-    command += ["--cmake-args", *options, f"-DPYTHON_EXECUTABLE={PYTHON}"]
-    run(command, environment)
+    tf2_msgs = {"msg/TFMessage.msg": "geometry_msgs/TransformStamped[] transforms\n"}
+    sources_of_tf2 = write_interfaces("tf2_msgs", tf2_msgs)
+    colcon("--base-paths", ".", "vpr_msgs", sources_of_tf2)
     built.touch()
 
 
-def write_tf2_msgs() -> Path:
-    """A package with the one message of tf2_msgs, which ROS 2 has and its wheels have not."""
-    folder = ROOT / "build" / "sources" / "tf2_msgs"
-    (folder / "msg").mkdir(parents=True, exist_ok=True)
-    (folder / "msg" / "TFMessage.msg").write_text("geometry_msgs/TransformStamped[] transforms\n")
-    depends = ("rosidl_default_generators", "geometry_msgs")
+def colcon(*arguments: str | Path) -> None:
+    """`colcon build` with the ROS of the venv and no other that happens to be sourced."""
+    environment = dict(os.environ)
+    for name in ("PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
+        environment.pop(name, None)
+    environment["PATH"] = f"{VENV / 'bin'}:{environment['PATH']}"
+    environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
+    command = [VENV / "bin" / "colcon", "build", "--event-handlers", "console_cohesion-"]
+    options = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}"]
+    options += [f"-DPYTHON_EXECUTABLE={PYTHON}"]
+    run([*command, *arguments, "--cmake-args", *options], environment)
+
+
+def write_interfaces(package: str, files: dict[str, str]) -> Path:
+    """The sources of a package with messages that ROS 2 has and its wheels have not."""
+    folder = ROOT / "build" / "sources" / package
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    messages = ("geometry_msgs", "std_msgs")
+    depends = ("rosidl_default_generators", *messages)
     (folder / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.8)\nproject(tf2_msgs)\n"
+        f"cmake_minimum_required(VERSION 3.8)\nproject({package})\n"
         + "".join(f"find_package({name} REQUIRED)\n" for name in ("ament_cmake", *depends))
-        + "rosidl_generate_interfaces(tf2_msgs msg/TFMessage.msg DEPENDENCIES geometry_msgs)\n"
-        "ament_package()\n"
+        + f"rosidl_generate_interfaces({package} {' '.join(files)}\n"
+        f"  DEPENDENCIES {' '.join(messages)})\nament_package()\n"
     )
     (folder / "package.xml").write_text(
-        '<package format="3"><name>tf2_msgs</name><version>0.0.0</version>'
-        "<description>TFMessage, for tests without ROS 2 from apt</description>"
+        f'<package format="3"><name>{package}</name><version>0.0.0</version>'
+        "<description>Messages, for tests without ROS 2 from apt</description>"
         '<maintainer email="vpr_ros@users.noreply.github.com">vpr_ros</maintainer>'
         "<license>Apache-2.0</license><buildtool_depend>ament_cmake</buildtool_depend>"
         + "".join(f"<depend>{name}</depend>" for name in depends)

@@ -36,6 +36,11 @@ def relocalizer() -> None:
     _start("relocalizer_node", "RelocalizerNode")
 
 
+def bridge() -> None:
+    """Run the node `bridge`."""
+    _start("bridge_node", "BridgeNode")
+
+
 def _start(module: str, node: str) -> None:
     stop = StopSignals()
     try:
