@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,7 +15,7 @@ from demo.timeline_figure import draw_timeline
 from demo.topics import NODES
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.evaluation.bag import Bag
-from vpr_ros.evaluation.figures import STYLE, svg
+from vpr_ros.evaluation.figures import drawing
 from vpr_ros.evaluation.metrics import (
     Metrics,
     drive_metrics,
@@ -25,18 +24,7 @@ from vpr_ros.evaluation.metrics import (
     percent,
     summary,
 )
-from vpr_ros.evaluation.report import (
-    TERMS,
-    Section,
-    curve_section,
-    numbers_section,
-    pairs_section,
-    reasons_section,
-    route_section,
-    scores_section,
-    similarity_section,
-    write_page,
-)
+from vpr_ros.evaluation.report import TERMS, Section, drive_sections, write_page
 from vpr_ros.evaluation.run_folder import without_nan
 
 INTRO = (
@@ -117,10 +105,8 @@ def headline(m: Metrics) -> str:
 def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> None:
     """Write report.html and metrics.json; `bag` is the open drive, for its pictures."""
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 5.2), layout="constrained")
-        draw_timeline(list(figure.subplots(3, 1)), live)
-        timeline = svg(figure, "Battery, sparsity, latency and outcomes over time")
+    title = "Battery, sparsity, latency and outcomes over time"
+    timeline = drawing(title, _draw_timeline, live, size=(11, 5.2), narrow=(4.6, 6.4))
     drive, exclusion_s = live.drive, DatabaseConfig().exclude_recent_s
     write_page(
         folder / "report.html",
@@ -134,16 +120,15 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
             (milliseconds(metrics["latency_p50_ms"]), "image to closure, p50"),
             (str(metrics["dropped_images"]), f"of {metrics['images']} frames dropped"),
         ),
-        sections=[
-            route_section(drive),
+        sections=drive_sections(
+            drive,
+            bag,
+            live.image_topic,
+            metrics,
+            live_rows(metrics),
+            live.score_threshold,
             Section("Timeline", TIMELINE, timeline),
-            pairs_section(drive, bag, live.image_topic),
-            numbers_section(live_rows(metrics)),
-            similarity_section(drive),
-            curve_section(drive),
-            scores_section(drive, live.score_threshold),
-            reasons_section(metrics),
-        ],
+        ),
         terms={
             "True loop": f"positions within {RULE.metres:g} m, headings within "
             f"{RULE.degrees:g} degrees, and the match is older than the {exclusion_s:g} s that "
@@ -156,3 +141,7 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
         closing="Beside this page are metrics.json with the numbers, the logs, and the bags drive "
         "(what the robot sent) and closures (what the nodes answered).",
     )
+
+
+def _draw_timeline(figure: Figure, live: LiveRun) -> None:
+    draw_timeline(list(figure.subplots(3, 1)), live)

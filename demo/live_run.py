@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _answer(
     return Answer(
         stamp_ns=stamp,
         reason=Reason(query.reason),
-        message=query.message,
+        message=_numbered(query.message, index),
         best=None if best is None else index.get(best.id),
         score=math.nan if best is None else float(best.score),
         match=None if closure is None else index.get(closure.match_id),
@@ -125,3 +126,8 @@ def _answer(
         number=number,
         recorded_ns=recorded_ns,
     )
+
+
+def _numbered(message: str, index: dict[int, int]) -> str:
+    """With the numbers of this drive's keyframes in place of their ids."""
+    return re.sub(r"\d+", lambda found: str(index.get(int(found[0]), found[0])), message)

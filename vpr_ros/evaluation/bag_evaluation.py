@@ -28,19 +28,7 @@ from vpr_ros.evaluation.metrics import (
 )
 from vpr_ros.evaluation.params import write_params
 from vpr_ros.evaluation.replay import EncoderReplay, Request, replay_database
-from vpr_ros.evaluation.report import (
-    TERMS,
-    Section,
-    curve_section,
-    numbers_section,
-    pairs_section,
-    reasons_section,
-    route_section,
-    scores_section,
-    similarity_section,
-    timeline_section,
-    write_page,
-)
+from vpr_ros.evaluation.report import TERMS, drive_sections, write_page
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.truth_source import WAY_OUT, find_truth
 
@@ -208,18 +196,6 @@ def write_report(
         "counts neither as found nor as missed."
     )
     missing = drive.truth.missing
-    sections = [
-        route_section(drive),
-        pairs_section(drive, bag, run.topics.image),
-        timeline_section(drive),
-        numbers_section(run_rows(metrics)),
-        reasons_section(metrics),
-        similarity_section(drive),
-    ]
-    if methods is not None:
-        sections.insert(4, Section("Against the baselines", "", methods.html()))
-    if drive.revisits:
-        sections += [curve_section(drive), scores_section(drive, run.score_threshold)]
     tiles = [
         (percent(metrics["precision"], ""), "precision of the closures"),
         (percent(metrics["recall"], ""), "recall of the revisits"),
@@ -240,7 +216,15 @@ def write_report(
         f"{run.topics.odometry or 'none'}. Model: {metrics['model']}, sparsity "
         f"{settings.model.sparsity:g}.",
         tiles=[(number, what) for number, what in tiles if number],
-        sections=sections,
+        sections=drive_sections(
+            drive,
+            bag,
+            run.topics.image,
+            metrics,
+            run_rows(metrics),
+            run.score_threshold,
+            methods=methods,
+        ),
         terms={t: TERMS[t] for t in OWN_TERMS} if missing else {"True loop": rule, **TERMS},
         command=metrics["command"],
         machine=metrics["machine"],

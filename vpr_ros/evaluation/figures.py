@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -46,11 +47,11 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": "small",
     "svg.fonttype": "none",  # text stays text, in the page's typeface
-    "svg.hashsalt": "vpr",  # the same figure is the same file
 }
 
 SHEAR, DEPTH = 0.35, 0.5  # oblique projection of the ground
 LIFT = 0.9  # height of the drive's end over the width of the ground
+NARROW = 7.0  # inch; narrower figures are for phones
 MANY = 5000  # with more keyframes the route is drawn as pixels, to keep the page small
 SIDE = 500  # most keyframes in a similarity matrix, evenly chosen
 # And the widths of the lines; of UNKNOWN, the closures.
@@ -68,10 +69,41 @@ def grid(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def svg(figure: Figure, title: str) -> str:
-    """The figure for an HTML page: it follows the page's width, typeface and ink."""
+def panels(figure: Figure, count: int) -> list[Axes]:
+    """Axes beside each other, in a figure for phones below each other."""
+    narrow = figure.get_figwidth() < NARROW
+    shape = (count, 1) if narrow else (1, count)
+    return list(figure.subplots(*shape, squeeze=False).flat)
+
+
+def drawing(
+    title: str,
+    draw: Callable[..., None],
+    *values: object,
+    size: tuple[float, float],
+    narrow: tuple[float, float] | None = None,
+) -> str:
+    """HTML of what `draw(figure, *values)` draws, and if wanted drawn again for phones.
+
+    Sizes are (width, height) [inch]; the page shows one of the two, by its width.
+    """
+    shown = [("", size)] if narrow is None else [("broad", size), ("narrow", narrow)]
+    parts = []
+    for name, inches in shown:
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=inches, layout="constrained")
+            draw(figure, *values)
+        parts.append(f"<div class='{name}'>{svg(figure, title, name)}</div>")
+    return f"<div class='drawing'>{''.join(parts)}</div>"
+
+
+def svg(figure: Figure, title: str, salt: str = "") -> str:
+    """The figure for an HTML page: it follows the page's width, typeface and ink.
+
+    Two drawings of one thing need a `salt` each, or they share the names of their parts.
+    """
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": f"vpr{salt}"}):
         figure.savefig(buffer, format="svg", transparent=True, dpi=160, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -86,7 +118,7 @@ def draw_route(figure: Figure, drive: Drive, positions: Floats) -> None:
 
     `positions` (N, 3) [m], NaN where not known.
     """
-    flat, lifted = figure.subplots(1, 2)
+    flat, lifted = panels(figure, 2)
     ground = _ground(positions)
     _draw_closures(flat, drive, ground)
     flat.set(xlabel="[m]", ylabel="[m]", title="from above")
@@ -98,7 +130,7 @@ def draw_route(figure: Figure, drive: Drive, positions: Floats) -> None:
     height = np.linspace(0.0, LIFT * width, len(ground))
     _draw_closures(lifted, drive, shadow + np.stack([0 * height, height], 1))
     lifted.set_axis_off()
-    lifted.set_title("lifted by time: steep lines join a place with its earlier visit")
+    lifted.set_title("lifted by time: steep lines\njoin a place with its earlier visit")
     for part in (flat, lifted):
         part.set_aspect("equal", adjustable="datalim")
 
@@ -195,7 +227,7 @@ def draw_timeline(figure: Figure, drive: Drive) -> None:
 
 def draw_similarity(figure: Figure, drive: Drive) -> None:
     """Draw the cosine of all keyframes with the closures on it, and beside it the truth."""
-    left, *others = figure.subplots(1, 1 if drive.truth.missing else 2, squeeze=False)[0]
+    left, *others = panels(figure, 1 if drive.truth.missing else 2)
     total = len(drive.answers)
     step = max(1, -(-total // SIDE))
     shown = np.arange(0, total, step)

@@ -5,26 +5,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from vpr_ros.evaluation.bag import Bag
+from vpr_ros.evaluation.console import TextTable
 from vpr_ros.evaluation.evaluated_drive import Drive
 from vpr_ros.evaluation.figures import (
-    STYLE,
     draw_curve,
     draw_matches,
     draw_route,
     draw_scores,
     draw_similarity,
     draw_timeline,
-    svg,
+    drawing,
 )
 from vpr_ros.evaluation.gallery import gallery
 from vpr_ros.evaluation.metrics import Metrics, reason_text
@@ -34,8 +31,8 @@ REASONS = {
     "NO_OLDER_PLACES": "nothing in the database is old enough to be a loop",
     "LOW_SCORE": "the best match is below the score threshold",
     "AMBIGUOUS": "another place matches nearly as well",
-    "INCONSISTENT": "the last keyframes did not match the same place",
-    "GEOMETRY": "too few correspondences agree on one camera motion",
+    "INCONSISTENT": "the odometry speaks against the best match",
+    "GEOMETRY": "the local features do not agree clearly enough on one camera motion",
 }
 TERMS = {
     "Precision": "right closures among the judged ones.",
@@ -49,6 +46,9 @@ TERMS = {
     "Encode": "preprocessing and network, per keyframe.",
     "Search and decision": "from the descriptor to the answer, with the database update.",
 }
+
+
+HALF = (5.5, 3.9)  # inch, of a figure beside another one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +106,35 @@ def _sections_html(sections: Sequence[Section]) -> str:
     return "\n".join([*parts, "</div>" if beside else ""])
 
 
+def drive_sections(
+    drive: Drive,
+    bag: Bag,
+    topic: str,
+    metrics: Metrics,
+    rows: Sequence[tuple[str, str]],
+    threshold: float,
+    timeline: Section | None = None,
+    methods: TextTable | None = None,
+) -> list[Section]:
+    """The page of a drive; `bag` is open, and has its images on `topic`.
+
+    `rows`: (what, value with unit) of the one table; `threshold`: lowest score considered, NaN:
+    none; `timeline` replaces the usual one; `methods`: the table with the baselines.
+    """
+    sections = [
+        route_section(drive),
+        pairs_section(drive, bag, topic),
+        timeline or timeline_section(drive),
+        numbers_section(rows),
+    ]
+    if methods is not None:
+        sections.append(Section("Against the baselines", "", methods.html()))
+    sections += [reasons_section(metrics), similarity_section(drive)]
+    if drive.revisits:
+        sections += [curve_section(drive), scores_section(drive, threshold)]
+    return sections
+
+
 def numbers_section(rows: Sequence[tuple[str, str]]) -> Section:
     """(what, value with unit) rows."""
     lines = "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in rows)
@@ -132,39 +161,42 @@ def route_section(drive: Drive) -> Section:
             f"Every dot is a keyframe and the older one it was matched with{missed}. The "
             "diagonal is now: the farther below it, the older the match."
         )
-        html = _figure(title, (11, 4.2), draw_matches, drive)
+        html = drawing(title, draw_matches, drive, size=(11, 4.2), narrow=(4.6, 4.2))
     else:
         text = (
             "Every line joins a keyframe with the older one it was matched with. Amber dots are "
             "revisits without a closure, blue lines closures that the truth does not know."
         )
-        html = _figure(title, (11, 4.8), draw_route, drive, trajectory.positions)
+        html = drawing(
+            title, draw_route, drive, trajectory.positions, size=(11, 4.8), narrow=(4.6, 8.4)
+        )
     return Section("Route", text, html)
 
 
 def pairs_section(drive: Drive, bag: Bag, topic: str) -> Section:
     """Pairs of images from the topic of an open bag."""
-    text = "Left the query, right the older image that it was compared with."
+    text = "On the left the query, on the right the older image that it was compared with."
     return Section("Pairs", text, gallery(drive, bag, topic))
 
 
 def timeline_section(drive: Drive) -> Section:
     """Scores and outcomes over time."""
     text = "Above, the score of the best older match of every keyframe; below, what became of it."
-    html = _figure("Timeline", (11, 4.2), draw_timeline, drive)
+    html = drawing("Timeline", draw_timeline, drive, size=(11, 4.2), narrow=(4.6, 5.0))
     return Section("Timeline", text, html)
 
 
 def similarity_section(drive: Drive) -> Section:
     """The similarity matrix beside the truth."""
     text = (
-        "Left the cosine of all pairs of keyframes, right where the robot truly was in the same "
+        "First the cosine of all pairs of keyframes, then where the robot truly was in the same "
         "place. Bright lines without a counterpart in the truth are places that look alike."
     )
     if drive.truth.missing:
         text = "The cosine of all pairs of keyframes. Bright lines are places that look alike."
-    title = "Similarity of all keyframes"
-    return Section("Similarity", text, _figure(title, (11, 5.2), draw_similarity, drive))
+    title, narrow = "Similarity of all keyframes", (4.6, 4.4 if drive.truth.missing else 8.4)
+    html = drawing(title, draw_similarity, drive, size=(11, 5.2), narrow=narrow)
+    return Section("Similarity", text, html)
 
 
 def curve_section(drive: Drive) -> Section:
@@ -173,7 +205,7 @@ def curve_section(drive: Drive) -> Section:
         "Precision over recall when only the score of the best older match decides, while its "
         "threshold falls. The dot is what the loop detector closes."
     )
-    html = _figure("Precision over recall", (5.5, 3.9), draw_curve, drive)
+    html = drawing("Precision over recall", draw_curve, drive, size=HALF)
     return Section("Score alone", text, html, half=True)
 
 
@@ -184,14 +216,5 @@ def scores_section(drive: Drive, threshold: float) -> Section:
         "does not rely on it: geometry, odometry and rivals decide."
     )
     title = "Scores of right and wrong best matches"
-    html = _figure(title, (5.5, 3.9), draw_scores, drive, threshold)
+    html = drawing(title, draw_scores, drive, threshold, size=HALF)
     return Section("Right and wrong scores", text, html, half=True)
-
-
-def _figure(
-    title: str, size: tuple[float, float], draw: Callable[..., None], *values: object
-) -> str:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure, *values)
-        return f"<div class='drawing'>{svg(figure, title)}</div>"
