@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `vpr`: what it prints, how it fails, and that its help comes at once."""
 
+import dataclasses
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("typer")
@@ -168,3 +170,51 @@ def test_a_graph_is_exported_and_nothing_is_overwritten(vpr, tmp_path):
     for name, says in (("a.tum", "exists"), ("a.txt", "neither .tum nor .g2o")):
         message, _ = vpr("export-graph", graph, tmp_path / name)
         assert says in message
+
+
+def test_maps_are_shown_merged_and_thinned_and_nothing_is_overwritten(vpr, tmp_path):
+    from bench.map_faults import sample_map
+    from vpr_ros.core.map_file import read_map, write_map
+
+    red, blue, both = (tmp_path / f"{name}.vprmap" for name in ("red", "blue", "both"))
+    write_map(red, sample_map(20))
+    write_map(blue, dataclasses.replace(sample_map(30, seed=1), ids=np.arange(1, 31, dtype="u8")))
+    graph = "vpr_ros pose graph 1\nkeyframe 7 0 0 0 0 0 0 0 0 1\n"
+    red.with_suffix(".vprgraph").write_text(graph)
+
+    code, text = vpr("map", "info", red)
+    assert code == 0 and "orb, sift" in text and "red.vprgraph" in text
+    assert "1970-01-01 00:00" in text and "8 values, float16" in text
+    code, text = vpr("map", "merge", red, blue, "-o", both)
+    assert code == 0 and "50 keyframes of 50 in 2 maps" in text
+    assert f"are those of {red.with_suffix('.vprgraph')}" in text
+    assert both.with_suffix(".vprgraph").read_text() == graph
+    for extra in ([], ["--overwrite"]):  # no map but one of another graph is in the way
+        small = tmp_path / "small.vprmap"
+        small.with_suffix(".vprgraph").write_text("mine")
+        message, _ = vpr("map", "prune", blue, "-o", small, "--max-keyframes", 9, *extra)
+        assert message.startswith(f"vpr: {tmp_path}/small.vprgraph exists.")
+        assert "move it away" in message
+    before = blue.read_bytes()
+    message, _ = vpr("map", "prune", red, "-o", blue, "--max-keyframes", 9)
+    assert message == f"vpr: {blue} exists. Choose another name, or give --overwrite."
+    assert blue.read_bytes() == before
+    code, text = vpr("map", "prune", red, "-o", red, "--max-keyframes", 9, "--overwrite")
+    assert code == 0 and len(read_map(red).ids) == 9
+    message, _ = vpr("map", "prune", red, "-o", tmp_path / "old.vprmap", "--older-than", 9)
+    assert "All 9 keyframes" in message
+    message, _ = vpr("map", "prune", red, "-o", tmp_path / "old.vprmap")
+    assert "Give --older-than DAYS or --max-keyframes N" in message
+
+
+def test_a_fleet_that_is_not_there_is_one_line_without_the_secret(vpr, tmp_path, monkeypatch):
+    pytest.importorskip("pymilvus")
+    (tmp_path / "secret").write_text("hunter2")
+    monkeypatch.setenv("VPR_MILVUS_USER", "red")
+    monkeypatch.setenv("VPR_MILVUS_SECRET_FILE", str(tmp_path / "secret"))
+    message, text = vpr("map", "list", "--fleet", "http://127.0.0.1:9")
+    assert "127.0.0.1:9" in message and "\n" not in message
+    assert "hunter2" not in message + text
+    monkeypatch.setenv("VPR_MILVUS_SECRET_FILE", str(tmp_path / "none"))
+    message, _ = vpr("map", "pull", "office", "-o", tmp_path / "a.vprmap", "--fleet", "http://x")
+    assert message.startswith("vpr: milvus.secret_file cannot be read")

@@ -50,8 +50,14 @@ def test_every_vpr_command_has_the_verb_and_the_options_that_are_named():
         command.name or command.callback.__name__.replace("_", "-"): command.callback
         for command in app.registered_commands
     }
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            verb = command.name or command.callback.__name__.replace("_", "-")
+            options[f"{group.name} {verb}"] = command.callback
     for page in PAGES:
-        for verb, rest in re.findall(r"^ {4}vpr ([a-z-]+)(.*)", page.read_text(), re.MULTILINE):
+        for verb, rest in re.findall(
+            r"^ {4}vpr (map [a-z]+|[a-z-]+)(.*)", page.read_text(), re.MULTILINE
+        ):
             assert verb in options, f"{page.name}: vpr {verb}"
             known = {f"--{name.replace('_', '-')}" for name in options[verb].__annotations__}
             named = set(re.findall(r"(?<= )--[a-z-]+|(?<=\[)--[a-z-]+", rest.split("#")[0]))

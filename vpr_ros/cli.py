@@ -20,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
-from vpr_ros.cli_maps import export_graph
+from vpr_ros.cli_maps import export_graph, maps
 from vpr_ros.cli_options import (
     BagPath,
     Baselines,
@@ -55,6 +55,7 @@ app = typer.Typer(
 )
 
 app.command()(export_graph)
+app.add_typer(maps, name="map")
 
 PACKAGES = (  # that only some verbs need
     "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",

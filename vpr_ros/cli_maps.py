@@ -2,12 +2,212 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs of `vpr` that are about saved maps and pose graphs."""
 
+# typer reads these types at run time, and on Python 3.10 cannot read `Path | None`.
+# ruff: noqa: UP045
 from __future__ import annotations
 
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from vpr_ros.core.map_file import Snapshot
+    from vpr_ros.fleet.fleet import Fleet
+
+NS_PER_DAY = 86_400 * 10**9
+
+maps = typer.Typer(
+    help="Saved maps (.vprmap): look at them, merge and thin them, share them with a fleet.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+MapFile = Annotated[Path, typer.Argument(help="map file (.vprmap)")]
+OutputFile = Annotated[Path, typer.Option("--output", "-o", help="map file to write")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the file")]
+Uri = Annotated[
+    str,
+    typer.Option(
+        "--fleet",
+        envvar="VPR_MILVUS_URI",
+        help="where Milvus is: http(s)://HOST:19530, or a file of Milvus Lite",
+    ),
+]
+
+
+@maps.command()
+def info(file: MapFile) -> None:
+    """Print what is in a map.
+
+    Example: vpr map info office.vprmap
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from vpr_ros.core.map_file import read_map
+    from vpr_ros.core.map_merge import feature_kinds, session_rows
+    from vpr_ros.core.model_digest import model_text
+    from vpr_ros.mapping.graph_file import graph_path
+
+    data = read_map(file)
+    count, graph = len(data.ids), graph_path(file)
+    features = data.feature_counts >= 0
+    mean = data.feature_counts[features].mean() if features.any() else 0
+    lines = {
+        "model": model_text(data.model, data.model_digest),
+        "keyframes": f"{count}, {file.stat().st_size / count:.0f} bytes each",
+        "descriptors": f"{data.descriptors.shape[1]} values, {data.descriptors.dtype}",
+        "local features": f"{', '.join(sorted(feature_kinds(data))) or 'none'}, {mean:.0f} each",
+        "closed loops": str(len(data.links)),
+        "pose graph": str(graph) if graph.exists() else "none beside it",
+    }
+    for name, text in lines.items():
+        typer.echo(f"{name:<15}{text}")
+    table = Table("session", "keyframes", "first (UTC)", "last", "with a pose", "sparsity")
+    for row in session_rows(data):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@maps.command()
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="map files, the newest last")],
+    output: OutputFile,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one map of several, of one robot or many: ids stay, sessions stay apart.
+
+    The maps must be of one model and one kind of local features. The pose graph of the first map
+    that has one goes with the new map: each graph has a frame of its own.
+
+    Example: vpr map merge monday.vprmap tuesday.vprmap -o office.vprmap
+    """
+    from vpr_ros.core.map_file import LoadedMap
+    from vpr_ros.core.map_merge import merged
+
+    graph = _check_free(output, overwrite, files)
+    loaded = [LoadedMap.read(file, float("inf")) for file in files]
+    total = sum(len(one.data.ids) for one in loaded)
+    snapshot = merged(loaded, output, overwrite)
+    _write(snapshot, f"of {total} in {len(files)} maps", graph)
+
+
+@maps.command()
+def prune(
+    file: MapFile,
+    output: OutputFile,
+    older_than: Annotated[
+        Optional[float], typer.Option(help="leave out what is older than so many days", min=0)
+    ] = None,
+    max_keyframes: Annotated[
+        Optional[int],
+        typer.Option(help="keep so many: the most redundant of the older half go", min=4),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a smaller map of one, as the database does when it is full.
+
+    Example: vpr map prune office.vprmap -o small.vprmap --older-than 30 --max-keyframes 5000
+    """
+    from vpr_ros.core.errors import ConfigError
+    from vpr_ros.core.map_file import LoadedMap
+    from vpr_ros.core.map_merge import pruned
+
+    if older_than is None and max_keyframes is None:
+        raise ConfigError("Give --older-than DAYS or --max-keyframes N: what is to go?")
+    graph = _check_free(output, overwrite, [file])
+    loaded = LoadedMap.read(file, float("inf"))
+    oldest_ns = 0 if older_than is None else time.time_ns() - round(older_than * NS_PER_DAY)
+    snapshot = pruned(loaded, output, overwrite, oldest_ns=oldest_ns, max_keyframes=max_keyframes)
+    _write(snapshot, f"of {len(loaded.data.ids)}", graph)
+
+
+@maps.command()
+def push(
+    file: MapFile,
+    robot: Annotated[str, typer.Option(help="whose keyframes they are")],
+    map: Annotated[str, typer.Option(help="map in the fleet; default: the file's name")] = "",
+    fleet: Uri = "",
+) -> None:
+    """Send the keyframes of a map that the fleet lacks; run again, it goes on where it was.
+
+    Who asks is read from the environment, as the parameters milvus.* of the node `fleet`:
+    VPR_MILVUS_USER, VPR_MILVUS_SECRET_FILE, VPR_MILVUS_CA_FILE, ...
+
+    Example: vpr map push office.vprmap --robot red --fleet http://fleet:19530
+    """
+    from vpr_ros.core.errors import FleetError
+    from vpr_ros.core.map_file import LoadedMap
+    from vpr_ros.fleet.shared_maps import push as send
+
+    loaded = LoadedMap.read(file, float("inf"))
+    with _opened(fleet) as store, _progress("Sending") as step:
+        done = send(loaded, store, map or file.stem, robot, step)
+    typer.echo(f"{done.sent} keyframes sent, {done.known} were there already")
+    if done.refused:
+        raise FleetError(
+            f"{len(done.refused)} keyframes were not sent, since others in the fleet have their "
+            f"ids: {', '.join(map(str, done.refused[:3]))}, ..."
+        )
+
+
+@maps.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="map in the fleet")],
+    output: OutputFile,
+    robot: Annotated[str, typer.Option(help="only what this robot has sent")] = "",
+    model: Annotated[
+        str, typer.Option(help="if there are several: name, or beginning of the digest")
+    ] = "",
+    overwrite: Overwrite = False,
+    fleet: Uri = "",
+) -> None:
+    """Make a file of a map of the fleet; run again after a failure, it goes on where it was.
+
+    Who asks is read from the environment, as in `vpr map push`.
+
+    Example: vpr map pull office -o fleet.vprmap --fleet http://fleet:19530
+    """
+    from vpr_ros.fleet.fleet import Where
+    from vpr_ros.fleet.shared_maps import partial_path
+    from vpr_ros.fleet.shared_maps import pull as fetch
+
+    _check_free(output, overwrite)
+    where = Where(map=name, robot=robot, model=model)
+    with _opened(fleet) as store, _progress("Fetching") as step:
+        snapshot = fetch(store, where, output, step, overwrite)
+    _write(snapshot, f"of map '{name}'")
+    partial_path(output).unlink(missing_ok=True)
+
+
+@maps.command("list")
+def list_maps(fleet: Uri = "") -> None:
+    """Print which maps the fleet has, of which robots and models.
+
+    Who asks is read from the environment, as in `vpr map push`.
+
+    Example: vpr map list --fleet http://fleet:19530
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from vpr_ros.core.map_merge import time_text
+    from vpr_ros.fleet.shared_maps import stored_maps
+
+    table = Table("map", "robot", "model", "keyframes", "sessions", "first (UTC)", "last")
+    with _opened(fleet) as store:
+        for (name, model, robot), entries in stored_maps(store):
+            stamps = [e.stamp_ns for e in entries]
+            sessions = str(len({e.session for e in entries}))
+            times = time_text(min(stamps)), time_text(max(stamps))
+            table.add_row(name, robot, model[:8], str(len(entries)), sessions, *times)
+    Console().print(table)
 
 
 def export_graph(
@@ -32,3 +232,64 @@ def export_graph(
     else:
         write_g2o(output, stored, GraphConfig())
     typer.echo(f"{output}: {len(stored.keyframes)} keyframes")
+
+
+def _check_free(output: Path, overwrite: bool, sources: Sequence[Path] = ()) -> Path | None:
+    """The graph file that goes with the new map; raises ConfigError if one is in the way."""
+    from vpr_ros.core.errors import ConfigError
+    from vpr_ros.core.map_file import SUFFIX
+    from vpr_ros.mapping.graph_file import graph_path
+
+    if output.suffix != SUFFIX:
+        raise ConfigError(f"{output} does not end in {SUFFIX}; give a map file's name.")
+    graph = next((g for g in map(graph_path, sources) if g.exists()), None)
+    stays = graph is not None and graph.absolute() == graph_path(output).absolute()
+    for path in (output, graph_path(output)):
+        mine = path == output or graph is not None
+        if path.exists() and not (overwrite and mine) and not (stays and path != output):
+            raise ConfigError(
+                f"{path} exists. Choose another name"
+                f"{', or give --overwrite.' if mine else ', or move it away.'}"
+            )
+    return None if stays else graph
+
+
+def _write(snapshot: Snapshot, source: str, graph: Path | None = None) -> None:
+    from vpr_ros.core.durable_file import absolute, write_durably
+    from vpr_ros.mapping.graph_file import graph_path
+
+    size = snapshot.write()[2]
+    typer.echo(f"{snapshot.path}: {len(snapshot.places)} keyframes {source}, {size:,} bytes")
+    if graph is not None:
+        content = graph.read_bytes()
+        write_durably(absolute(graph_path(snapshot.path)), lambda file: file.write(content))
+        typer.echo(f"{graph_path(snapshot.path)}: the places on the map are those of {graph}")
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[Fleet]:
+    """The fleet that `uri` and the environment name."""
+    from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
+
+    given = {
+        field.name: os.environ[variable]
+        for field in dataclasses.fields(MilvusConfig)
+        if (variable := f"VPR_MILVUS_{field.name.upper()}") in os.environ
+    }
+    fleet = MilvusFleet(MilvusConfig(**(given | {"uri": uri})))
+    try:
+        yield fleet
+    finally:
+        fleet.close()
+
+
+@contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """What is told of `done` and `total` shows it, on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
