@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vpr_ros.core.database import Database, DatabaseConfig
@@ -46,6 +47,7 @@ def sample_map(count: int, size: int = SIZE, seed: int = 0) -> MapData:
     poses[1::4] = np.nan
     matrices = np.full((count, 3, 3), np.nan)
     matrices[0] = [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
+    jpeg = cv2.imencode(".jpg", np.zeros((12, 16, 3), np.uint8))[1].ravel()
     return MapData(
         model="m",
         model_digest="",
@@ -64,6 +66,9 @@ def sample_map(count: int, size: int = SIZE, seed: int = 0) -> MapData:
         feature_descriptors=np.arange(2 * 128 + 32, dtype=np.uint8),
         pixel_sizes=np.where(rows % 2 == 0, 1.6, np.nan).astype(np.float32),
         camera_matrices=matrices,
+        thumbnail_sizes=np.where(rows % 2 == 0, len(jpeg), 0),
+        thumbnails=np.tile(jpeg, (count + 1) // 2),
+        image_widths=np.where(rows % 2 == 0, 640, 0),
         links=np.array([[0, count - 1]]),
     )
 

@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from bench.map_faults import sample_map
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import DescriptorError, KeyframeError, MapError
+from vpr_ros.core.keyframe import Thumbnail
 
 RNG = np.random.default_rng(0)
 D = 32
@@ -70,8 +72,11 @@ def test_bookkeeping(fill, make_keyframe, make_features):
     bare = database.bytes_per_keyframe
     assert 2 * D < bare < 2 * D + 1000
     features = make_features(np.ones((200, 2)))
-    database.add(make_keyframe(10, 9, rows[0], features=features))
-    assert database.bytes_per_keyframe == pytest.approx(bare + features.nbytes / 4)
+    jpeg = sample_map(1).thumbnails.tobytes()
+    thumbnail = Thumbnail(jpeg, 640)
+    database.add(make_keyframe(10, 9, rows[0], features=features, thumbnail=thumbnail))
+    carried = features.nbytes + len(jpeg)
+    assert database.bytes_per_keyframe == pytest.approx(bare + carried / 4)
 
 
 # What is too fresh

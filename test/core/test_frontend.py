@@ -5,6 +5,7 @@
 import dataclasses
 import types
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from vpr_ros.core.errors import DescriptorError, ImageError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
+from vpr_ros.core.image_files import decode_compressed
 from vpr_ros.core.pose import Pose
 
 S = 1_000_000_000
@@ -78,7 +80,25 @@ def test_a_keyframe_carries_all_that_is_known(frontend, camera, pose):
     assert keyframe.frame == "camera" and keyframe.pose == pose
     assert keyframe.pose_frame == ("odom" if pose else "")
     assert np.array_equal(keyframe.features.camera_matrix, CAMERA.matrix)
-    assert frontend.encoded == 1 and frontend.encode_s > 0
+    assert frontend.encoded == 1 and frontend.encode_s > 0 and keyframe.thumbnail is None
+
+
+def test_a_thumbnail_lies_under_the_features(frontend, camera):
+    """It is as a pinhole camera would see it where the features are."""
+    frontend.thumbnail = 32
+    bent = dataclasses.replace(CAMERA, distortion=np.array([1.0, 0, 0, 0, 0]), model="plumb_bob")
+    found = {}
+    for name, model, colour in (("straight", CAMERA, (9, 9, 9)), ("bent", bent, (99, 199, 99))):
+        frame = dataclasses.replace(camera.frame(len(found) + 1, colour), camera=model)
+        thumbnail = frontend.process(frame, 0.0).thumbnail
+        found[name] = decode_compressed(thumbnail.jpeg)
+        assert thumbnail.image_width == 64 and found[name].shape == (24, 32, 3)
+    small = cv2.resize(camera.frame(1).decode(), (32, 24), interpolation=cv2.INTER_AREA)
+    assert np.abs(found["straight"].astype(int) - small).mean() < 10
+    assert found["bent"][[0, -1]].mean() < 30, "it sees more than the camera did"
+    frontend.thumbnail = 640
+    large = frontend.process(camera.frame(9, (199, 99, 99)), 0.0).thumbnail
+    assert decode_compressed(large.jpeg).shape == (48, 64, 3), "it is never enlarged"
 
 
 @pytest.mark.parametrize("pose", [None, Pose.planar(1, 2, 0)], ids=["blind", "odometry"])

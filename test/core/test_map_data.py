@@ -9,7 +9,7 @@ import pytest
 
 from bench.map_faults import sample_map
 from vpr_ros.core.errors import KeyframeError
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Place
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Place, Thumbnail
 from vpr_ros.core.map_data import check, check_keyframe, pack, unpack
 from vpr_ros.core.pose import Pose
 
@@ -45,6 +45,7 @@ def test_round_trip(make_features):
             pose=poses[i],
             pose_frame="odom" if poses[i] else "",
             features=features[i],
+            thumbnail=Thumbnail(b"ab" * i, 640 + i) if i % 2 else None,
         )
         for i in range(4)
     ]
@@ -75,6 +76,7 @@ def test_features_of_two_kinds_in_one_map():
 # The schema
 
 NAN, INF = float("nan"), float("inf")
+JPEG = sample_map(1).thumbnails.tobytes()  # 16 x 12 px
 
 
 def changed(name, row, value):
@@ -113,6 +115,13 @@ def changed(name, row, value):
         ("camera_matrices", (0, 2, 2), 0, "the camera matrix is not that of a camera"),
         ("camera_matrices", (0, 0, 0), -300, "the camera matrix"),
         ("camera_matrices", (1, 0, 0), 1, "the camera matrix"),
+        ("thumbnail_sizes", 1, -1, "the size of the thumbnail is out of range, in row 1"),
+        ("thumbnail_sizes", 1, 65_537, "the size of the thumbnail is out of range"),
+        ("thumbnail_sizes", 1, 9, "bytes of thumbnails for"),
+        ("thumbnails", 0, 0, "a thumbnail, is no JPEG"),
+        ("thumbnails", -1, 0, "a thumbnail, is cut short"),
+        ("image_widths", 4, 0, "the image width is out of range, in row 4"),
+        ("image_widths", 4, 2**40, "the image width is out of range"),
         ("links", 0, [3, 3], "a link does not lead"),
         ("links", 0, [0, 99], "a link does not lead"),
     ],
@@ -172,12 +181,18 @@ def features(count=3, **changes):
         {"features": features(keypoints=np.full((3, 2), INF, np.float32))},
         {"features": features(descriptors=np.zeros((2, 32), np.uint8))},
         {"features": features(camera_matrix=np.full((3, 3), 7.0))},
+        {"thumbnail": Thumbnail(b"x" * 3000, 640)},
+        {"thumbnail": Thumbnail(b"\x89PNG\r\n\x1a\n", 640)},
+        {"thumbnail": Thumbnail(JPEG[:-9], 640)},
+        {"thumbnail": Thumbnail(JPEG.replace(b"\0\x0c\0\x10", b"\x7f\xff\x7f\xff"), 640)},
+        {"thumbnail": Thumbnail(JPEG, 0)},
     ],
     ids=str,
 )
 def test_a_keyframe_meets_the_same_schema(changes):
     row = np.full(4, 0.5, np.float32)
     keyframe = Keyframe(7, 0, "m", 0.5, row, features=features(), pose=Pose.planar(1, 2, 3))
+    keyframe = dataclasses.replace(keyframe, thumbnail=Thumbnail(JPEG, 640))
     check_keyframe(keyframe)
     with pytest.raises(KeyframeError, match="Keyframe 7 was refused: ") as error:
         check_keyframe(dataclasses.replace(keyframe, **changes))

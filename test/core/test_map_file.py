@@ -113,10 +113,10 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 def test_a_format_of_the_future_is_refused(path, monkeypatch):
-    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 3)
+    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 4)
     write_map(path, OLD, overwrite=True)
     monkeypatch.undo()
-    with pytest.raises(MapError, match="has format 3; this version of vpr_ros reads 1 and 2"):
+    with pytest.raises(MapError, match="has format 4; this version of vpr_ros reads 1 to 3"):
         read_map(path)
 
 
@@ -334,15 +334,25 @@ def test_a_kill_at_any_point_leaves_a_whole_map(path):
 
 
 def test_a_map_from_before_there_was_a_choice_of_features(path):
-    """Format 1 holds ORB descriptors as rows."""
+    """Format 1 holds ORB descriptors as rows, formats 1 and 2 have no thumbnails."""
     with np.load(path) as archive:
         arrays = dict(archive.items())
-    header = {**json.loads(bytes(arrays["header"])), "format": 1}
-    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    header = json.loads(bytes(arrays["header"]))
+
+    def write(format):
+        content = json.dumps({**header, "format": format}).encode()
+        arrays["header"] = np.frombuffer(content, np.uint8)
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    for name in ("thumbnail_sizes", "thumbnails", "image_widths"):
+        del arrays[name]
+    write(2)
+    places = list(unpack(read_map(path), range(5)))
+    assert not any(p.thumbnail for p in places) and places[0].features.kind == "sift"
     del arrays["feature_sizes"]
     arrays["feature_descriptors"] = np.arange(3 * 32, dtype=np.uint8).reshape(3, 32)
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+    write(1)
     first, second, third = (place.features for place in unpack(read_map(path), range(3)))
     assert second is None and first.kind == third.kind == "orb"
     assert np.array_equal(first.descriptors, arrays["feature_descriptors"][:2])

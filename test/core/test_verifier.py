@@ -59,6 +59,10 @@ def test_the_motion_between_two_views_is_recovered(degrees, t, outliers):
     found = verify(*views(150, R, np.array(t), outliers=outliers), motion=True)
     assert 150 - outliers - 5 <= found.inliers <= 150 - 0.7 * outliers
     assert found.significance > 100 and found.correspondences == found.features == 150
+    query, match = views(150, R, np.array(t), outliers=outliers)
+    assert len(found.pairs) == found.inliers
+    same = query.descriptors[found.pairs[:, 0]] == match.descriptors[found.pairs[:, 1]]
+    assert same.all(), "the pairs are of the same points"
     pose = found.T_match_query
     turn = np.arccos(np.clip((np.trace(pose.rotation @ R.T) - 1) / 2, -1, 1))
     assert np.degrees(turn) < 1 and found.turn_deg == pytest.approx(abs(degrees), abs=1)

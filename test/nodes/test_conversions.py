@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from vpr_ros.core import images
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import ImageError
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Thumbnail
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.image_input import BRIDGED, ImageDecoder
@@ -94,12 +94,22 @@ def test_a_keyframe_survives_the_way_through_a_message():
             camera_matrix=np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]),
         ),
         calibration=Calibration(0.25, 0.875, 0.125),
+        thumbnail=Thumbnail(b"jpeg", 640),
     )
     back = conversions.to_keyframe(conversions.from_keyframe(keyframe))
     assert np.array_equal(back.descriptor, keyframe.descriptor)
     for name in ("keypoints", "descriptors", "camera_matrix", "pixel_size"):
         assert np.array_equal(getattr(back.features, name), getattr(keyframe.features, name))
-    for name in ("id", "stamp_ns", "model", "sparsity", "frame", "pose", "pose_frame"):
+    for name in (
+        "id",
+        "stamp_ns",
+        "model",
+        "sparsity",
+        "frame",
+        "pose",
+        "pose_frame",
+        "thumbnail",
+    ):
         assert getattr(back, name) == getattr(keyframe, name)
     assert back.calibration == keyframe.calibration
 
@@ -107,7 +117,7 @@ def test_a_keyframe_survives_the_way_through_a_message():
 def test_a_bare_keyframe_stays_bare():
     bare = Keyframe(1, 2, "m", 0.0, np.array([1.0, 0.0], np.float32))
     back = conversions.to_keyframe(conversions.from_keyframe(bare))
-    assert back.pose is None and back.features is None
+    assert back.pose is None and back.features is None and back.thumbnail is None
     assert math.isnan(back.calibration.score_threshold)
 
 

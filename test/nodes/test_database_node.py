@@ -197,6 +197,8 @@ def hostile_keyframes(robot):
         ),
         "the pose is not valid": lambda m: pose(m, w=0.0),
         "sparsity": lambda m: setattr(m, "sparsity", math.nan),
+        "thumbnail has 70000 bytes": lambda m: setattr(m, "thumbnail", bytes(70_000)),
+        "the image width": lambda m: setattr(m, "thumbnail", b"\xff\xd8"),
         "at most 256 characters": lambda m: setattr(m.header, "frame_id", "f" * 1_000_000),
     }.items():
         message, _ = made(3, words)

@@ -5,12 +5,13 @@
 import csv
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
 from vpr_msgs.msg import LoopClosure, Query
 
@@ -25,6 +26,7 @@ class Answers:
 
     best: dict  # query: best candidate
     closures: dict  # query: match
+    pictures: dict  # query: sensor_msgs/Image
 
 
 def write_bag(folder, images):
@@ -56,6 +58,7 @@ def answers(shared_data, tmp_path_factory):
             robot.start(name)
         queries = robot.listen(Query, "queries")
         closures = robot.listen(LoopClosure, "loop_closures")
+        pictures = robot.listen(Image, "closure_image")
         camera = robot.publisher(CompressedImage, "image/compressed")
         robot.wait_for_database()
         with AnyReader([bag]) as reader:
@@ -75,6 +78,7 @@ def answers(shared_data, tmp_path_factory):
     return Answers(
         best={frame[q.query_id]: frame[q.candidates[0].id] for q in queries if q.candidates},
         closures={frame[c.query_id]: frame[c.match_id] for c in closures},
+        pictures={p.header.stamp.sec - START_S: p for p in pictures},
     )
 
 
@@ -120,3 +124,14 @@ def test_no_published_closure_is_wrong(answers, revisits):
 
 def test_at_least_half_of_the_revisits_are_published(answers, revisits):
     assert len(set(answers.closures) & set(revisits)) >= len(revisits) / 2
+
+
+def test_every_closure_is_shown(answers, shared_data):
+    assert set(answers.pictures) == set(answers.closures)
+    for query, message in answers.pictures.items():
+        picture = np.array(message.data).reshape(message.height, message.width, 3)
+        views = picture[-240:, :320], picture[-240:, -320:]
+        for frame, view in zip((query, answers.closures[query]), views, strict=True):
+            seen = cv2.imread(str(shared_data / "rtabmap_samples" / f"{frame}.jpg"))
+            small = cv2.resize(seen, (320, 240), interpolation=cv2.INTER_AREA)
+            assert np.median(np.abs(small.astype(int) - view)) < 8

@@ -145,6 +145,15 @@ class CameraModel:
             camera_matrix=self.matrix,
         )
 
+    def undistorted_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """An image (H, W, 3) of this size as a pinhole camera with `matrix` would see it."""
+        if not len(self.distortion):
+            return image
+        kind: Any = cv2.fisheye if self.model in FISHEYE else cv2
+        arguments = self.matrix, self.distortion, np.eye(3), self.matrix, self.size, cv2.CV_16SC2
+        first, second = kind.initUndistortRectifyMap(*arguments)
+        return np.asarray(cv2.remap(image, first, second, cv2.INTER_LINEAR), np.uint8)
+
     def _rays(self, points: Points) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Where rays (N, 2) cut the plane at distance 1, and their pixels (N, 2) as a test."""
         seen = points.reshape(-1, 1, 2).astype(np.float64)

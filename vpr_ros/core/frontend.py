@@ -21,8 +21,9 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import CameraError
 from vpr_ros.core.feature_extractor import FeatureExtractor
 from vpr_ros.core.gate import KeyframeGate
+from vpr_ros.core.image_files import shrunk, thumbnail_of
 from vpr_ros.core.images import Image
-from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
+from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures, Thumbnail
 from vpr_ros.core.pose import Pose
 from vpr_ros.core.view import ViewCheck, ViewConfig, ViewFault, read_mask, view_of
 
@@ -62,6 +63,7 @@ class Frontend:
         self.view_faults: Counter[ViewFault] = Counter()  # frames looked at
         self.camera_fault = ""  # why the last keyframe's camera could not be used
         self.view = view or ViewConfig()
+        self.thumbnail = 0  # longer side [px]; 0: none
         self._faulty_ns = 0  # stamp of the last frame with a fault
         self._next_id = first_id
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="features")
@@ -104,7 +106,7 @@ class Frontend:
         # With odometry the frame is certain to be a keyframe, so its features are extracted while
         # the network runs; without odometry the second gate comes first.
         certain = frame.pose is not None
-        beside = self._beside.submit(self._extract, image, frame) if certain else None
+        beside = self._beside.submit(self._see, image, frame) if certain else None
         started = time.perf_counter()
         try:
             descriptor = encoder.encode(self._shown(image), sparsity)
@@ -117,6 +119,7 @@ class Frontend:
         if not self.gate.accepts(frame.stamp_ns, frame.pose, descriptor, contract.change):
             return None
         self._check.keep(view)
+        features, thumbnail = beside.result() if beside else self._see(image, frame)
         keyframe = Keyframe(
             id=self._next_id,
             stamp_ns=frame.stamp_ns,
@@ -126,9 +129,10 @@ class Frontend:
             frame=frame.frame,
             pose=frame.pose,
             pose_frame=frame.pose_frame if frame.pose else "",
-            features=beside.result() if beside else self._extract(image, frame),
+            features=features,
             calibration=contract.calibration_at(sparsity),
             model_digest=encoder.digest,
+            thumbnail=thumbnail,
         )
         self._next_id += 1
         return keyframe
@@ -139,6 +143,17 @@ class Frontend:
 
     def _shown(self, image: Image) -> Image:
         return image if self._mask is None else self._mask.cropped(image)
+
+    def _see(self, image: Image, frame: Frame) -> tuple[LocalFeatures | None, Thumbnail | None]:
+        """Local features, and a thumbnail on which they lie where they were found."""
+        features, thumbnail = self._extract(image, frame), None
+        if self.thumbnail:
+            picture = shrunk(image, self.thumbnail)
+            if frame.camera and features and features.camera_matrix is not None:
+                height, width = picture.shape[:2]
+                picture = frame.camera.of_image(width, height).undistorted_image(picture)
+            thumbnail = thumbnail_of(picture, image.shape[1])
+        return features, thumbnail
 
     def _extract(self, image: Image, frame: Frame) -> LocalFeatures | None:
         shown = image if self._mask is None else self._mask.filled(image)

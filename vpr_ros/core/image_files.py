@@ -25,12 +25,16 @@ from vpr_ros.core.images import (
     check_size,
     demosaiced,
     quoted,
+    resized,
     unsupported,
 )
+from vpr_ros.core.keyframe import MAX_THUMBNAIL, Thumbnail
 from vpr_ros.core.value_range import ValueRange
 
 Bytes = npt.NDArray[np.uint8]
 
+THUMBNAIL_QUALITY = 80
+THUMBNAIL_MEGAPIXELS = 1.0  # more is no thumbnail
 MAX_SCANS = 20  # of a progressive JPEG, which usually has 6 to 12; each costs as much as an image
 MAX_SEGMENTS = 10_000
 # The orientation tag is ignored, as image_transport's decoders do: the pixels of a camera that is
@@ -97,6 +101,29 @@ def decode_compressed(
     if pixels.ndim == 2:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     return np.asarray(pixels, np.uint8)
+
+
+def shrunk(image: Image, side: int) -> Image:
+    """The image (H, W, 3) with a longer side of at most `side` [px]."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return resized(image, max(1, round(scale * height)), max(1, round(scale * width)))
+
+
+def thumbnail_of(picture: Image, image_width: int) -> Thumbnail | None:
+    """The thumbnail of a picture (H, W, 3), shrunk already; None if it takes too many bytes."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY]
+    jpeg = cv2.imencode(".jpg", picture, options)[1].tobytes()
+    return Thumbnail(jpeg, image_width) if len(jpeg) <= MAX_THUMBNAIL else None
+
+
+def check_thumbnail(jpeg: bytes) -> None:
+    """Raise ImageError for what is no JPEG, is cut short, or claims to be large."""
+    said = f"of {len(jpeg)} bytes, a thumbnail,"
+    if not jpeg.startswith(b"\xff\xd8"):
+        raise ImageError(f"Compressed image {said} is no JPEG.")
+    header = _jpeg_header(np.frombuffer(jpeg, np.uint8), said)
+    check_size(header.height, header.width, THUMBNAIL_MEGAPIXELS)
 
 
 def read_image(path: Path) -> Image:

@@ -54,6 +54,14 @@ class ImageConfig(Config):
         minimum=0.01,
         maximum=1000.0,
     )
+    thumbnail: int = param(
+        160,
+        "longer side of the small picture in each keyframe, about 4 kB, which shows people what a "
+        "closure saw; it goes into maps; 0: none",
+        unit="px",
+        minimum=0,
+        maximum=640,
+    )
 
 
 # ROS names a Bayer pattern by its first two rows, OpenCV by the second and third pixels of the

@@ -20,6 +20,7 @@ FEATURE_SIZES = {"sift": 128, "orb": 32}  # bytes of a local feature's descripto
 
 # Limits on what arrives, from messages and in maps.
 MAX_FEATURES = 5000  # of a keyframe; comparing two sets takes time with their product
+MAX_THUMBNAIL = 65_536  # bytes
 MAX_TEXT = 256  # characters of a frame's or model's name
 MAX_STAMP_NS = 2**31 * NS_PER_S  # a ROS time ends in 2038
 
@@ -67,6 +68,14 @@ class LocalFeatures:
 
 
 @dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of what the camera saw, for people only; nothing is decided by it."""
+
+    jpeg: bytes
+    image_width: int  # of the camera image that it shows [px]
+
+
+@dataclasses.dataclass(frozen=True)
 class Keyframe:
     """A view worth remembering: one encoded image."""
 
@@ -81,6 +90,7 @@ class Keyframe:
     features: LocalFeatures | None = None
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
     model_digest: str = ""  # of the model's weights; empty: not known
+    thumbnail: Thumbnail | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +106,7 @@ class Place:
     pose: Pose | None
     pose_frame: str
     features: LocalFeatures | None
+    thumbnail: Thumbnail | None = None
 
     @classmethod
     def of(cls, keyframe: Keyframe, sequence: int, session: int) -> Place:
@@ -110,13 +121,15 @@ class Place:
             pose=keyframe.pose,
             pose_frame=keyframe.pose_frame,
             features=keyframe.features,
+            thumbnail=keyframe.thumbnail,
         )
 
     @property
     def nbytes(self) -> int:
         """Memory without the descriptor [bytes]."""
         texts = len(self.frame) + len(self.pose_frame)
-        return PLACE_BYTES + texts + (self.features.nbytes if self.features else 0)
+        picture = len(self.thumbnail.jpeg) if self.thumbnail else 0
+        return PLACE_BYTES + texts + picture + (self.features.nbytes if self.features else 0)
 
 
 @dataclasses.dataclass(frozen=True)

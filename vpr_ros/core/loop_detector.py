@@ -61,12 +61,14 @@ class Query:
     message: str  # the reason in one sentence, with the numbers
     margin: float  # as in LoopClosure, of the best candidate; NaN: no candidate
     closure: LoopClosure | None = None
+    rejected: Match | None = None  # the match that was not believed, if one was looked at
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rejection:
     reason: Reason
     message: str
+    match: Match | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +151,9 @@ class LoopDetector:
             margin = candidates[0].score - rival.score if rival else math.inf
         verdict = self._judge(keyframe, place, candidates, rival)
         if isinstance(verdict, _Rejection):
-            return Query(place, candidates, verdict.reason, verdict.message, margin)
+            return Query(
+                place, candidates, verdict.reason, verdict.message, margin, None, verdict.match
+            )
         self._link(place, verdict.match)
         message = (
             f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
@@ -236,6 +240,7 @@ class LoopDetector:
                     Reason.GEOMETRY,
                     f"the view is turned by {turned} degrees against keyframe {match.place.id}, "
                     f"more than {most}",
+                    match,
                 )
             if verification.T_match_query is not None:
                 drift = self._walk.trail.drift(place, match.place, verification.turn_deg)
@@ -330,6 +335,7 @@ class LoopDetector:
                 Reason.AMBIGUOUS,
                 f"keyframe {id} leads keyframe {matches[1].place.id} of another place by too "
                 f"little ({chances[0]:.3f} to {chances[1]:.3f}, {needed:.3f} is needed)",
+                best,
             )
         surely = dataclasses.replace(evidence, drift=None)
         if evidence.drift is not None and probabilities([surely.log_odds])[0] >= needed:
@@ -337,6 +343,7 @@ class LoopDetector:
                 Reason.INCONSISTENT,
                 f"with keyframe {id} odometry would be off by {evidence.drift:.0%} of the way, or "
                 f"of a half turn; {doubt}",
+                best,
             )
         if evidence.verification is not None:
             seen = evidence.verification
@@ -344,6 +351,7 @@ class LoopDetector:
                 Reason.GEOMETRY,
                 f"{seen.inliers} of {seen.correspondences - seen.still} moving correspondences "
                 f"agree with keyframe {id}; {doubt}",
+                best,
             )
         return _Rejection(
             Reason.LOW_SCORE,

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.errors import KeyframeError
+from vpr_ros.core.errors import ImageError, KeyframeError
+from vpr_ros.core.image_files import check_thumbnail
 from vpr_ros.core.keyframe import (
     FEATURE_SIZES,
     MAX_FEATURES,
     MAX_STAMP_NS,
     MAX_TEXT,
+    MAX_THUMBNAIL,
     Keyframe,
     LocalFeatures,
     Place,
+    Thumbnail,
 )
 from vpr_ros.core.pose import FARTHEST_M, Pose
 
@@ -28,6 +31,7 @@ MAX_DESCRIPTOR = 65_536  # values
 MAX_SPAN = 2**40  # of sequence and session numbers in one map: 1000 years at 30 Hz
 MAX_PIXEL = 1e6  # px, of a keypoint or in a camera matrix
 MAX_PIXEL_SIZE = 1e4
+_NO_THUMBNAIL = Thumbnail(b"", 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,9 @@ class MapData:
     feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts x sizes,)
     pixel_sizes: npt.NDArray[np.float32]  # (N,) NaN: no features
     camera_matrices: npt.NDArray[np.float64]  # (N, 3, 3)
+    thumbnail_sizes: npt.NDArray[np.int64]  # (N,) bytes, 0: none
+    thumbnails: npt.NDArray[np.uint8]  # (sum of sizes,) JPEGs
+    image_widths: npt.NDArray[np.int64]  # (N,) [px] of the images that the thumbnails show
     links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence: older, newer
 
 
@@ -70,6 +77,9 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], tuple[int | str, ...]]] = {
     "feature_descriptors": (("|u1",), ("B",)),
     "pixel_sizes": (("<f4",), ("N",)),
     "camera_matrices": (("<f8",), ("N", 3, 3)),
+    "thumbnail_sizes": (("<i8",), ("N",)),
+    "thumbnails": (("|u1",), ("T",)),
+    "image_widths": (("<i8",), ("N",)),
     "links": (("<i8",), ("M", 2)),
 }
 
@@ -91,6 +101,7 @@ def pack(
     frames = [(index[p.frame], index[p.pose_frame]) for p in places]
     features = [p.features for p in places if p.features is not None]
     counts = [len(p.features.keypoints) if p.features else -1 for p in places]
+    pictures = [p.thumbnail or _NO_THUMBNAIL for p in places]
     return MapData(
         model=model,
         model_digest=model_digest,
@@ -115,6 +126,9 @@ def pack(
             [p.features.pixel_size if p.features else np.nan for p in places], np.float32
         ),
         camera_matrices=np.array([_matrix(p.features) for p in places]).reshape(-1, 3, 3),
+        thumbnail_sizes=np.array([len(t.jpeg) for t in pictures], np.int64),
+        thumbnails=join([np.frombuffer(t.jpeg, np.uint8) for t in (_NO_THUMBNAIL, *pictures)]),
+        image_widths=np.array([t.image_width for t in pictures], np.int64),
         links=np.array(links, np.int64).reshape(-1, 2),
     )
 
@@ -126,6 +140,7 @@ def unpack(
     counts = data.feature_counts.clip(min=0)
     ends = counts.cumsum()
     bytes_end = (counts * data.feature_sizes).cumsum()
+    pictures_end = data.thumbnail_sizes.cumsum()
     for row in map(int, rows):
         camera, fixed = data.frames[row]
         yield Place(
@@ -138,6 +153,7 @@ def unpack(
             pose=_pose(data.poses[row]),
             pose_frame=data.names[fixed],
             features=_features(data, row, int(ends[row]), int(bytes_end[row])),
+            thumbnail=_thumbnail(data, row, int(pictures_end[row])),
         )
 
 
@@ -194,6 +210,7 @@ def check(data: MapData) -> None:
     with np.errstate(all="ignore"):  # hostile numbers overflow, and then fit in no range
         _check_rows(data)
         _check_features(data)
+    _check_thumbnails(data)
     _check_links(data)
 
 
@@ -242,6 +259,22 @@ def _check_features(data: MapData) -> None:
     matrices = data.camera_matrices
     unknown = np.isnan(matrices).all(axis=(1, 2))
     _require(is_camera_matrix(matrices) | unknown, "the camera matrix is not that of a camera")
+
+
+def _check_thumbnails(data: MapData) -> None:
+    sizes, widths = data.thumbnail_sizes, data.image_widths
+    _require((sizes >= 0) & (sizes <= MAX_THUMBNAIL), "the size of the thumbnail is out of range")
+    if len(data.thumbnails) != sizes.sum():
+        raise ValueError(f"{len(data.thumbnails)} bytes of thumbnails for {sizes.sum()}")
+    _require(
+        (widths > 0) & (widths <= MAX_PIXEL) | (sizes == 0), "the image width is out of range"
+    )
+    for row, end in enumerate(sizes.cumsum()):
+        if sizes[row]:
+            try:
+                check_thumbnail(data.thumbnails[end - sizes[row] : end].tobytes())
+            except ImageError as error:
+                raise ValueError(str(error).rstrip(".")) from None
 
 
 def is_camera_matrix(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -300,3 +333,9 @@ def _features(data: MapData, row: int, end: int, bytes_end: int) -> LocalFeature
         pixel_size=float(data.pixel_sizes[row]),
         camera_matrix=None if np.isnan(matrix).any() else matrix.copy(),
     )
+
+
+def _thumbnail(data: MapData, row: int, end: int) -> Thumbnail | None:
+    size = int(data.thumbnail_sizes[row])
+    jpeg = data.thumbnails[end - size : end].tobytes()
+    return Thumbnail(jpeg, int(data.image_widths[row])) if size else None

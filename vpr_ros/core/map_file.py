@@ -29,8 +29,9 @@ from vpr_ros.core.errors import MapError
 from vpr_ros.core.keyframe import FEATURE_SIZES, PLACE_BYTES, Place
 from vpr_ros.core.map_data import ARRAYS, MapData, check, check_array, pack
 
-FORMAT = 2
+FORMAT = 3
 ONLY_ORB = 1  # the format before there was a choice of local features
+NO_THUMBNAILS = 2  # the format before keyframes had thumbnails
 SUFFIX = ".vprmap"
 MAX_NAME = 128  # bytes of a file's name
 MAX_HEADER = 2**26  # bytes, of names
@@ -203,14 +204,16 @@ def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -
         raise ValueError("its header is too long")
     with archive.open(members["header"]) as file:
         header = json.loads(bytes(_array(file, members["header"].file_size, "header", count)))
-    if type(header["format"]) is not int or header["format"] not in (ONLY_ORB, FORMAT):
+    if type(header["format"]) is not int or not ONLY_ORB <= header["format"] <= FORMAT:
         raise MapError(
             f"Map {path} has format {str(header['format'])[:20]}; this version of vpr_ros reads "
-            f"{ONLY_ORB} and {FORMAT}. Update vpr_ros."
+            f"{ONLY_ORB} to {FORMAT}. Update vpr_ros."
         )
     names = set(ARRAYS)
     if header["format"] == ONLY_ORB:
         names -= {"feature_sizes"}
+    if header["format"] <= NO_THUMBNAILS:
+        names -= {"thumbnail_sizes", "thumbnails", "image_widths"}
     if set(members) != names | {"header"}:
         raise ValueError("it does not have the parts of a map")
     arrays = {}
@@ -220,6 +223,9 @@ def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -
     if header["format"] == ONLY_ORB:
         arrays["feature_descriptors"] = arrays["feature_descriptors"].reshape(-1)
         arrays["feature_sizes"] = np.full(count, FEATURE_SIZES["orb"])
+    if header["format"] <= NO_THUMBNAILS:
+        arrays["thumbnail_sizes"] = arrays["image_widths"] = np.zeros(count, np.int64)
+        arrays["thumbnails"] = np.empty(0, np.uint8)
     data = MapData(
         model=header["model"],
         model_digest=header.get("model_digest", ""),  # younger than the first maps

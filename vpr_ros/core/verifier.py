@@ -50,6 +50,9 @@ class Verification:
     density: float = 0.0  # inliers over the features in the region that they span, 0 to 1
     features: int = 0  # of the view that has fewer
     T_match_query: RelativePose | None = None  # needs both camera matrices
+    pairs: npt.NDArray[np.int64] = dataclasses.field(  # (inliers, 2) features of query and match
+        default_factory=lambda: np.empty((0, 2), np.int64), compare=False, repr=False
+    )
 
     @property
     def turn_deg(self) -> float:
@@ -107,6 +110,7 @@ def verify(
     if fixed is not None:
         moving |= ~fixed[pairs[:, 0]]
     pixel_size = max(query.pixel_size, match.pixel_size)
+    considered = pairs[moving]
     points_query, points_match = points_query[moving], points_match[moving]
     none = Verification(
         correspondences=len(pairs),
@@ -120,14 +124,14 @@ def verify(
     except cv2.error:  # USAC asserts if no model fits any of its samples
         return none
     count = int(model.inliers.sum())
+    none = dataclasses.replace(none, inliers=count, pairs=considered[model.inliers])
     if count < FEWEST:
-        return dataclasses.replace(none, inliers=count)
+        return none
     points_query, points_match = points_query[model.inliers], points_match[model.inliers]
     if _on_a_line(points_query, pixel_size) or _on_a_line(points_match, pixel_size):
-        return dataclasses.replace(none, inliers=count)
+        return none
     return dataclasses.replace(
         none,
-        inliers=count,
         significance=_significance(
             len(model.inliers), count, model.sample, TOLERANCE * pixel_size, match.keypoints
         ),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Quaternion, Vector3
 from geometry_msgs.msg import Pose as PoseMsg
-from sensor_msgs.msg import BatteryState, CameraInfo
+from sensor_msgs.msg import BatteryState, CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
@@ -33,11 +33,13 @@ from vpr_ros.core.errors import DescriptorError, KeyframeError
 from vpr_ros.core.keyframe import (
     FEATURE_SIZES,
     MAX_FEATURES,
+    MAX_THUMBNAIL,
     NS_PER_S,
     Candidate,
     Keyframe,
     LocalFeatures,
     Place,
+    Thumbnail,
 )
 from vpr_ros.core.map_data import MAX_DESCRIPTOR
 from vpr_ros.core.pose import Pose
@@ -95,7 +97,7 @@ def to_camera(message: CameraInfo, rectified: bool) -> CameraModel | None:
 
 def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
     """Message of a keyframe."""
-    calibration = keyframe.calibration
+    calibration, thumbnail = keyframe.calibration, keyframe.thumbnail
     return KeyframeMsg(
         header=Header(stamp=to_time(keyframe.stamp_ns), frame_id=keyframe.frame),
         id=keyframe.id,
@@ -111,6 +113,8 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
         pose_frame=keyframe.pose_frame,
         features=_from_features(keyframe.features),
         model_digest=keyframe.model_digest,
+        thumbnail=array("B", thumbnail.jpeg if thumbnail else b""),
+        image_width=thumbnail.image_width if thumbnail else 0,
     )
 
 
@@ -133,6 +137,9 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
         features=_to_features(message.features),
         calibration=Calibration(message.sparsity, c.score_threshold, c.margin_threshold),
         model_digest=message.model_digest,
+        thumbnail=Thumbnail(bytes(message.thumbnail), message.image_width)
+        if message.thumbnail
+        else None,
     )
 
 
@@ -147,6 +154,8 @@ def _check_keyframe(message: KeyframeMsg) -> None:
         complaint = f"its descriptor has {len(message.descriptor)} values"
     elif max(len(features.keypoints) / 2, len(features.descriptors) / 128) > MAX_FEATURES:
         complaint = f"it has {len(features.keypoints) / 2:g} local features"
+    elif len(message.thumbnail) > MAX_THUMBNAIL:
+        complaint = f"its thumbnail has {len(message.thumbnail)} bytes"
     if complaint:
         raise KeyframeError(
             f"Keyframe {message.id} was refused: {complaint}. Check what publishes it."
@@ -198,6 +207,14 @@ def from_closure(closure: LoopClosure, query_id: int, header: Header) -> LoopClo
             message.rotation = _quaternion(relative.rotation)
             x, y, z = map(float, relative.direction)
             message.direction = Vector3(x=x, y=y, z=z)
+    return message
+
+
+def from_image(picture: Array, header: Header) -> Image:
+    """Message of a BGR picture (H, W, 3)."""
+    height, width = picture.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
+    message.data = array("B", np.ascontiguousarray(picture).tobytes())
     return message
 
 

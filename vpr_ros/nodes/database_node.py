@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import numpy as np
@@ -11,18 +12,21 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_msgs.srv import EncodeImage, FindPlace
-from vpr_ros.core.config import Config
+from vpr_ros.core.closure_picture import closure_picture
+from vpr_ros.core.config import Config, param
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.keyframe import MAX_TEXT, Candidate
 from vpr_ros.core.keyframe_runs import KeyframeRuns
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector, Reason
+from vpr_ros.core.loop_detector import Query as Answer
 from vpr_ros.core.model_digest import model_text
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
@@ -46,10 +50,26 @@ STRANGE = 2  # keyframes of another model in a row that change nothing
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
 
 
+@dataclasses.dataclass(frozen=True)
+class ClosureImageConfig(Config):
+    """Which answers are shown as pictures."""
+
+    group: ClassVar[str] = "closure_image"
+
+    rejected: bool = param(
+        False, "also show the matches that were looked at and not believed, beside the closures"
+    )
+
+
 class DatabaseNode(GuardedNode):
     """Passes keyframes to a LoopDetector and publishes its answers."""
 
-    PARAMETERS: ClassVar[tuple[type[Config], ...]] = (MapConfig, LoopConfig, DatabaseConfig)
+    PARAMETERS: ClassVar[tuple[type[Config], ...]] = (
+        MapConfig,
+        LoopConfig,
+        DatabaseConfig,
+        ClosureImageConfig,
+    )
 
     def __init__(self) -> None:
         """Load the map, if there is one, and subscribe."""
@@ -80,6 +100,7 @@ class DatabaseNode(GuardedNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker_publisher = self.create_publisher(Marker, "loop_markers", latched)
         self._markers = conversions.LoopMarkers()
+        self._image_publisher = self.create_publisher(Image, "closure_image", 5)
         self.create_subscription(
             Keyframe, "keyframes", self._on_keyframe, 50, qos_overriding_options=overridable
         )
@@ -210,6 +231,21 @@ class DatabaseNode(GuardedNode):
             self._marker_publisher.publish(self._markers.message(message.header.stamp))
         self._reasons[query.reason] += 1
         self._last_reason = f"{query.reason.name}: {query.message}"
+        self._show(query, message.header)
+
+    def _show(self, answer: Answer, header: Header) -> None:
+        """Publish the picture of an answer, if anybody looks at it."""
+        if not self._image_publisher.get_subscription_count():
+            return
+        closure, rejected, match = answer.closure, answer.rejected, None
+        if closure is not None:
+            match, verification = closure.match, closure.verification
+        elif self._config[ClosureImageConfig].rejected and rejected is not None:
+            match, verification = rejected.place, rejected.evidence.verification
+        if match is not None:
+            text = f"keyframe {answer.place.id}: {answer.message}"
+            picture = closure_picture(answer.place, match, verification, text, closure is not None)
+            self._image_publisher.publish(conversions.from_image(picture, header))
 
     # Services
 

@@ -173,6 +173,7 @@ class EncoderNode(GuardedNode):
         new_model = self._frontend is None or frontend.encoder is not encoder
         with self._encoding:
             frontend.gate.config = gate
+            frontend.thumbnail = configs[ImageConfig].thumbnail
             if frontend.view != view:
                 frontend.view = view
             if frontend.extractor.config != features:
