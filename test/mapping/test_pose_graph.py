@@ -170,9 +170,9 @@ def test_a_saved_graph_is_the_map_of_the_next_run(tmp_path):
     for query in range(LAP, 3 * LAP, 5):
         close(graph, query, query - LAP)
     result = correct(*graph.snapshot(), graph.config)
-    save_graph(tmp_path / "office.vprgraph", graph, result)
+    save_graph(tmp_path / "office.vprgraph", graph.snapshot(), result)
     again = PoseGraph()
-    assert load_graph(tmp_path / "office.vprmap", again) == 3 * LAP
+    assert len(load_graph(tmp_path / "office.vprmap", again).poses) == 3 * LAP
     for k, pose in zip(again.keyframes, result.poses, strict=True):
         assert k.trajectory == -1
         assert k.odometry.equals(pose, 1e-6)
@@ -187,13 +187,81 @@ def test_a_saved_graph_is_the_map_of_the_next_run(tmp_path):
         assert pose.range(result.poses[30 + index].translation()) < 0.5
 
 
+def elsewhere(graph, first, count, frame, start=30):
+    """A drive from the place of that step on, from a zero of its own."""
+    zero = to_pose3(truth(start)).inverse()
+    for index in range(count):
+        pose = to_pose(zero.compose(to_pose3(truth(start + index))))
+        graph.add_keyframe(first + index, (first + index) * 10**9, pose, frame)
+
+
+def test_days_on_one_map_lose_nothing_that_was_saved(tmp_path):
+    """A trajectory that joins the map, one that never does, and one that does a day later."""
+    path, office = tmp_path / "office.vprgraph", tmp_path / "office.vprmap"
+    graph = drive(LAP)
+    close(graph, LAP - 1, 3)
+    elsewhere(graph, 2000, 20, "of a carried robot")
+    graph.add_closure(2005, 36, Pose.planar(0.0, 0.0, 0.0))  # one is too few
+    save_graph(path, graph.snapshot(), correct(*graph.snapshot(), graph.config))
+    first = read_graph(path)
+    assert [k.id for k in first.keyframes if k.pose is None] == [*range(2000, 2020)]
+
+    for day, extra in enumerate((None, 2015), 2):
+        before, graph = read_graph(path), PoseGraph()
+        known = load_graph(office, graph)
+        elsewhere(graph, 3000 * day, 30, "odom")
+        for index in range(0, 20, 5):
+            graph.add_closure(3000 * day + index, 31 + index, Pose.planar(0.0, 0.0, 0.0))
+        if extra:
+            graph.add_closure(extra, 46, Pose.planar(0.0, 0.0, 0.0))
+        save_graph(path, graph.snapshot(), correct(*graph.snapshot(), graph.config, known))
+        now = read_graph(path)
+        later = {k.id: k for k in now.keyframes}
+        for k in before.keyframes:
+            assert (later[k.id].stamp_ns, later[k.id].odometry) == (k.stamp_ns, k.odometry)
+            assert k.pose is None or later[k.id].pose.distance_m(k.pose) < 1e-6
+        kept = {(c.query_id, c.match_id): c for c in now.closures}
+        assert all(kept[c.query_id, c.match_id].accepted >= c.accepted for c in before.closures)
+        assert all(k.pose for k in now.keyframes if k.id >= 3000 * day)  # the last 10, too
+    assert len({k.trajectory for k in now.keyframes}) == 4
+    assert all(k.pose for k in now.keyframes), "a second closure has joined the carried robot"
+    write_g2o(tmp_path / "a.g2o", now, graph.config)
+    factors, _ = gtsam.readG2o(str(tmp_path / "a.g2o"), True)
+    steps = LAP - 1 + 19 + 29 + 29  # of odometry; it leads from no day to the next
+    assert factors.size() == steps + sum(c.accepted for c in now.closures)
+
+
+def test_a_full_graph_drops_the_oldest_and_goes_on(tmp_path):
+    config = GraphConfig(max_keyframes=LAP, window=50)
+    graph, last, most = drive(LAP - 1, 0.0, config), None, 0
+    for index, pose in enumerate(odometry(3 * LAP, 0.0)):
+        if index < LAP - 1:
+            continue
+        graph.add_keyframe(index + 1, index * 10**9, pose, "odom")
+        if index >= LAP + 20:
+            for back in (LAP - 40, 5):  # the first of them are dropped, to the last
+                graph.add_closure(index + 1, index + 1 - back, Pose.planar(0.0, 0.0, 0.0))
+        if (kept := graph.shrink()) is not None:
+            last = last and last.of(*kept)
+        if index % 20 == 0:
+            last = correct(*graph.snapshot(), config, last)
+        most = max(most, len(graph), len(graph.closures))
+    assert most <= LAP + 1 and graph.keyframes[0].id == 1 and graph.keyframes[1].id > LAP
+    assert [graph.index_of(k.id) for k in graph.keyframes] == [*range(len(graph))]
+    last = correct(*graph.snapshot(), config, last)
+    assert None not in last.poses and None not in last.verdicts
+    save_graph(tmp_path / "a.vprgraph", graph.snapshot(), last)
+    with pytest.raises(GraphError, match=r"graph.max_keyframes is 100"):
+        load_graph(tmp_path / "a.vprmap", PoseGraph(GraphConfig(max_keyframes=100)))
+
+
 def test_exports(tmp_path):
     graph = drive(LAP + 50)
     for query in range(LAP, LAP + 50, 5):
         close(graph, query, query - LAP)
     close(graph, LAP + 20, 100)
     result = correct(*graph.snapshot(), graph.config)
-    save_graph(tmp_path / "a.vprgraph", graph, result)
+    save_graph(tmp_path / "a.vprgraph", graph.snapshot(), result)
     stored = read_graph(tmp_path / "a.vprgraph")
     rows = np.array([line.split() for line in tum_text(stored).splitlines()], float)
     assert rows.shape == (LAP + 50, 8)
@@ -230,9 +298,9 @@ def test_files_that_cannot_be_read_or_written(tmp_path):
     result = correct(*graph.snapshot(), graph.config)
     (tmp_path / "notes.txt").write_text("what somebody else wrote")
     with pytest.raises(GraphError, match="cannot be written"):
-        save_graph(tmp_path / "notes.txt" / "b.vprgraph", graph, result)
+        save_graph(tmp_path / "notes.txt" / "b.vprgraph", graph.snapshot(), result)
     with pytest.raises(GraphError, match="no pose graph"):
-        save_graph(tmp_path / "notes.txt", graph, result)
+        save_graph(tmp_path / "notes.txt", graph.snapshot(), result)
     assert (tmp_path / "notes.txt").read_text() == "what somebody else wrote"
 
 

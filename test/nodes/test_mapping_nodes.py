@@ -107,7 +107,8 @@ def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
         robot.spin(0.1)
     robot.wait(lambda: poses, "initialpose")
     robot.wait(lambda: states[-1].state == Localization.LOCATED, "a state")
-    assert [s.state for s in states[:2]] == [Localization.LOST, Localization.CANDIDATES]
+    stages = list(dict.fromkeys(s.state for s in states))  # a keyframe may come before its closure
+    assert stages[:2] == [Localization.LOST, Localization.CANDIDATES]
     assert states[-1].state == Localization.LOCATED
     assert len(poses) == 1  # not again for each closure
     at = poses[0].pose.pose.position

@@ -52,6 +52,13 @@ class Correction:
     poses: list[Any]  # gtsam.Pose3 in the map, of every keyframe; None: not on the map yet
     verdicts: list[Verdict | None]  # of every closure; None: one side is not on the map yet
 
+    def of(self, keyframes: Sequence[int], closures: Sequence[int]) -> Correction:
+        """That of some of them, by position, rising."""
+        return Correction(
+            [self.poses[i] for i in keyframes if i < len(self.poses)],
+            [self.verdicts[i] for i in closures if i < len(self.verdicts)],
+        )
+
 
 def correct(
     keyframes: Sequence[GraphKeyframe],
@@ -104,10 +111,7 @@ def _starts(
     The loaded map, or without one the first trajectory, defines the map. Another one is joined
     where most closures agree on it.
     """
-    starts = {keyframes[0].trajectory: gtsam.Pose3()} if keyframes else {}
-    for frame, pose in zip(keyframes, poses, strict=False):
-        if pose is not None:  # the last one counts
-            starts[frame.trajectory] = pose.compose(frame.odometry.inverse())
+    starts = _known_starts(keyframes, poses)
     trajectories = {k.trajectory for k in keyframes}
     while len(starts) < len(trajectories):
         votes: dict[int, list[Any]] = {}
@@ -128,6 +132,24 @@ def _starts(
             break
         starts.update(found)
     return starts
+
+
+def _known_starts(keyframes: Sequence[GraphKeyframe], poses: Sequence[Any]) -> dict[int, Any]:
+    """The starts of trajectories by the last pose of each; of the first one, without any."""
+    last = {
+        frame.trajectory: (frame, pose)
+        for frame, pose in zip(keyframes, poses, strict=False)
+        if pose is not None
+    }
+    starts = {keyframes[0].trajectory: gtsam.Pose3()} if keyframes else {}
+    return starts | {t: p.compose(k.odometry.inverse()) for t, (k, p) in last.items()}
+
+
+def poses_now(keyframes: Sequence[GraphKeyframe], last: Correction) -> list[Any]:
+    """Poses on the map: those of the last update, from which odometry leads on to newer ones."""
+    starts = _known_starts(keyframes, last.poses)
+    newer = ((starts.get(k.trajectory), k.odometry) for k in keyframes[len(last.poses) :])
+    return [*last.poses, *(None if s is None else s.compose(odometry) for s, odometry in newer)]
 
 
 def _most_agreed(votes: list[Any], fewest: int) -> Any:

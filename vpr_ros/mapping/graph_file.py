@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -20,13 +21,17 @@ from vpr_ros.core.map_file import read_map
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.graph_correction import (
     Correction,
+    Verdict,
     closure_noise,
     closure_turn,
     odometry_noise,
+    poses_now,
 )
 from vpr_ros.mapping.pose_graph import (
+    GraphClosure,
     GraphConfig,
     GraphError,
+    GraphKeyframe,
     PoseGraph,
     gtsam,
     require_gtsam,
@@ -73,24 +78,23 @@ def graph_path(map_path: Path) -> Path:
     return map_path.with_suffix(SUFFIX)
 
 
-def save_graph(path: Path, graph: PoseGraph, correction: Correction) -> None:
+def save_graph(
+    path: Path,
+    snapshot: tuple[Sequence[GraphKeyframe], Sequence[GraphClosure]],
+    correction: Correction,
+) -> None:
     """Write a graph, wholly or not at all; raises GraphError if it cannot be written."""
-    keyframes, closures = graph.snapshot()
-    poses = correction.poses + [None] * (len(keyframes) - len(correction.poses))
+    keyframes, closures = snapshot
     verdicts = correction.verdicts + [None] * (len(closures) - len(correction.verdicts))
-    first = keyframes[0].trajectory if keyframes else 0
     stored = StoredGraph(
         tuple(
             StoredKeyframe(
                 k.id,
                 k.stamp_ns,
-                k.trajectory,
-                to_pose(k.odometry),
-                to_pose(k.odometry if pose is None and k.trajectory == first else pose)
-                if pose is not None or k.trajectory == first
-                else None,
+                *(k.driven or (k.trajectory, to_pose(k.odometry))),
+                None if pose is None else to_pose(pose),
             )
-            for k, pose in zip(keyframes, poses, strict=True)
+            for k, pose in zip(keyframes, poses_now(keyframes, correction), strict=True)
         ),
         tuple(
             StoredClosure(
@@ -125,30 +129,55 @@ def map_poses(map_path: Path) -> dict[int, Pose]:
     From the graph file beside the map, or else from the poses in the map, of the session that
     has most. Raises GraphError or MapError; a map that does not exist yet has no places.
     """
-    return {id: pose for id, _, pose in _placed(map_path)}
+    return {k.id: k.pose for k in _stored(map_path).keyframes if k.pose is not None}
 
 
-def load_graph(map_path: Path, graph: PoseGraph) -> int:
-    """Put the places of a saved map into a graph; returns their number. Raises as `map_poses`."""
-    for id, stamp_ns, pose in _placed(map_path):
-        graph.add_map(id, stamp_ns, pose)
-    return len(graph)
+def load_graph(map_path: Path, graph: PoseGraph) -> Correction:
+    """Put a saved map into an empty graph; returns where it is on the map. Raises as `map_poses`.
+
+    The whole of it: saved again, the graph has what it had, be it on the map or not.
+    """
+    stored, most = _stored(map_path), graph.config.max_keyframes
+    if max(len(stored.keyframes), len(stored.closures)) > most:
+        raise GraphError(
+            f"Graph {graph_path(map_path)} has {len(stored.keyframes)} keyframes and "
+            f"{len(stored.closures)} closures; graph.max_keyframes is {most}. Raise it, or move "
+            "the file away."
+        )
+    for k in stored.keyframes:
+        if k.pose is not None:
+            graph.add_map(k.id, k.stamp_ns, k.pose, (k.trajectory, k.odometry))
+    poses = [keyframe.odometry for keyframe in graph.keyframes]
+    for k in stored.keyframes:
+        if k.pose is None:
+            graph.add_lost(k.id, k.stamp_ns, k.trajectory, k.odometry)
+            poses.append(None)
+    graph.begin_after(max((k.trajectory for k in stored.keyframes), default=-1))
+    verdicts: list[Verdict | None] = []
+    for c in stored.closures:
+        if graph.add_closure(c.query_id, c.match_id, c.rotation):
+            ends = graph.closures[-1].query, graph.closures[-1].match
+            known = None not in (poses[ends[0]], poses[ends[1]])
+            verdicts.append(Verdict(c.accepted, math.nan, math.nan) if known else None)
+    return Correction(poses, verdicts)
 
 
-def _placed(map_path: Path) -> Iterator[tuple[int, int, Pose]]:
+def _stored(map_path: Path) -> StoredGraph:
+    """The graph beside a map, or else what the map itself tells."""
     path = graph_path(map_path)
     if path.exists():
-        for keyframe in read_graph(path).keyframes:
-            if keyframe.pose is not None:
-                yield keyframe.id, keyframe.stamp_ns, keyframe.pose
-    elif map_path.exists():
+        return read_graph(path)
+    keyframes: list[StoredKeyframe] = []
+    if map_path.exists():
         data = read_map(map_path)
         posed = ~np.isnan(data.poses).any(axis=1)
         sessions, counts = np.unique(data.sessions[posed], return_counts=True)
         if len(sessions):
             for row in np.flatnonzero(posed & (data.sessions == sessions[counts.argmax()])):
                 pose = Pose(*map(float, data.poses[row]))
-                yield int(data.ids[row]), int(data.stamps_ns[row]), pose
+                id, stamp_ns = int(data.ids[row]), int(data.stamps_ns[row])
+                keyframes.append(StoredKeyframe(id, stamp_ns, -1, pose, pose))
+    return StoredGraph(tuple(keyframes), ())
 
 
 def graph_text(graph: StoredGraph) -> str:

@@ -88,6 +88,13 @@ class GraphConfig(Config):
         minimum=10,
         maximum=100_000,
     )
+    max_keyframes: int = param(
+        20_000,
+        "most keyframes kept, those of the loaded map included, and most closures; beyond, the "
+        "oldest are dropped, as from the file at the next save",
+        minimum=100,
+        maximum=1_000_000,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +106,7 @@ class GraphKeyframe:
     odometry: Any  # gtsam.Pose3 of the robot in the frame of its odometry
     trajectory: int  # number of the stretch without a jump; -1: of the loaded map
     travelled_m: float  # from the start of the trajectory
+    driven: tuple[int, Pose] | None = None  # trajectory and odometry of one of the loaded map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +151,7 @@ class PoseGraph:
         """An empty graph; raises GraphError where GTSAM is missing."""
         require_gtsam()
         self.config = config or GraphConfig()
+        self.revision = 0  # rises with every change
         self.keyframes: list[GraphKeyframe] = []
         self.closures: list[GraphClosure] = []
         self._index: dict[int, int] = {}
@@ -165,9 +174,23 @@ class PoseGraph:
         """Whether the map is defined by this trajectory."""
         return not self.keyframes or self.keyframes[0].trajectory == trajectory
 
-    def add_map(self, id: int, stamp_ns: int, pose: Pose) -> None:
+    def add_map(
+        self, id: int, stamp_ns: int, pose: Pose, driven: tuple[int, Pose] | None = None
+    ) -> None:
         """Add a keyframe of a loaded map; it does not move."""
-        self._append(GraphKeyframe(id, stamp_ns, to_pose3(pose), -1, 0.0))
+        self._append(GraphKeyframe(id, stamp_ns, to_pose3(pose), -1, 0.0, driven))
+
+    def add_lost(self, id: int, stamp_ns: int, trajectory: int, odometry: Pose) -> None:
+        """Add a keyframe of an earlier trajectory that is not on the loaded map yet."""
+        here, last = to_pose3(odometry), self.keyframes[-1] if self.keyframes else None
+        way_m = 0.0
+        if last is not None and last.trajectory == trajectory:
+            way_m = last.travelled_m + apart(last.odometry, here)[0]
+        self._append(GraphKeyframe(id, stamp_ns, here, trajectory, way_m))
+
+    def begin_after(self, trajectory: int) -> None:
+        """Number the next trajectories from the one after this on."""
+        self._trajectory = max(self._trajectory, trajectory + 1)
 
     def add_keyframe(self, id: int, stamp_ns: int, pose: Pose, frame: str = "") -> bool:
         """Add a keyframe with the pose that odometry gives; False if it begins a trajectory."""
@@ -195,7 +218,32 @@ class PoseGraph:
         if query is None or match is None or query == match:
             return False
         self.closures.append(GraphClosure(query, match, rotation))
+        self.revision += 1
         return True
+
+    def shrink(self) -> tuple[list[int], list[int]] | None:
+        """Drop what is beyond the bound, but not the first keyframe, from which the map counts.
+
+        Returns the former positions of the keyframes and of the closures that stay; None if there
+        is room for all.
+        """
+        most = self.config.max_keyframes
+        if max(len(self.keyframes), len(self.closures)) <= most:
+            return None
+        # Some more than needed, so that it is not done for every new one.
+        gone = max(0, len(self.keyframes) - most + most // 100) * (len(self.keyframes) > most)
+        keyframes = [0, *range(1 + gone, len(self.keyframes))]
+        now = {old: new for new, old in enumerate(keyframes)}
+        closures = [i for i, c in enumerate(self.closures) if c.query in now and c.match in now]
+        closures = closures[-(most - most // 100) :]
+        self.closures = [
+            dataclasses.replace(c, query=now[c.query], match=now[c.match])
+            for c in (self.closures[i] for i in closures)
+        ]
+        self.keyframes = [self.keyframes[i] for i in keyframes]
+        self._index = {keyframe.id: i for i, keyframe in enumerate(self.keyframes)}
+        self.revision += 1
+        return keyframes, closures
 
     def snapshot(self) -> tuple[list[GraphKeyframe], list[GraphClosure]]:
         """What `correct` needs, for another thread."""
@@ -205,3 +253,4 @@ class PoseGraph:
         if keyframe.id not in self._index:
             self._index[keyframe.id] = len(self.keyframes)
             self.keyframes.append(keyframe)
+            self.revision += 1

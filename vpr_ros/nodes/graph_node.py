@@ -22,7 +22,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.pose import Pose
-from vpr_ros.mapping.graph_correction import Correction, Verdict, correct
+from vpr_ros.mapping.graph_correction import Correction, Verdict, correct, poses_now
 from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
 from vpr_ros.mapping.pose_graph import (
     GraphConfig,
@@ -85,7 +85,7 @@ class GraphNode(GuardedNode):
         self._wake, self._ending = threading.Event(), threading.Event()
         self._latency = Latency()
         self._said: dict[int, Verdict] = {}  # verdicts published, by closure
-        self._unknown = self._without_pose = 0
+        self._unknown = self._without_pose = self._evicted = 0
         self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
         self._unsaved = ""  # why the graph is not saved
         self._other = ""  # warning about another publisher of the transform
@@ -131,6 +131,8 @@ class GraphNode(GuardedNode):
             if not joined:
                 self._joined = anchored
             self._changed = True
+            if len(self._graph) > self._graph.config.max_keyframes:
+                self._wake.set()  # to make room
         self._take_early()
         if not joined and not anchored:
             self.get_logger().warning(
@@ -223,6 +225,7 @@ class GraphNode(GuardedNode):
     def _correct(self) -> None:
         began = time.perf_counter_ns()
         with self._lock:
+            self._make_room()
             keyframes, closures = self._graph.snapshot()
         correction = correct(keyframes, closures, self._config[GraphConfig], self._correction)
         with self._lock:
@@ -239,6 +242,20 @@ class GraphNode(GuardedNode):
             if verdict is not None and not verdict.same_as(self._said.get(i)):
                 self._said[i] = verdict
                 self._publish_verdict(keyframes, closures[i], verdict)
+
+    def _make_room(self) -> None:
+        before = len(self._graph)
+        if (kept := self._graph.shrink()) is None:
+            return
+        self._correction = self._correction.of(*kept)
+        now = {old: new for new, old in enumerate(kept[1])}
+        self._said = {now[old]: verdict for old, verdict in self._said.items() if old in now}
+        if not self._evicted:
+            self.get_logger().info(
+                f"The graph has more than {self._graph.config.max_keyframes} keyframes "
+                "(graph.max_keyframes); the oldest are dropped from now on"
+            )
+        self._evicted += before - len(self._graph)
 
     def _announce(self, before: Any, joined: bool, odometry: Any) -> None:
         """Say it if the robot has moved on the map."""
@@ -282,12 +299,8 @@ class GraphNode(GuardedNode):
         with self._lock:
             self._changed = False
             keyframes, closures = self._graph.snapshot()
-            correction, map_odom = self._correction, self._map_odom
-            newest = self._graph.trajectory if self._joined else None
-        poses = list(correction.poses)
-        for keyframe in keyframes[len(poses) :]:
-            here = keyframe.trajectory == newest
-            poses.append(map_odom.compose(keyframe.odometry) if here else None)
+            correction = self._correction
+        poses = poses_now(keyframes, correction)
         at = [None if p is None else Point(**_xyz(p)) for p in poses]
         stamp = self.get_clock().now().to_msg()
         path = PathMsg()
@@ -321,18 +334,25 @@ class GraphNode(GuardedNode):
             f"The graph of map {self._map} was not read, so it is not saved either; see the log."
         )
         with self.problems.caught():
-            count = load_graph(self._map, self._graph)
+            self._correction = load_graph(self._map, self._graph)
+            self._said = {
+                i: verdict for i, verdict in enumerate(self._correction.verdicts) if verdict
+            }
+            self._saved = self._graph.revision
+            count = sum(pose is not None for pose in self._correction.poses)
             self._joined, self._unsaved = count == 0, ""
             if count:
                 self.get_logger().info(f"Loaded the places of {count} keyframes of {self._map}")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
-        size = len(self._graph) + len(self._graph.closures)
-        if self._map is not None and not self._unsaved and size != self._saved:
+        with self._lock:
+            revision, snapshot = self._graph.revision, self._graph.snapshot()
+            correction = self._correction
+        if self._map is not None and not self._unsaved and revision != self._saved:
             with self.problems.caught():
-                save_graph(graph_path(self._map), self._graph, self._correction)
-                self._saved = size
+                save_graph(graph_path(self._map), snapshot, correction)
+                self._saved = revision
 
     def _report(self) -> Report:
         p50_ms, p95_ms = self._latency.percentiles_ms()
@@ -354,6 +374,7 @@ class GraphNode(GuardedNode):
                 "closures_rejected": len(verdicts) - accepted,
                 "closures_unknown": self._unknown,
                 "keyframes_without_pose": self._without_pose,
+                "evicted": self._evicted,
                 "on_the_map": joined,
                 "correction_p50_ms": p50_ms,
                 "correction_p95_ms": p95_ms,
