@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 try:
     import typer
@@ -24,6 +23,9 @@ from vpr_ros.cli_maps import export_graph, maps
 from vpr_ros.cli_options import (
     BagPath,
     Baselines,
+    Batch,
+    Cache,
+    DatabaseFolder,
     Dataset,
     Frames,
     ImageTopic,
@@ -35,6 +37,10 @@ from vpr_ros.cli_options import (
     OdomTopic,
     Output,
     Params,
+    Part,
+    ProviderName,
+    ProviderOptions,
+    QueriesFolder,
     Side,
     Sparsities,
     Threads,
@@ -45,6 +51,9 @@ from vpr_ros.cli_options import (
 )
 from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from vpr_ros.evaluation.sweep import CountMacs
 
 app = typer.Typer(
     help="Loop closure on the robot by visual place recognition: tools around the models.",
@@ -165,9 +174,9 @@ def benchmark(
     threads: Threads = 1,
     metres: Metres = 25.0,
     frames: Frames = 1,
-    database: Annotated[str, typer.Option(help="name of the map's folder")] = "",
-    queries: Annotated[str, typer.Option(help="name of the queries' folder")] = "",
-    part: Annotated[str, typer.Option(help="MSLS: cities, separated by commas")] = "",
+    database: DatabaseFolder = "",
+    queries: QueriesFolder = "",
+    part: Part = "",
     sequence: Annotated[
         int, typer.Option(min=0, help="also match sequences of this many images; 0: do not")
     ] = 0,
@@ -175,30 +184,29 @@ def benchmark(
         bool, typer.Option(help="add recalls of darker, brighter, blurred and turned queries")
     ] = False,
     baselines: Baselines = True,
+    provider: ProviderName = "cpu",
+    provider_options: ProviderOptions = "",
+    cache: Cache = None,
+    batch: Batch = 1,
     output: Output = Path("results"),
 ) -> None:
     """How well is the right image found in a data set? Recall at 1, 5, 10 and 20.
 
-    Layouts: pairs.csv (columns query and match); folders database/ and queries/, with file names
-    @utm_east@utm_north@... or aligned; MSLS. Sparsities: 0, 0.4 and 0.6 by default.
+    Layouts are in docs/evaluation.md. Sparsities: 0, 0.4 and 0.6 by default.
 
     Example: vpr benchmark datasets/st_lucia --model mobilenetv2-gem --model mine.onnx
+    Example: vpr benchmark pitts250k --cache ~/.cache/vpr --provider cuda --batch 32
     """
-    from vpr_ros.evaluation.benchmark import SPARSITIES, run_benchmark
+    from vpr_ros.core.providers import find_provider
+    from vpr_ros.evaluation.benchmark import SPARSITIES, Plan, run_benchmark
     from vpr_ros.evaluation.image_set import DatasetOptions
 
     refuse_bag(dataset)
-    run_benchmark(
-        dataset,
-        model or [DEFAULT_MODEL],
-        sparsity or SPARSITIES,
-        baselines=baselines,
-        sequence=sequence,
-        robustness=robustness,
-        options=DatasetOptions(metres, frames, database, queries, part),
-        threads=threads,
-        results=output,
-    )
+    options = DatasetOptions(metres, frames, database, queries, part)
+    runs_on = find_provider(provider, provider_options)
+    plan = Plan(dataset, model or [DEFAULT_MODEL], sparsity or SPARSITIES, baselines, options,
+                threads, runs_on, cache, batch, output)  # fmt: skip
+    run_benchmark(plan, sequence, robustness)
 
 
 @app.command()
@@ -209,30 +217,34 @@ def sweep(
     threads: Threads = 1,
     metres: Metres = 25.0,
     frames: Frames = 1,
+    database: DatabaseFolder = "",
+    queries: QueriesFolder = "",
+    part: Part = "",
     baselines: Baselines = True,
+    provider: ProviderName = "cpu",
+    provider_options: ProviderOptions = "",
+    cache: Cache = None,
+    batch: Batch = 1,
     output: Output = Path("results"),
 ) -> None:
-    """What does sparsity buy on a data set? Recall against MACs, milliseconds and MB.
+    """What does sparsity buy on a data set? Recall against operations, milliseconds and MB.
 
     Leaves a table and a figure in results/<time>/. Sparsities: 0, 0.2, 0.4 and 0.6 by default.
-    Counting MACs needs onnx.
+    Counting operations needs onnx.
 
-    Example: vpr sweep datasets/st_lucia --model mobilenetv2-gem --model mine.onnx
+    Example: vpr sweep datasets/st_lucia --model tat-vpr-s --model mine.onnx
     """
+    from vpr_ros.core.providers import find_provider
+    from vpr_ros.evaluation.benchmark import Plan
     from vpr_ros.evaluation.image_set import DatasetOptions
     from vpr_ros.evaluation.sweep import STEPS, run_sweep
 
     refuse_bag(dataset)
-    run_sweep(
-        dataset,
-        model or [DEFAULT_MODEL],
-        sparsity or STEPS,
-        baselines=baselines,
-        options=DatasetOptions(metres, frames),
-        threads=threads,
-        results=output,
-        count_macs=_macs_counter(),
-    )
+    options = DatasetOptions(metres, frames, database, queries, part)
+    runs_on = find_provider(provider, provider_options)
+    plan = Plan(dataset, model or [DEFAULT_MODEL], sparsity or STEPS, baselines, options,
+                threads, runs_on, cache, batch, output)  # fmt: skip
+    run_sweep(plan, _macs_counter())
 
 
 @app.command()
@@ -353,8 +365,8 @@ def adopt(
 @app.command()
 def model_info(
     file: Annotated[str, typer.Argument(help="ONNX file, or the name of a shipped model")],
-    provider: Annotated[str, typer.Option(help="what runs it, as the node's parameter")] = "cpu",
-    provider_options: Annotated[str, typer.Option(help="NAME=VALUE, separated by ;")] = "",
+    provider: ProviderName = "cpu",
+    provider_options: ProviderOptions = "",
 ) -> None:
     """Print what a model file says about itself, what it costs and what runs it; needs onnx.
 
@@ -374,15 +386,15 @@ def model_info(
     console.print(cost_table(cost))
 
 
-def _macs_counter() -> Callable[[Path], dict[float, int]] | None:
+def _macs_counter() -> CountMacs | None:
     """None without onnx: the rest of a sweep does not need it."""
     try:
-        from vpr_ros.export.cost import cost_of
+        from vpr_ros.export.cost import count_macs
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
         return None
-    return lambda path: cost_of(path).macs
+    return count_macs
 
 
 if __name__ == "__main__":

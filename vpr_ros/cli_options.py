@@ -55,10 +55,26 @@ Threads = Annotated[int, typer.Option(min=1, help="compute threads of the networ
 Frames = Annotated[
     int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
 ]
+DatabaseFolder = Annotated[str, typer.Option("--database", help="name of the map's folder")]
+QueriesFolder = Annotated[str, typer.Option("--queries", help="name of the queries' folder")]
+Part = Annotated[
+    str, typer.Option(help="MSLS: cities, separated by commas; Pittsburgh, Tokyo: the .mat file")
+]
+Cache = Annotated[
+    Optional[Path],
+    typer.Option(help="folder that keeps descriptors: a run that was cut short goes on there"),
+]
+Batch = Annotated[
+    int, typer.Option(min=1, help="images that a network describes at once; times nothing above 1")
+]
+# Of models
+ProviderName = Annotated[
+    str, typer.Option("--provider", help="what runs models, as the node's parameter")
+]
+ProviderOptions = Annotated[str, typer.Option(help="NAME=VALUE, separated by ;")]
 # Of both
 Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
 Output = Annotated[Path, typer.Option(help="folder of all results")]
-# Of models
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
 
 

@@ -8,15 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr_ros.core.errors import ConfigError, ImageError, VprError
+from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.evaluation import benchmark, retrieval
 from vpr_ros.evaluation.benchmark import (
+    Plan,
     cross_tables,
     recall_table,
     robustness_table,
     run_benchmark,
 )
+from vpr_ros.evaluation.descriptor_store import DescriptorStore
 from vpr_ros.evaluation.image_changes import Change
 from vpr_ros.evaluation.image_set import DatasetError, ImageSet
 from vpr_ros.evaluation.methods import Method
@@ -33,6 +35,7 @@ class Turned(Method):
 
     name = "turned"
     sparsity_max = 0.6
+    size = 2
 
     def learn(self, count, read):
         self.learned = count
@@ -55,9 +58,13 @@ def grey(tmp_path):
     return ImageSet("grey", *paths, positives, "same", query_frames=np.arange(len(VALUES)))
 
 
+def counting(ticks):
+    return DescriptorStore(tick=lambda: ticks.append(1))
+
+
 def test_map_and_query_at_their_own_sparsity(grey):
     ticks = []
-    rows = measure(grey, Turned(), (0.0, 0.4), tick=lambda: ticks.append(1))
+    rows = measure(grey, Turned(), (0.0, 0.4), store=counting(ticks))
     recall = {(row.map_sparsity, row.query_sparsity): row.recall[1] for row in rows}
     # Turned queries find the next image (the last one finds itself), a turned map the one before.
     assert recall == {(0, 0): 1.0, (0, 0.4): 0.25, (0.4, 0): 0.25, (0.4, 0.4): 1.0}
@@ -77,7 +84,7 @@ def test_tables(grey):
         ("turned", "1", "0.4", "100.0"),
         ("turned", "2", "0.4", "100.0"),
     ]
-    assert "4 queries, 4 database images; right: same." in table.markdown()
+    assert table.markdown().count("\n\n") == 2  # title, table, one note
     cross = cross_tables(grey, rows)[0]
     assert cross.rows == (("0", "100.0", "25.0"), ("0.4", "25.0", "100.0"))
     assert "| map at | query at, 0 | query at, 0.4 |" in cross.markdown()
@@ -88,7 +95,7 @@ DIMMED = Change("dimmed", "the bright ones", lambda i: np.where(i > 100, i - 40,
 
 def test_changed_queries_in_a_map_as_it_was(grey):
     ticks = []
-    rows = measure(grey, Turned(), (0.0, 0.4), 2, [DIMMED], lambda: ticks.append(1))
+    rows = measure(grey, Turned(), (0.0, 0.4), 2, [DIMMED], counting(ticks))
     assert len(ticks) == 24
     changed = [row for row in rows if row.change == "dimmed"]
     assert [(row.map_sparsity, row.query_sparsity, row.sequence) for row in changed] == [
@@ -129,9 +136,19 @@ def test_unanswerable_queries_count_as_missed_and_are_named(grey):
         measure(holes, Turned(), (0.0,), sequence=5)
 
 
-def test_a_broken_image_is_named(grey):
+def test_a_broken_image_is_left_out_and_too_many_are_refused(grey):
     grey.database[2].write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"2\.png: .* is neither JPEG nor PNG"):
+    grey.queries[0].write_bytes(b"")
+    store = DescriptorStore()
+    rows = measure(grey, Turned(), (0.0,), 2, store=store)
+    # Of the three queries left, the one whose only answer is gone is unanswerable.
+    assert [row.recall[1] for row in rows] == pytest.approx([2 / 3, 2 / 3])
+    assert rows[0].recall_at_full_precision == 1.0
+    left = grey.without(store.unreadable)
+    assert (left.counted, left.unanswerable) == (3, 1)
+    assert [path.parent.name for path in store.unreadable] == ["query", "ref"]
+    grey.database[3].unlink()
+    with pytest.raises(DatasetError, match=r"2 images of 4 cannot be read, the first: .*2\.png"):
         measure(grey, Turned(), (0.0,))
 
 
@@ -149,9 +166,8 @@ def pictures(tmp_path):
 
 def test_benchmark_leaves_tables_and_numbers(pictures, tmp_path, capsys):
     results = tmp_path / "results"
-    rows = run_benchmark(
-        pictures, sparsities=(0.0, 0.6), sequence=2, robustness=True, results=results
-    )
+    plan = Plan(pictures, sparsities=(0.0, 0.6), results=results)
+    rows = run_benchmark(plan, sequence=2, robustness=True)
     models = {DEFAULT_MODEL, "mobilenetv2-gem"}
     assert {row.method for row in rows} == {*models, "thumbnail", "orb-bow"}
     metrics = json.loads((results / "latest" / "metrics.json").read_text())
@@ -168,14 +184,9 @@ def test_benchmark_leaves_tables_and_numbers(pictures, tmp_path, capsys):
 def test_models_of_one_name_are_told_apart_by_their_files(pictures, tmp_path):
     copy = tmp_path / "other.onnx"
     copy.write_bytes(find_model("mobilenetv2-gem").read_bytes())
-    rows = run_benchmark(
-        pictures,
-        ["mobilenetv2-gem", str(copy)],
-        (0.0,),
-        baselines=False,
-        robustness=True,
-        results=tmp_path / "results",
-    )
+    models = ["mobilenetv2-gem", str(copy)]
+    plan = Plan(pictures, models, (0.0,), baselines=False, results=tmp_path / "results")
+    rows = run_benchmark(plan, robustness=True)
     names = list(dict.fromkeys(row.method for row in rows))
     assert [name.rpartition("/")[2] for name in names] == ["mobilenetv2-gem.onnx", "other.onnx"]
     table = (tmp_path / "results" / "latest" / "tables.md").read_text()
@@ -189,44 +200,43 @@ def test_nothing_is_left_after_an_end_before_the_end(pictures, tmp_path, monkeyp
 
     monkeypatch.setattr(benchmark, "recall_table", stopped)
     with pytest.raises(error):
-        run_benchmark(pictures, sparsities=(0.0,), results=tmp_path / "results")
+        run_benchmark(Plan(pictures, sparsities=(0.0,), results=tmp_path / "results"))
     assert list((tmp_path / "results").iterdir()) == []
 
 
 def test_sweep(pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(retrieval, "TIMED_RUNS", 2)
     results = tmp_path / "results"
-    points = run_sweep(
-        pictures,
-        ["mobilenetv2-gem"],
-        (0.4,),
-        results=results,
-        count_macs=lambda path: {0.0: 600_000_000, 0.4: 350_000_000},
-    )
+    counted = {0.0: 600_000_000, 0.4: 350_000_000}
+    plan = Plan(pictures, ["mobilenetv2-gem"], (0.4,), results=results)
+    points = run_sweep(plan, lambda path, steps: (counted, {s: 2 * counted[s] for s in steps}))
     assert [(p.model, p.sparsity) for p in points] == [
         ("mobilenetv2-gem", 0.0),
         ("mobilenetv2-gem", 0.4),
         ("thumbnail", 0.0),
         ("orb-bow", 0.0),
     ]
-    assert [p.gmac for p in points] == pytest.approx([0.6, 0.35, np.nan, np.nan], nan_ok=True)
+    assert [p.gflop for p in points] == pytest.approx([1.2, 0.7, np.nan, np.nan], nan_ok=True)
+    assert [p.published_gflop for p in points[:2]] == pytest.approx([2.4, 1.4])
     assert points[0].ms > 0 and points[0].mb == pytest.approx(4.5, abs=0.1)
+    assert points[0].recall_per_mb == pytest.approx(100 / points[0].mb)
     assert cv2.imread(str(results / "latest" / "sweep.png")) is not None
-    assert "| thumbnail | 0 | - | - | - |" in (results / "latest" / "tables.md").read_text()
+    table = (results / "latest" / "tables.md").read_text()
+    assert "| thumbnail | 0 | - | - | - | - | - |" in table
 
 
 def test_sweep_without_a_counter_says_why(pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(retrieval, "TIMED_RUNS", 2)
-    run_sweep(pictures, ["mobilenetv2-gem"], (0.0,), baselines=False, results=tmp_path)
+    run_sweep(Plan(pictures, ["mobilenetv2-gem"], (0.0,), False, results=tmp_path))
     assert "pip install onnx" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="thumbnail is a baseline, not a model"):
-        run_sweep(pictures, ["thumbnail"], results=tmp_path)
+        run_sweep(Plan(pictures, ["thumbnail"], results=tmp_path))
 
 
 def test_another_model_is_measured_beside_the_baseline_network(pictures, tmp_path):
     copy = tmp_path / "other.onnx"
     copy.write_bytes(find_model("mobilenetv2-gem").read_bytes())
-    rows = run_benchmark(pictures, [str(copy)], (0.0,), results=tmp_path / "results")
+    rows = run_benchmark(Plan(pictures, [str(copy)], (0.0,), results=tmp_path / "results"))
     found = {row.method.rpartition("/")[2]: row.recall for row in rows}
     assert set(found) == {"other.onnx", "mobilenetv2-gem.onnx", "thumbnail", "orb-bow"}
     assert found["other.onnx"] == found["mobilenetv2-gem.onnx"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from network_costs import layer_costs
+from network_costs import layer_costs, published_gflop
 
 from vpr_ros.core.errors import ModelError
 from vpr_ros.export.cost import cost_of, kept_channels
@@ -57,6 +57,24 @@ def test_sparsity_lowers_what_it_reaches_and_no_more(tat, folder):
     cost = cost_of(folder / "int8.onnx")
     saved = torch_macs(tat, 64, 64) - torch_macs(tat, 64, 64, 1 - 0.6)
     assert cost.macs[0.0] - cost.macs[0.6] == pytest.approx(saved, rel=0.02)  # k is rounded up
+
+
+@pytest.mark.parametrize("head", ["boq", "salad", "mixvpr", "cls"])
+def test_published_counts_come_out_of_the_file(tmp_path, head):
+    """Of a BoQ head too, whose fused layers torch's profiler does not see in full."""
+    size = 224 if head in ("salad", "mixvpr") else 64
+    config = TatVPRConfig(image_size=size, dim=64, depth=2, heads=1, head=head, selection="token")
+    torch.manual_seed(0)
+    network = TatVPR(config).eval()
+    save_checkpoint(tmp_path / "tat.pt", network, {"trainable": 1234})
+    export_checkpoint(tmp_path / "tat.pt", tmp_path / "tat.onnx", "fp16")
+    cost = cost_of(tmp_path / "tat.onnx", asked=(0.3,))
+    assert cost.contract.trainable == 1234
+    for sparsity in (0.0, 0.3, 0.6):
+        expected = published_gflop(layer_costs(network, size, size), sparsity)
+        # SALAD's transport has products without weights, which are less of a whole network.
+        rel = 0.03 if head == "salad" else 1e-4
+        assert 2e-9 * cost.published_macs[sparsity] == pytest.approx(expected, rel=rel)
 
 
 def test_efficientvpr(tmp_path):

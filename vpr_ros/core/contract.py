@@ -19,7 +19,7 @@ from vpr_ros.core.calibration import Calibration, interpolated
 from vpr_ros.core.errors import ModelError
 
 PREFIX = "vpr."
-OPTIONAL = {"levels", "change"}  # added after the first models
+OPTIONAL = {"levels", "change", "trainable"}  # added after the first models
 MOST = {"input_height": 8192, "input_width": 8192, "descriptor_size": 65536}
 RETIRED = ("confidence_slope", "confidence_offset")  # in calibrations of older files; not read
 
@@ -48,6 +48,7 @@ class Contract:
     licence: str
     levels: tuple[float, ...] = ()  # sparsity at medium and at low battery; () if not measured
     change: float = 0.0  # cosine distance at which two frames are two views; 0: not measured
+    trainable: int = 0  # parameters that its last stage of training fitted; 0: not known
     format: int = 1
 
     def __post_init__(self) -> None:
@@ -132,7 +133,7 @@ class Contract:
             ) from None
 
 
-_INTEGERS = ("input_height", "input_width", "descriptor_size", "format")
+_INTEGERS = ("input_height", "input_width", "descriptor_size", "trainable", "format")
 
 
 def _typed(key: str, value: Any) -> Any:

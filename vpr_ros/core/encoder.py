@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,18 +97,31 @@ class Encoder:
 
     def run(self, pixels: Vector, sparsity: float = 0.0) -> Vector:
         """Like `encode`, from preprocessed `pixels` (1, 3, input_height, input_width)."""
+        descriptor: Vector = self._run(pixels, sparsity)[0]
+        return descriptor
+
+    def encode_all(self, images: Sequence[Image], sparsity: float = 0.0) -> Vector:
+        """Like `encode`, descriptors (B, descriptor_size) of B images.
+
+        In one run of the network, unless its file takes one image at a time.
+        """
+        pixels = [preprocess(image, self.contract) for image in images]
+        if isinstance(self._session.get_inputs()[0].shape[0], int):
+            return np.stack([self.run(one, sparsity) for one in pixels])
+        return self._run(np.concatenate(pixels), sparsity)
+
+    def _run(self, pixels: Vector, sparsity: float) -> Vector:
         self.check_sparsity(sparsity)
         feed: dict[str, npt.NDArray[np.float32]] = {"image": pixels}
         if self.contract.sparsity_max > 0:
             feed["sparsity"] = np.array(sparsity, dtype=np.float32)
-        (descriptors,) = self._session.run(["descriptor"], feed)
-        descriptor: Vector = descriptors[0]
-        if not np.isfinite(descriptor).all():
+        descriptors: Vector = self._session.run(["descriptor"], feed)[0]
+        if not np.isfinite(descriptors).all():
             raise DescriptorError(
                 f"Model '{self.contract.name}' gave a descriptor with values that are not finite. "
                 "The image or the model file is damaged."
             )
-        return descriptor
+        return descriptors
 
     def _try_out(self) -> None:
         """Run once on a grey image: only this reveals all shapes and types of the graph."""

@@ -23,6 +23,7 @@ from vpr_ros.core.images import Image
 
 CPU = "CPUExecutionProvider"
 SUFFIX = "ExecutionProvider"
+GPUS = ("cuda", "rocm", "migraphx", "dml")  # short names
 LONGEST = 300  # characters of a provider's message that are shown
 DEVICES = ("GPU", "NPU", "CPU")  # of a plug-in provider, in order of preference
 _plugins: dict[Path, str] = {}  # libraries registered in this process, and what they provide
@@ -70,6 +71,12 @@ def find_provider(name: str, options: str = "") -> Provider:
             "or give the library or Python package of a plug-in provider."
         )
     return Provider(_register(library), tuple(pairs), plugin=True)
+
+
+def unused_gpu(provider: Provider) -> str:
+    """The short name of a GPU's provider that could be used instead; empty if there is none."""
+    there = {one.removesuffix(SUFFIX).lower() for one in ort.get_available_providers()}
+    return next((gpu for gpu in GPUS if provider.is_cpu and gpu in there), "")
 
 
 def _library(name: str) -> Path | None:

@@ -5,80 +5,149 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from vpr_ros.core.model_files import DEFAULT_MODEL
+from vpr_ros.core.providers import CPU, Provider, unused_gpu
 from vpr_ros.evaluation.console import TextTable, say
+from vpr_ros.evaluation.descriptor_store import DescriptorStore
 from vpr_ros.evaluation.image_changes import AS_TAKEN, CHANGES, Change
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
 from vpr_ros.evaluation.layouts import open_dataset
-from vpr_ros.evaluation.methods import open_methods
+from vpr_ros.evaluation.methods import Model, open_methods
 from vpr_ros.evaluation.metrics import rounded_percent
 from vpr_ros.evaluation.retrieval import Result, check_sequence, measure_all
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.search import RANKS
 
 SPARSITIES = (0.0, 0.4, 0.6)
+UNREADABLE_NAMED = 3  # images, below a table
 FULL_PRECISION = (
     "R@100P: recall at 100 % precision, the share of the answerable queries that score above "
     "every wrong first match."
 )
 
 
-def run_benchmark(
-    path: Path,
-    models: Sequence[str] = (DEFAULT_MODEL,),
-    sparsities: Sequence[float] = SPARSITIES,
-    *,
-    baselines: bool = True,
-    sequence: int = 0,
-    robustness: bool = False,
-    options: DatasetOptions | None = None,
-    threads: int = 1,
-    results: Path = RESULTS,
-) -> list[Result]:
-    """Measure, print and write `results`/<time>/{metrics.json,tables.md}.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is measured, on what, and where the results go."""
 
-    `models` are names or paths; `sequence` > 0 adds SeqSLAM over that many frames to each,
-    `robustness` the recalls of changed queries.
-    Raises VprError, with nothing left on the disk, if the data set or a model cannot be used.
+    path: Path  # of the data set
+    models: Sequence[str] = (DEFAULT_MODEL,)  # names or paths
+    sparsities: Sequence[float] = SPARSITIES
+    baselines: bool = True
+    options: DatasetOptions = dataclasses.field(default_factory=DatasetOptions)
+    threads: int = 1
+    provider: Provider = dataclasses.field(default_factory=Provider)
+    cache: Path | None = None  # of descriptors
+    batch: int = 1  # images that a network describes at once
+    results: Path = RESULTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was found."""
+
+    image_set: ImageSet  # without what cannot be read
+    models: Sequence[Model]
+    rows: Sequence[Result]
+    notes: tuple[str, ...]  # about all tables
+
+
+# The tables, and the numbers for metrics.json; may leave figures in the folder.
+Finish = Callable[[Measured, Path], tuple[Sequence[TextTable], dict[str, Any]]]
+
+
+def run_plan(
+    plan: Plan, finish: Finish, sequence: int = 0, changes: Sequence[Change] = ()
+) -> Measured:
+    """Measure, print and write `plan.results`/<time>/{metrics.json,tables.md}.
+
+    Raises VprError, with nothing left but cached descriptors, if the data set or a model cannot
+    be used.
     """
-    console = Console()
-    image_set = open_dataset(path, options)
+    console, store = Console(), DescriptorStore(plan.cache, plan.batch)
+    image_set = open_dataset(plan.path, plan.options)
     check_sequence(image_set, sequence)  # before the models are loaded
-    opened, simple = open_methods(models, threads, baselines)
-    changes = CHANGES if robustness else ()
-    with run_folder(results) as folder:
-        rows = measure_all(image_set, [*opened, *simple], sparsities, console, sequence, changes)
-        tables = [recall_table(image_set, rows), *cross_tables(image_set, rows)]
-        if robustness:
-            tables.append(robustness_table(image_set, rows, changes))
+    models, simple = open_methods(plan.models, plan.threads, plan.baselines, plan.provider)
+    if gpu := unused_gpu(plan.provider):
+        say(console, f"This machine's onnxruntime has {gpu}; --provider {gpu} uses it.")
+    with run_folder(plan.results) as folder:
+        rows = measure_all(
+            image_set, [*models, *simple], plan.sparsities, store, console, sequence, changes
+        )
+        image_set = image_set.without(store.unreadable)
+        notes = (image_set_note(image_set), *_remarks(store, models))
+        measured = Measured(image_set, models, rows, notes)
+        tables, numbers = finish(measured, folder)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of Linux's KiB
         metrics = {
             "command": own_command(),
             "dataset": image_set.name,
             "right": image_set.rule,
             "database": len(image_set.database),
-            "queries": len(image_set.queries),
+            "queries": image_set.counted,
             "unanswerable": image_set.unanswerable,  # they count as missed
-            "threads": threads,
+            "unreadable": {str(path): why for path, why in store.unreadable.items()},
+            "threads": plan.threads,
+            "providers": {model.name: model.encoder.provider for model in models},
             "peak_memory_mb": round(peak_mb),
-            "changes": {change.name: change.words for change in changes},
-            "rows": [dataclasses.asdict(row) for row in rows],
+            **numbers,
         }
         write_json(folder / "metrics.json", metrics)
         (folder / "tables.md").write_text("\n".join(table.markdown() for table in tables))
     for table in tables:
         table.print(console)
-    say(console, f"Peak memory {peak_mb:.0f} MB. Written to {latest(results)}")
-    return rows
+    say(console, f"Peak memory {peak_mb:.0f} MB. Written to {latest(plan.results)}")
+    return measured
 
 
-def recall_table(image_set: ImageSet, rows: Sequence[Result]) -> TextTable:
+def _remarks(store: DescriptorStore, models: Sequence[Model]) -> list[str]:
+    """What was left out, and what ran elsewhere than on the CPU."""
+    found = []
+    if store.unreadable:
+        named = [*store.unreadable.values()][:UNREADABLE_NAMED]
+        more = len(store.unreadable) - len(named)
+        others = f" And {more} more, in metrics.json." if more else ""
+        found.append(
+            f"Left out, since unreadable: {len(store.unreadable)}. {' '.join(named)}{others}"
+        )
+    found += [
+        f"{model.name} runs on {model.encoder.provider}."
+        for model in models
+        if not model.encoder.provider.startswith(CPU)
+    ]
+    return found
+
+
+def run_benchmark(plan: Plan, sequence: int = 0, robustness: bool = False) -> Sequence[Result]:
+    """R@k of all methods; `sequence` > 0 adds SeqSLAM over that many frames to each, `robustness`
+    the recalls of changed queries. Raises VprError as `run_plan` does.
+    """
+    changes = CHANGES if robustness else ()
+
+    def finish(measured: Measured, folder: Path) -> tuple[list[TextTable], dict[str, Any]]:
+        image_set, rows = measured.image_set, measured.rows
+        tables = [recall_table(image_set, rows, measured.notes), *cross_tables(image_set, rows)]
+        if robustness:
+            tables.append(robustness_table(image_set, rows, changes))
+        return tables, {
+            "changes": {change.name: change.words for change in changes},
+            "rows": [dataclasses.asdict(row) for row in rows],
+        }
+
+    return run_plan(plan, finish, sequence, changes).rows
+
+
+def recall_table(
+    image_set: ImageSet, rows: Sequence[Result], notes: Sequence[str] = ()
+) -> TextTable:
     """All methods with map and query at the same sparsity; more than one frame: SeqSLAM."""
     headings = (
         "method", "frames", "sparsity", *(f"R@{rank}\n%" for rank in RANKS), "R@100P\n%",
@@ -91,14 +160,14 @@ def recall_table(image_set: ImageSet, rows: Sequence[Result]) -> TextTable:
             f"{row.map_sparsity:g}",
             *(rounded_percent(row.recall[rank]) for rank in RANKS),
             rounded_percent(row.recall_at_full_precision),
-            f"{row.encode_p50_ms:.1f} / {row.encode_p95_ms:.1f}",
-            f"{row.search_p50_ms:.2f} / {row.search_p95_ms:.2f}" if not row.sequence else "-",
+            _times(row.encode_p50_ms, row.encode_p95_ms, ".1f"),
+            _times(row.search_p50_ms, row.search_p95_ms, ".2f"),
             str(row.descriptor_bytes),
         )
         for row in rows
         if row.map_sparsity == row.query_sparsity and row.change == AS_TAKEN.name
     )
-    notes = [image_set_note(image_set), FULL_PRECISION]
+    notes = [*notes, FULL_PRECISION]
     if image_set.unanswerable:
         notes.append(
             f"{image_set.unanswerable} queries have no right image and count as missed, as in "
@@ -107,10 +176,14 @@ def recall_table(image_set: ImageSet, rows: Sequence[Result]) -> TextTable:
     return TextTable(image_set.name, headings, cells, tuple(notes))
 
 
+def _times(p50: float, p95: float, form: str) -> str:
+    return "-" if math.isnan(p50) else f"{p50:{form}} / {p95:{form}}"
+
+
 def image_set_note(image_set: ImageSet) -> str:
     """How large a set is and what counts as right."""
     return (
-        f"{len(image_set.queries)} queries, {len(image_set.database)} database images; "
+        f"{image_set.counted} queries, {len(image_set.database)} database images; "
         f"right: {image_set.rule}."
     )
 

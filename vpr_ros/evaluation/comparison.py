@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.images import Image
 from vpr_ros.evaluation.bag import Bag, Topics, bag_images, pictures
 from vpr_ros.evaluation.console import Progress, TextTable
+from vpr_ros.evaluation.descriptor_store import Described
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
 from vpr_ros.evaluation.methods import (
     BASELINES,
@@ -23,7 +26,7 @@ from vpr_ros.evaluation.methods import (
     baseline_models,
 )
 from vpr_ros.evaluation.metrics import RANKS, percent
-from vpr_ros.evaluation.retrieval import Described, Result, describe, search_result
+from vpr_ros.evaluation.retrieval import Result, search_result
 from vpr_ros.evaluation.truth import judge
 
 LONGEST = 3000  # keyframes whose difference matrix is held at once, about half a gigabyte
@@ -94,18 +97,29 @@ def compare(
         sequence = 0
     numbers = {answer.number for answer in drive.answers}
     progress.begin("Baselines", len(numbers))
-    shown = bag_images(bag, Topics(topic))
-    images = (one.frame.decode() for one in shown if one.number in numbers)
-    encode_ms = [a.encode_ms for a in drive.answers]
+    rows: list[list[npt.NDArray[np.float32]]] = [[] for _ in methods]
+    encode_ms: list[list[float]] = [[] for _ in methods]
+    for image in bag_images(bag, Topics(topic)):
+        if image.number not in numbers:
+            continue
+        pixels = image.frame.decode()
+        for method, own, times in zip(methods, rows, encode_ms, strict=True):
+            started = time.perf_counter()
+            own.append(method.describe(pixels))
+            times.append(1e3 * (time.perf_counter() - started))
+        progress.step()
+    found = [(encoder.contract.name, drive.descriptors, [a.encode_ms for a in drive.answers])]
+    found += [
+        (m.name, np.stack(own), ms) for m, own, ms in zip(methods, rows, encode_ms, strict=True)
+    ]
     results = []
-    for one in (
-        Described(encoder.contract.name, drive.descriptors, encode_ms),
-        *describe(methods, images, tick=progress.step),
-    ):
-        progress.begin(f"Comparing {one.method}")
-        stored = one.descriptors.astype(drive.descriptors.dtype)  # as in the database
-        own = dataclasses.replace(one, descriptors=stored)
-        results += [drive_result(own, drive, n) for n in ((0, sequence) if sequence else (0,))]
+    for name, descriptors, times in found:
+        progress.begin(f"Comparing {name}")
+        stored = descriptors.astype(drive.descriptors.dtype)  # as in the database
+        described = Described(name, stored, times)
+        results += [
+            drive_result(described, drive, n) for n in ((0, sequence) if sequence else (0,))
+        ]
     wrong = drive.count(Outcome.WRONG)
     return Comparison(encoder.contract.name, drive.recall, wrong, tuple(results), tuple(notes))
 

@@ -58,6 +58,7 @@ class ImageSet:
     # Where the images are drives: the frame number of each query, since not every frame need be
     # a query. None: sequence matching makes no sense.
     query_frames: Indices | None = None  # (Q,)
+    unreadable: frozenset[Path] = frozenset()  # files that are left out
 
     def __post_init__(self) -> None:
         if not self.database or not self.queries:
@@ -71,10 +72,27 @@ class ImageSet:
                 f"{len(self.positives)}."
             )
 
+    def without(self, unreadable: Iterable[Path]) -> ImageSet:
+        """The same, its images numbered as before, with these files left out of all that counts.
+
+        They are neither queries nor answers; what describes them must find nothing.
+        """
+        gone = self.unreadable | frozenset(unreadable)
+        lost = [number for number, path in enumerate(self.database) if path in gone]
+        pairs = zip(self.queries, self.positives, strict=True)
+        right = tuple(own[[] if q in gone else ~np.isin(own, lost)] for q, own in pairs)
+        return dataclasses.replace(self, positives=right, unreadable=gone) if gone else self
+
+    @property
+    def counted(self) -> int:
+        """Number of queries that recalls are shares of."""
+        return sum(query not in self.unreadable for query in self.queries)
+
     @property
     def unanswerable(self) -> int:
-        """Number of queries without a right answer."""
-        return sum(len(right) == 0 for right in self.positives)
+        """Number of these without a right answer."""
+        left_out = len(self.queries) - self.counted
+        return sum(len(right) == 0 for right in self.positives) - left_out
 
     def judge(self, ranked: Ranked) -> Judged:
         """Hold what was found for all queries against the right answers.
@@ -83,7 +101,7 @@ class ImageSet:
         VPR-methods-evaluation (gmberton): with unanswerable queries they cannot reach 1. The
         first match of such a query is wrong.
         """
-        total = len(self.queries)
+        total = self.counted
         return Judged.of(ranked, self.positives, total - self.unanswerable, total)
 
 

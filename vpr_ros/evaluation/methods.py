@@ -7,6 +7,7 @@ from __future__ import annotations
 import abc
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import cv2
 import faiss
@@ -14,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.errors import ConfigError, ModelError
+from vpr_ros.core.errors import ConfigError, ImageError, ModelError
 from vpr_ros.core.images import Image
 from vpr_ros.core.model_files import find_model
+from vpr_ros.core.providers import Provider
 
 Words = npt.NDArray[np.uint8]  # (W, 32), 256 bits each
 
@@ -41,6 +43,12 @@ class Method(abc.ABC):
 
     name: str
     sparsity_max = 0.0  # 0: full compute only
+    fingerprint = ""  # of all that its descriptors depend on; empty: not worth keeping any
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Values of a descriptor."""
 
     def learn(self, count: int, read: Callable[[int], Image]) -> None:  # noqa: B027
         """Prepare for a database of `count` images; `read(i)` gives image i, BGR."""
@@ -49,19 +57,38 @@ class Method(abc.ABC):
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (D,) of a BGR image; zeros for one without content."""
 
+    def describe_all(
+        self, images: Sequence[Image], sparsity: float = 0.0
+    ) -> npt.NDArray[np.float32]:
+        """Descriptors (B, D) of B images."""
+        return np.stack([self.describe(image, sparsity) for image in images])
+
 
 class Model(Method):
     """A model file, run by the robot's own Encoder."""
 
-    def __init__(self, name: str, threads: int = 1) -> None:
-        """`name` of a shipped model, or the path of a file; ModelError if there is none."""
-        self.encoder = Encoder(find_model(name), threads)
+    def __init__(self, name: str, threads: int = 1, provider: Provider | None = None) -> None:
+        """`name` of a shipped model, or the path of a file; ModelError if it cannot be run."""
+        self.encoder = Encoder(find_model(name), threads, provider=provider)
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
+        name = (provider or Provider()).name
+        self.fingerprint = f"{self.encoder.digest} {self.encoder.operators} {name}"
+
+    @property
+    def size(self) -> int:
+        """As the contract has it."""
+        return self.encoder.contract.descriptor_size
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """The Encoder's descriptor."""
         return self.encoder.encode(image, sparsity)
+
+    def describe_all(
+        self, images: Sequence[Image], sparsity: float = 0.0
+    ) -> npt.NDArray[np.float32]:
+        """In one run of the network."""
+        return self.encoder.encode_all(images, sparsity)
 
 
 class Thumbnail(Method):
@@ -71,6 +98,7 @@ class Thumbnail(Method):
     """
 
     name = "thumbnail"
+    size = WIDTH * HEIGHT
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (2048,) of a BGR image; zeros for a blank one."""
@@ -99,11 +127,18 @@ class OrbBagOfWords(Method):
         self._weights = np.zeros(0, dtype=np.float32)
         self._index: faiss.IndexBinaryFlat | None = None
 
+    @property
+    def size(self) -> int:
+        """The number of words."""
+        return len(self._weights)
+
     def learn(self, count: int, read: Callable[[int], Image]) -> None:
         """Train vocabulary and word weights; ConfigError if the images show too few features."""
         chosen = np.random.default_rng(SEED).permutation(count)
-        sample = np.sort(chosen[: SAMPLE // FEATURES])
-        found = [self._features(read(int(place))) for place in sample]
+        found = [np.zeros((0, 32), np.uint8)]
+        for place in np.sort(chosen[: SAMPLE // FEATURES]):
+            with suppress(ImageError):  # told of when it is to be described
+                found.append(self._features(read(int(place))))
         features = np.concatenate(found)
         words = min(WORDS, len(features) // PER_WORD)
         if words < 1:
@@ -113,9 +148,9 @@ class OrbBagOfWords(Method):
             )
         self._index = _index_of(majority_means(features, words))
         seen = np.zeros(words)
-        for image in found:
+        for image in found[1:]:
             seen[np.unique(self._words(image))] += 1
-        self._weights = np.log(len(found) / np.maximum(seen, 1)).astype(np.float32)
+        self._weights = np.log((len(found) - 1) / np.maximum(seen, 1)).astype(np.float32)
 
     def describe(self, image: Image, sparsity: float = 0.0) -> npt.NDArray[np.float32]:
         """Unit descriptor (words,) of a BGR image; zeros without features."""
@@ -168,7 +203,10 @@ BASELINES: dict[str, type[Method]] = {one.name: one for one in (Thumbnail, OrbBa
 
 
 def open_methods(
-    models: Sequence[str], threads: int = 1, baselines: bool = True
+    models: Sequence[str],
+    threads: int = 1,
+    baselines: bool = True,
+    provider: Provider | None = None,
 ) -> tuple[list[Model], list[Method]]:
     """The models and, if wanted, the baseline network among them and the simple methods.
 
@@ -181,7 +219,7 @@ def open_methods(
             "measured by default."
         )
     names = dict.fromkeys([*models, *(baseline_models(models) if baselines else ())])
-    opened = [Model(name, threads) for name in names]
+    opened = [Model(name, threads, provider) for name in names]
     counts = Counter(model.name for model in opened)
     for model in opened:
         if counts[model.name] > 1:

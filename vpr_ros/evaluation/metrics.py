@@ -8,11 +8,11 @@ import math
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vpr_ros.core.loop_detector import Reason
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome
@@ -116,9 +116,14 @@ def percent(value: float | None, undefined: str = UNDEFINED) -> str:
     return f"{math.floor(value * 1000 + 1e-9) / 10:.1f} %"
 
 
+def number(value: float, form: str) -> str:
+    """A number for tables; "-" where there is none."""
+    return "-" if math.isnan(value) else format(value, form)
+
+
 def rounded_percent(share: float) -> str:
     """A share as a number of percent for tables; "-" where it is not defined."""
-    return "-" if math.isnan(share) else f"{100 * share:.1f}"
+    return number(100 * share, ".1f")
 
 
 def milliseconds(value: float | None) -> str:
@@ -131,9 +136,11 @@ def reason_text(reason: str) -> str:
     return reason.lower().replace("_", " ")
 
 
-def p50_p95(values: Sequence[float]) -> tuple[float, float]:
-    """Median and 95th percentile; NaN without values."""
-    p50, p95 = np.percentile(values, (50, 95)) if len(values) else (math.nan, math.nan)
+def p50_p95(values: npt.ArrayLike) -> tuple[float, float]:
+    """Median and 95th percentile of those that are not NaN; NaN without any."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    p50, p95 = np.percentile(known, (50, 95)) if len(known) else (math.nan, math.nan)
     return float(p50), float(p95)
 
 

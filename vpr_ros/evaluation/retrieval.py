@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from vpr_ros.core.descriptor_index import DescriptorIndex
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import Image, preprocess
 from vpr_ros.evaluation.console import Progress
-from vpr_ros.evaluation.image_changes import AS_TAKEN, Change
+from vpr_ros.evaluation.descriptor_store import Described, DescriptorStore
+from vpr_ros.evaluation.image_changes import Change
 from vpr_ros.evaluation.image_set import DatasetError, ImageSet
 from vpr_ros.evaluation.methods import Method
 from vpr_ros.evaluation.metrics import p50_p95
@@ -28,17 +29,7 @@ from vpr_ros.evaluation.seqslam import search_sequences
 
 TIMED_QUERIES = 100  # whose search is timed one by one
 TIMED_RUNS = 100  # of the network
-
-
-@dataclasses.dataclass(frozen=True)
-class Described:
-    """Images as one method describes them."""
-
-    method: str
-    descriptors: npt.NDArray[np.floating]  # (N, D) of unit length
-    encode_ms: Sequence[float]  # (N)
-    sparsity: float = 0.0
-    change: str = AS_TAKEN.name  # of the images
+INDEX_BYTES = 1e9  # of the largest map in which searches are timed; it is in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +84,7 @@ def search_result(
         curve.average_precision,
         curve.best_f1[0],
         *p50_p95(queries.encode_ms),
-        *p50_p95(search_ms),
+        *p50_p95(() if sequence else search_ms),
         value_bytes * shown.shape[1],
     )
 
@@ -119,6 +110,7 @@ def measure_all(
     image_set: ImageSet,
     methods: Sequence[Method],
     sparsities: Sequence[float],
+    store: DescriptorStore,
     console: Console,
     sequence: int = 0,
     changes: Sequence[Change] = (),
@@ -126,11 +118,12 @@ def measure_all(
     """`measure` for every method, with a progress bar."""
     results = []
     with Progress(console) as progress:
+        store.tick = progress.step
         for method in methods:
             steps = len(sparsities_of(method, sparsities))
             images = len(image_set.database) + (1 + len(changes)) * len(image_set.queries)
             progress.begin(f"{image_set.name}, {method.name}", steps * images)
-            results += measure(image_set, method, sparsities, sequence, changes, progress.step)
+            results += measure(image_set, method, sparsities, sequence, changes, store)
     return results
 
 
@@ -140,68 +133,53 @@ def measure(
     sparsities: Sequence[float],
     sequence: int = 0,
     changes: Sequence[Change] = (),
-    tick: Callable[[], None] = lambda: None,
+    store: DescriptorStore | None = None,
 ) -> list[Result]:
     """Results for every sparsity of the map and of the query; `sequence` > 0 adds SeqSLAM's.
 
     With each of the `changes` the queries are changed and the map is not, both described at the
-    same sparsity. Memory holds the descriptors of the map at one sparsity and of the queries at
-    all. `tick` is called once per image. Raises DatasetError for a sequence where the images are
-    not ordered.
+    same sparsity. `store` says which images were left out, since they cannot be read. Raises
+    DatasetError for a sequence where the images are not ordered, or for too many of these.
     """
     check_sequence(image_set, sequence)
+    store = store or DescriptorStore()
     steps = sparsities_of(method, sparsities)
     method.learn(len(image_set.database), lambda i: read_image(image_set.database[i]))
-
-    def described(paths: Sequence[Path], sparsity: float, change: Change = AS_TAKEN) -> Described:
-        images = (change.apply(read_image(path)) for path in paths)
-        (found,) = describe([method], images, sparsity, tick)
-        return dataclasses.replace(found, change=change.name)
-
-    taken = [described(image_set.queries, step) for step in steps]
+    taken = [store.describe(method, image_set.queries, step) for step in steps]
     results = []
     for step in steps:
-        changed = [described(image_set.queries, step, change) for change in changes]
-        database = described(image_set.database, step)
-        sample = taken[0].descriptors[:TIMED_QUERIES]
-        search_ms = [_search_ms(query, database.descriptors) for query in sample]
+        changed = [store.describe(method, image_set.queries, step, change) for change in changes]
+        database = store.describe(method, image_set.database, step)
+        judge = image_set.without(store.unreadable).judge
+        search_ms = _search_ms(taken[0].descriptors[:TIMED_QUERIES], database.descriptors)
         lengths = (0, sequence) if sequence else (0,)
         runs = [(queries, length) for queries in taken for length in lengths]
         runs += [(queries, 0) for queries in changed]
         results += [
-            search_result(queries, database, image_set.judge, image_set.searchable,
+            search_result(queries, database, judge, image_set.searchable,
                           image_set.query_frames, length, search_ms=search_ms)
             for queries, length in runs
         ]  # fmt: skip
     return results
 
 
-def describe(
-    methods: Sequence[Method],
-    images: Iterable[Image],
-    sparsity: float = 0.0,
-    tick: Callable[[], None] = lambda: None,
-) -> list[Described]:
-    """BGR images by each of the methods; every image is read once."""
-    descriptors: list[list[npt.NDArray[np.floating]]] = [[] for _ in methods]
-    encode_ms: list[list[float]] = [[] for _ in methods]
-    for image in images:
-        for method, own, times in zip(methods, descriptors, encode_ms, strict=True):
-            started = time.perf_counter()
-            own.append(method.describe(image, sparsity))
-            times.append(1e3 * (time.perf_counter() - started))
-        tick()
-    return [
-        Described(method.name, np.stack(own), times, sparsity)
-        for method, own, times in zip(methods, descriptors, encode_ms, strict=True)
-    ]
+def _search_ms(
+    queries: npt.NDArray[np.floating], database: npt.NDArray[np.floating]
+) -> list[float]:
+    """Times of exhaustive searches for one query each in the robot's index of N descriptors.
 
-
-def _search_ms(query: npt.NDArray[np.floating], database: npt.NDArray[np.floating]) -> float:
-    """Time of an exhaustive search for one query (D,)."""
-    started = time.perf_counter()
-    search(query[np.newaxis], database)
-    return 1e3 * (time.perf_counter() - started)
+    Nothing if that takes more than INDEX_BYTES.
+    """
+    if database.nbytes > INDEX_BYTES:
+        return []
+    index = DescriptorIndex(database.shape[1], "float16")
+    index.add(np.nan_to_num(database), np.arange(len(database)))
+    times = []
+    for query in np.nan_to_num(np.asarray(queries, np.float32)):
+        started = time.perf_counter()
+        list(index.search(query, RANKS[-1], None))
+        times.append(1e3 * (time.perf_counter() - started))
+    return times
 
 
 def network_ms(encoder: Encoder, image: Image, sparsities: Sequence[float]) -> list[float]:

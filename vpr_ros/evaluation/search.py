@@ -13,7 +13,7 @@ Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 RANKS = (1, 5, 10, 20)
-BLOCK = 2_000_000  # scores held at once, 8 MB
+BLOCK = 4_000_000  # values held at once, 16 MB
 NOBODY = -1
 
 
@@ -39,24 +39,32 @@ def search(
     """The `count` best database entries of each query, by inner product.
 
     `queries` (Q, D) and `database` (N, D) have unit length, so that this is the order of the
-    cosine and of the Euclidean distance. Query q sees the first searchable[q] entries, None: all.
-    Besides the result it needs BLOCK scores and the database in float32.
+    cosine and of the Euclidean distance; rows of NaN find nothing and are not found. Query q sees
+    the first searchable[q] entries, None: all. Of a database on the disk it reads one block at a
+    time; besides the result it needs BLOCK scores and twice BLOCK descriptor values in float32.
     """
-    places = database.astype(np.float32, copy=False)
-    rows = max(1, BLOCK // max(1, len(places)))
-    found = [Ranked(np.zeros((0, count), np.int64), np.zeros((0, count), np.float32))]
-    for start in range(0, len(queries), rows):
-        part = slice(start, start + rows)
-        limits = None if searchable is None else searchable[part]
-        seen = places if limits is None else places[: max(0, limits.max())]
-        scores = queries[part].astype(np.float32, copy=False) @ seen.T
-        if limits is not None:
-            scores[np.arange(len(seen)) >= limits[:, np.newaxis]] = -np.inf
-        found.append(rank(scores, count))
-    return Ranked(
-        np.concatenate([part.indices for part in found]),
-        np.concatenate([part.scores for part in found]),
-    )
+    indices = np.full((len(queries), count), NOBODY, np.int64)
+    best = np.full((len(queries), count), -np.inf, np.float32)
+    columns = max(1, BLOCK // max(1, database.shape[1]))
+    for first in range(0, len(database), columns):
+        places = np.asarray(database[first : first + columns], np.float32)
+        numbers = np.arange(first, first + len(places))
+        rows = max(1, BLOCK // max(places.shape))
+        for start in range(0, len(queries), rows):
+            part = slice(start, start + rows)
+            scores = np.asarray(queries[part], np.float32) @ places.T
+            scores[np.isnan(scores)] = -np.inf
+            if searchable is not None:
+                scores[numbers >= searchable[part, np.newaxis]] = -np.inf
+            if first:
+                scores = np.hstack([best[part], scores])
+            found = rank(scores, count)
+            best[part] = found.scores
+            own = found.indices - (count if first else 0)  # below 0: found in an earlier block
+            now = np.where(found.indices == NOBODY, NOBODY, own + first)
+            before = np.take_along_axis(indices[part], own.clip(-count, -1), 1)
+            indices[part] = np.where((own < 0) & (found.indices >= 0), before, now)
+    return Ranked(indices, best)
 
 
 def rank(scores: Array, count: int = RANKS[-1]) -> Ranked:

@@ -40,9 +40,9 @@ def search_sequences(
             f"{CELLS:,}. Leave it out for a set of this size."
         )
     difference = 1 - queries.astype(np.float32) @ database.astype(np.float32).T
-    searched = np.ones(difference.shape, dtype=bool)
+    searched = ~np.isnan(difference)  # of an image that cannot be read
     if searchable is not None:
-        searched = np.arange(len(database)) < searchable[:, np.newaxis]
+        searched &= np.arange(len(database)) < searchable[:, np.newaxis]
     contrast = local_contrast(difference, searched)
     # A frame that is not a query counts as 0, the local mean.
     row = frames - frames.min()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,14 @@ class Cost:
     file_bytes: int
     parameters: int  # weights in the file; packed ones count individually
     macs: dict[float, int]  # sparsity -> multiply-accumulates per image
+    published_macs: dict[float, int]  # the same as TAT-VPR's figures count them
     uncounted: tuple[str, ...]  # operators that may multiply and have no rule here
 
 
-def cost_of(path: Path, provider: Provider | None = None) -> Cost:
-    """What the model at `path` costs, at sparsities from 0 to its largest, and what runs it.
+def cost_of(
+    path: Path, provider: Provider | None = None, asked: Iterable[float] = SPARSITIES
+) -> Cost:
+    """What the model at `path` costs, at 0, its largest sparsity and those `asked` for between.
 
     Counts convolutions, matrix and attention products, but not norms, activation functions and
     the choice of channels. Sparse layers count the channels that they keep: compiled operators
@@ -57,13 +60,14 @@ def cost_of(path: Path, provider: Provider | None = None) -> Cost:
     opset = _checked_opset(model, path)
     encoder = Encoder(path, provider=provider)
     contract = encoder.contract
-    sparsities = [s for s in SPARSITIES if s < contract.sparsity_max] + [contract.sparsity_max]
-    macs = {}
+    sparsities = [0.0, *(s for s in asked if s < contract.sparsity_max), contract.sparsity_max]
+    macs, published = {}, {}
     shapes: dict[str, Shape] = {}
     for sparsity in sorted(set(sparsities)):
         if not shapes or contract.dial == "resolution":  # the other dial changes no shape
             shapes = _shapes(model, contract, sparsity)
         macs[sparsity] = sum(_macs(node, shapes, sparsity) for node in model.graph.node)
+        published[sparsity] = _published_macs(model, contract, shapes, sparsity)
     uncounted = tuple(sorted({n.op_type for n in model.graph.node if _may_multiply(n)}))
     parameters = _parameters(model, shapes)
     size = path.stat().st_size
@@ -75,8 +79,17 @@ def cost_of(path: Path, provider: Provider | None = None) -> Cost:
         size,
         parameters,
         macs,
+        published,
         uncounted,
     )
+
+
+def count_macs(
+    path: Path, sparsities: Iterable[float]
+) -> tuple[dict[float, int], dict[float, int]]:
+    """The multiply-accumulates of `cost_of` alone, as they are and as published."""
+    cost = cost_of(path, asked=sparsities)
+    return cost.macs, cost.published_macs
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -173,6 +186,31 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, Shape], sparsity: float) -> in
     return macs
 
 
+def _published_macs(
+    model: onnx.ModelProto, contract: Contract, shapes: dict[str, Shape], sparsity: float
+) -> int:
+    """Multiply-accumulates as TAT-VPR's published figures count them.
+
+    They multiply by (1 - s) every linear layer that adds a bias, the dense ones too, but not the
+    bias-free qkv that the mask does reach; and torch's profiler sees neither the first MLP layer
+    nor the attention product inside a fused encoder layer (BoQ's). Nodes are named by modules.
+    """
+    share = 1.0 - sparsity if contract.dial == "activations" else 1.0
+    constants = {t.name for t in model.graph.initializer}
+    constants |= {n.output[0] for n in model.graph.node if n.input and n.input[0] in constants}
+    biased = {x for n in model.graph.node if n.op_type == "Add" and set(n.input) & constants
+              for x in n.input}  # fmt: skip
+    total = 0.0
+    for node in model.graph.node:
+        if "/encoder/widen/" in node.name or "/encoder/attention/product/" in node.name:
+            continue
+        convolution = "/product/Int8Linear" in node.name  # export's name of one
+        linear = "Bias" in node.op_type and not convolution
+        linear |= node.op_type == "MatMul" and node.output[0] in biased
+        total += _macs(node, shapes, 0.0) * (share if linear or node.op_type == "Gemm" else 1.0)
+    return round(total)
+
+
 def kept_channels(sparsity: float, channels: int) -> int:
     """How many of `channels` a sparse layer keeps, rounded as in its definition."""
     share = np.float32(1.0) - np.float32(sparsity)
@@ -211,6 +249,8 @@ def contract_table(path: Path, cost: Cost) -> Table:
         "model": f"{contract.name}, version {contract.version}",
         "file": f"{path}, {cost.file_bytes / 1e6:.1f} MB, ONNX opset {cost.opset}",
         "parameters": f"{cost.parameters / 1e6:.2f} M",
+        "trained of them": f"{contract.trainable / 1e6:.2f} M" * bool(contract.trainable)
+        or "not known",
         "input": f"RGB {contract.input_height}x{contract.input_width} px (height x width)",
         "mean, std": f"{contract.mean}, {contract.std}",
         "descriptor": f"{contract.descriptor_size} values",
@@ -234,7 +274,10 @@ def contract_table(path: Path, cost: Cost) -> Table:
 
 def cost_table(cost: Cost) -> Table:
     """Multiply-accumulates and thresholds per sparsity, for `vpr model-info`."""
-    table = Table("sparsity", "MMAC per image", "of dense", "score >=", "margin >=")
+    table = Table(
+        "sparsity", "MMAC per image", "of dense", "GFLOP as TAT-VPR counts", "score >=",
+        "margin >=",
+    )  # fmt: skip
     for sparsity, macs in cost.macs.items():
         limits = cost.contract.calibration_at(sparsity)
         thresholds = [f"{limits.score_threshold:.3f}", f"{limits.margin_threshold:.3f}"]
@@ -242,6 +285,7 @@ def cost_table(cost: Cost) -> Table:
             f"{sparsity:g}",
             f"{macs / 1e6:,.1f}",
             f"{100 * macs / cost.macs[0.0]:.0f} %",
+            f"{2e-9 * cost.published_macs[sparsity]:.2f}",
             *(thresholds if cost.contract.calibration else ["-", "-"]),
         )
     if not cost.contract.calibration:

@@ -33,9 +33,9 @@ def export_checkpoint(
 
     `precision` is one of `deploy_layers.PRECISIONS`. The size defaults to that of the training
     images (TAT-VPR) or of the paper's tests (EfficientVPR). The checkpoint's notes `name`,
-    `version`, `sparsity_max`, `training_data` and `licence` go into the contract. Returns how
-    close onnxruntime and torch are. Raises ModelError, and leaves an older file alone, if they
-    disagree.
+    `version`, `sparsity_max`, `training_data`, `licence` and `trainable` go into the contract.
+    Returns how close onnxruntime and torch are. Raises ModelError, and leaves an older file alone,
+    if they disagree.
     """
     check_precision(precision)
     check_output(output)
@@ -71,4 +71,5 @@ def contract_of(
         calibration=(),
         training_data=str(notes.get("training_data", UNKNOWN)),
         licence=str(notes.get("licence", UNKNOWN)),
+        trainable=int(notes.get("trainable", 0)),
     )

@@ -205,7 +205,9 @@ class Run:
         )
         for name, value in found.items():
             self._write(plan, measure=name, value=round(value, 2))
-        notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes}
+        trained = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+        notes = {**self._recipe.notes, "validation": found, "minutes": self._state.minutes,
+                 "trainable": trained}  # fmt: skip
         save_checkpoint(self._folder / LAST, self.network, notes)
         if found:
             mean = sum(found.values()) / len(found)
