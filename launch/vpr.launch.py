@@ -9,10 +9,13 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+CONFIGURATION = 2  # exit status, as in vpr_ros.nodes.start
 SHARE = Path(get_package_share_directory("vpr_ros"))
 
 # name, default, description
@@ -107,11 +110,19 @@ def nodes(context: LaunchContext) -> list[Node]:
             emulate_tty=True,
             # A crash costs seconds, not the mission. On stopping, the map may be saved.
             respawn=True,
+            on_exit=stay_down,
             respawn_delay=2.0,  # s
             sigterm_timeout="60",  # s
         )
         for name in ("encoder", "database", *optional)
     ]
+
+
+def stay_down(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
+    """No respawn of a node that would end in the same way again: its error names the cause."""
+    if event.returncode != CONFIGURATION:
+        return None
+    return EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action)))
 
 
 def _is_true(text: str) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from vpr_ros.nodes.start import CONFIGURATION
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -44,7 +46,8 @@ def launch_file(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
     kinds = {
-        n: type(n, (Recorded,), {}) for n in ("DeclareLaunchArgument", "OpaqueFunction", "Node")
+        n: type(n, (Recorded,), {})
+        for n in ("DeclareLaunchArgument", "EmitEvent", "OpaqueFunction", "Node")
     }
     node = kinds.pop("Node")
     share = types.SimpleNamespace(get_package_share_directory=lambda name: str(ROOT))
@@ -52,6 +55,9 @@ def launch_file(monkeypatch):
     monkeypatch.setitem(sys.modules, "ament_index_python.packages", share)
     stand_in("launch", LaunchContext=dict, LaunchDescription=LaunchDescription)
     stand_in("launch.actions", **kinds)
+    stand_in("launch.events", matches_action=lambda action: ("matches", action))
+    shutdown = type("ShutdownProcess", (Recorded,), {})
+    stand_in("launch.events.process", ProcessExited=object, ShutdownProcess=shutdown)
     stand_in("launch.substitutions", LaunchConfiguration=LaunchConfiguration)
     stand_in("launch_ros")
     stand_in("launch_ros.actions", Node=node)
@@ -87,6 +93,12 @@ def test_both_nodes_run_from_this_package(launch_file):
 def test_a_node_that_crashes_comes_back(launch_file):
     for node in started(launch_file).values():
         assert node["respawn"] and 1 <= node["respawn_delay"] <= 5
+        for status in (0, 1, -9):
+            ended = types.SimpleNamespace(returncode=status, action="it")
+            assert node["on_exit"](ended, None) is None
+        ended.returncode = CONFIGURATION  # until what it was given is mended
+        event = node["on_exit"](ended, None).kwargs["event"]
+        assert event.kwargs["process_matcher"] == ("matches", "it")
 
 
 def test_topics_are_remapped(launch_file):

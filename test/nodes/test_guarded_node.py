@@ -18,6 +18,7 @@ from vpr_msgs.srv import FindPlace, SaveMap
 from vpr_ros.core.errors import MapError
 from vpr_ros.nodes import diagnostics
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
+from vpr_ros.nodes.start import CONFIGURATION
 
 
 @pytest.fixture
@@ -146,5 +147,7 @@ def test_what_keeps_a_node_from_starting_takes_one_line(arguments, environment, 
         capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     lines = [line for line in run.stderr.splitlines() if line.startswith("vpr_ros: ")]
-    assert run.returncode == 1 and len(lines) == 1 and "Traceback" not in run.stderr, run.stderr
+    assert run.returncode == CONFIGURATION and len(lines) == 1 and "Traceback" not in run.stderr, (
+        run.stderr
+    )
     assert all(word in lines[0] for word in words), run.stderr

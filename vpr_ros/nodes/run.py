@@ -19,20 +19,22 @@ from vpr_ros.core.errors import VprError
 from vpr_ros.nodes.diagnostics import describe
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
 from vpr_ros.nodes.lifecycle import ManagedNode
-from vpr_ros.nodes.start import STOP_SIGNALS, STUCK_S, StopSignals
+from vpr_ros.nodes.start import CONFIGURATION, STOP_SIGNALS, STUCK_S, StopSignals
 
 
 def run(create: Callable[[], GuardedNode], stop: StopSignals, managed_as: str = "") -> None:
     """Run the node that `create` returns until told to stop, which may be during construction.
 
     With `managed_as`, its name, it is created and destroyed by lifecycle transitions. The exit
-    status is 0 after SIGINT, SIGTERM or SIGHUP, and 1 if the node cannot start.
+    status is 0 after SIGINT, SIGTERM or SIGHUP; CONFIGURATION if the node cannot start with what
+    it was given; 1 if it cannot for another reason.
     """
     node: GuardedNode | ManagedNode | None = None
-    code = 0
+    code = CONFIGURATION  # until init() has taken the arguments
     try:
         stop.wake = lambda: None
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        code = 0
         if managed_as:
             node = ManagedNode(managed_as, create)
             executor = node.executor_of_both
@@ -46,7 +48,7 @@ def run(create: Callable[[], GuardedNode], stop: StopSignals, managed_as: str = 
     except ExternalShutdownException:
         pass
     except Exception as error:
-        code = 1
+        code = code or _status(error)
         print(f"vpr_ros: {_one_line(error)}", file=sys.stderr)
     stop.obeyed.set()
     if node is not None:
@@ -66,6 +68,12 @@ def _shut_down(node: GuardedNode | ManagedNode | None, code: int) -> None:
     if node is not None:
         node.destroy_node()
     rclpy.try_shutdown()
+
+
+def _status(error: Exception) -> int:
+    """CONFIGURATION if starting again would end in the same way, else 1."""
+    given = isinstance(error, VprError) or type(error).__module__ == "rclpy.exceptions"
+    return CONFIGURATION if given else 1
 
 
 def _one_line(error: Exception) -> str:

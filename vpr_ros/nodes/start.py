@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 MANAGED = "--lifecycle"  # option: the node has lifecycle states and begins unconfigured
+CONFIGURATION = 2  # exit status: what the node was given keeps it from starting, and will again
 STUCK_S = 8.0  # what takes longer to end than this is left behind
 
 
@@ -47,10 +48,12 @@ def _start(module: str, node: str) -> None:
         run = importlib.import_module("vpr_ros.nodes.run").run
         create = getattr(importlib.import_module(f"vpr_ros.nodes.{module}"), node)
     except ImportError as error:
-        sys.exit(
+        print(
             f"vpr_ros: {error}. Is ROS 2 sourced (e.g. /opt/ros/jazzy/setup.bash), is the "
-            "workspace with vpr_msgs, and is this the Python that has the requirements?"
+            "workspace with vpr_msgs, and is this the Python that has the requirements?",
+            file=sys.stderr,
         )
+        sys.exit(CONFIGURATION)
     managed = MANAGED in sys.argv
     run(create, stop, module.removesuffix("_node") if managed else "")
 
