@@ -5,11 +5,19 @@
 ros2 launch vpr_ros vpr.launch.py image:=/camera/image_raw odom:=/odom
 """
 
+import json
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction
 from launch.events import matches_action
 from launch.events.process import ProcessExited, ShutdownProcess
 from launch.substitutions import LaunchConfiguration
@@ -53,24 +61,36 @@ ARGUMENTS = (
         "managed nodes, which a lifecycle manager configures and activates; until then they hold "
         "neither model nor map",
     ),
+    (
+        "single_process",
+        "false",
+        "all nodes in one process, which takes less memory; a crash then ends all of them",
+    ),
+    ("rviz", "false", "also open RViz with config/vpr.rviz: path, closures and their pictures"),
     ("params_file", str(SHARE / "config" / "vpr.yaml"), "parameters of the nodes"),
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
 )
 TOPICS = ("image", "camera_info", "odom", "battery", "initialpose")
+SHOWN = ("path", "graph_markers", "loop_markers", "closure_image")  # by config/vpr.rviz, in /vpr
 
 
-def nodes(context: LaunchContext) -> list[Node]:
+def nodes(context: LaunchContext) -> list[Node | LogInfo]:
     """The nodes, with the values of the arguments."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    use_sim_time = _is_true(value["use_sim_time"])
-    own = {
+    parameters = [
+        value["params_file"],
+        {"use_sim_time": _is_true(value["use_sim_time"])},
+    ]
+    given = {
         "encoder": {"image_transport": value["image_transport"], "model": value["model"]},
         "database": {"map": value["map"]},
         "graph": {"map": value["map"]},
         "relocalizer": {"map": value["map"]},
         "bridge": {"to": value["bridge"]},
     }
+    # Arguments that were not given leave the file's values alone.
+    own = {name: {key: v for key, v in own.items() if v} for name, own in given.items()}
     # rcl refuses names that end in a slash, and the node would not start.
     topic = {key: value[key].rstrip("/") for key in TOPICS}
     remappings = {
@@ -92,30 +112,44 @@ def nodes(context: LaunchContext) -> list[Node]:
     }
     optional = [name for name in ("graph", "relocalizer") if _is_true(value[name])]
     optional += ["bridge"] if value["bridge"] else []
-    return [
-        Node(
-            package="vpr_ros",
-            executable=name,
-            name=name,
-            namespace=value["namespace"],
-            parameters=[
-                value["params_file"],
-                {"use_sim_time": use_sim_time},
-                # Arguments that were not given leave the file's values alone.
-                {key: given for key, given in own[name].items() if given},
-            ],
-            remappings=remappings[name],
-            arguments=["--lifecycle"] if _is_true(value["lifecycle"]) else [],
-            output="screen",
-            emulate_tty=True,
-            # A crash costs seconds, not the mission. On stopping, the map may be saved.
-            respawn=True,
-            on_exit=stay_down,
-            respawn_delay=2.0,  # s
-            sigterm_timeout="60",  # s
-        )
-        for name in ("encoder", "database", *optional)
-    ]
+    names = ["encoder", "database", *optional]
+    common = {
+        "package": "vpr_ros",
+        "namespace": value["namespace"],
+        "output": "screen",
+        "emulate_tty": True,
+        # A crash costs seconds, not the mission. On stopping, the map may be saved.
+        "respawn": True,
+        "on_exit": stay_down,
+        "respawn_delay": 2.0,  # s
+        "sigterm_timeout": "60",  # s
+    }
+    options = ["--lifecycle"] if _is_true(value["lifecycle"]) else []
+    if _is_true(value["single_process"]):
+        started = [
+            Node(
+                executable="nodes",
+                parameters=[*parameters, _file_of({name: own[name] for name in names})],
+                remappings=[
+                    (f"{name}:{old}", new) for name in names for old, new in remappings[name]
+                ],
+                arguments=[*options, *names],
+                **common,
+            )
+        ]
+    else:
+        started = [
+            Node(
+                executable=name,
+                name=name,
+                parameters=[*parameters, own[name]],
+                remappings=remappings[name],
+                arguments=options,
+                **common,
+            )
+            for name in names
+        ]
+    return [*started, *([_rviz(value)] if _is_true(value["rviz"]) else [])]
 
 
 def stay_down(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
@@ -123,6 +157,33 @@ def stay_down(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:
     if event.returncode != CONFIGURATION:
         return None
     return EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action)))
+
+
+def _file_of(own: dict[str, dict[str, Any]]) -> str:
+    """A params file with the parameters of each node, since a command line's are for all nodes."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+        content = {f"/**/{name}": {"ros__parameters": values} for name, values in own.items()}
+        json.dump({node: part for node, part in content.items() if part["ros__parameters"]}, file)
+    return file.name
+
+
+def _rviz(value: dict[str, str]) -> Node | LogInfo:
+    """RViz, or a line that says how to get it."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        distro = os.environ.get("ROS_DISTRO", "jazzy")
+        return LogInfo(
+            msg=f"rviz:=true, but RViz is not installed. Run: sudo apt install ros-{distro}-rviz2"
+        )
+    frame = "map" if _is_true(value["graph"]) else "odom"
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(SHARE / "config" / "vpr.rviz"), "-f", frame],
+        parameters=[{"use_sim_time": _is_true(value["use_sim_time"])}],
+        remappings=[(f"/vpr/{topic}", f"/{value['namespace']}/{topic}") for topic in SHOWN],
+    )
 
 
 def _is_true(text: str) -> bool:

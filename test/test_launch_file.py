@@ -3,6 +3,7 @@
 """What the launch file asks for. `launch` is not on PyPI: stand-ins record what it is told."""
 
 import importlib.util
+import json
 import re
 import sys
 import types
@@ -45,12 +46,18 @@ def launch_file(monkeypatch):
             setattr(module, member, value)
         monkeypatch.setitem(sys.modules, name, module)
 
-    kinds = {
-        n: type(n, (Recorded,), {})
-        for n in ("DeclareLaunchArgument", "EmitEvent", "OpaqueFunction", "Node")
-    }
+    names = "DeclareLaunchArgument", "EmitEvent", "OpaqueFunction", "LogInfo", "Node"
+    kinds = {n: type(n, (Recorded,), {}) for n in names}
     node = kinds.pop("Node")
-    share = types.SimpleNamespace(get_package_share_directory=lambda name: str(ROOT))
+
+    def prefix(name):
+        raise KeyError(name)
+
+    share = types.SimpleNamespace(
+        get_package_share_directory=lambda name: str(ROOT),
+        get_package_prefix=prefix,
+        PackageNotFoundError=KeyError,
+    )
     monkeypatch.setitem(sys.modules, "ament_index_python", types.ModuleType("a"))
     monkeypatch.setitem(sys.modules, "ament_index_python.packages", share)
     stand_in("launch", LaunchContext=dict, LaunchDescription=LaunchDescription)
@@ -117,6 +124,44 @@ def test_what_is_given_overrules_the_file_and_the_rest_does_not(launch_file):
     assert Path(file).name == "vpr.yaml" and sim == {"use_sim_time": True}
     assert own == {}, "no argument was given"
     assert started(launch_file, model="m")["encoder"]["parameters"][2]["model"] == "m"
+
+
+def test_one_process_gets_what_the_nodes_get(launch_file):
+    given = {"map": "office", "graph": "true", "odom": "/wheels", "lifecycle": "true"}
+    context = {name: default for name, default, _ in launch_file.ARGUMENTS} | given
+    (node,) = launch_file.nodes(context | {"single_process": "true"})
+    assert node.kwargs["executable"] == "nodes" and "name" not in node.kwargs
+    assert node.kwargs["arguments"] == ["--lifecycle", "encoder", "database", "graph"]
+    own = Path(node.kwargs["parameters"][-1])
+    assert json.loads(own.read_text()) == {
+        f"/**/{name}": {"ros__parameters": {"map": "office"}} for name in ("database", "graph")
+    }
+    own.unlink()
+    alone = started(launch_file, **given)
+    assert set(node.kwargs["remappings"]) == {
+        (f"{name}:{old}", new) for name in alone for old, new in alone[name]["remappings"]
+    }
+
+
+def test_rviz_is_opened_on_the_right_frame_or_said_to_be_missing(launch_file, monkeypatch):
+    context = {name: default for name, default, _ in launch_file.ARGUMENTS} | {"rviz": "true"}
+    assert "sudo apt install ros-" in launch_file.nodes(context)[-1].kwargs["msg"]
+    monkeypatch.setattr(launch_file, "get_package_prefix", lambda name: "/")
+    for graph, frame in (("false", "odom"), ("true", "map")):
+        rviz = launch_file.nodes(context | {"graph": graph, "namespace": "front"})[-1].kwargs
+        assert rviz["arguments"][-2:] == ["-f", frame] and Path(rviz["arguments"][1]).is_file()
+    assert ("/vpr/path", "/front/path") in rviz["remappings"]
+
+
+def test_what_is_shown_exists():
+    """The topics of both layouts, by the generated table of interfaces."""
+    known = set(re.findall(r"`(/\w+(?:/\w+)?)`", (ROOT / "docs/interfaces.md").read_text()))
+    rviz = re.findall(r"Value: (/vpr/\w+)", (ROOT / "config/vpr.rviz").read_text())
+    layout = json.loads((ROOT / "config/vpr.foxglove.json").read_text())
+    foxglove = re.findall(r'"(/vpr/\w+)', json.dumps(layout["configById"]))
+    assert len(rviz) == 4 and set(rviz) < set(foxglove) <= known
+    panels = re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"]))
+    assert set(panels) == set(layout["configById"])
 
 
 def test_the_nodes_are_launched_and_no_environment_is_changed(launch_file):

@@ -101,7 +101,8 @@ def silence(node: GuardedNode) -> str:
         for topic, types in node.get_topic_names_and_types()
         if any(kind in types for kind in IMAGE_TYPES) and "depth" not in topic.lower()
     )
-    others = [topic for topic in dict.fromkeys(found) if topic != raw]
+    ours = raw, node.resolve_topic_name("closure_image")
+    others = [topic for topic in dict.fromkeys(found) if topic not in ours]
     hint = (
         f" There are {', '.join(others[:SHOWN])}{' and others' * (len(others) > SHOWN)}."
         if others

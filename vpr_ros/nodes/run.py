@@ -1,15 +1,16 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Create a node, spin it, stop it; errors that a user can fix take one line."""
+"""Create nodes, spin them, stop them; errors that a user can fix take one line."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -22,50 +23,96 @@ from vpr_ros.nodes.lifecycle import ManagedNode
 from vpr_ros.nodes.start import CONFIGURATION, STOP_SIGNALS, STUCK_S, StopSignals
 
 
-def run(create: Callable[[], GuardedNode], stop: StopSignals, managed_as: str = "") -> None:
-    """Run the node that `create` returns until told to stop, which may be during construction.
+class _Life:
+    """One node and its executor, from its creation until it has finished."""
 
-    With `managed_as`, its name, it is created and destroyed by lifecycle transitions. The exit
-    status is 0 after SIGINT, SIGTERM or SIGHUP; CONFIGURATION if the node cannot start with what
-    it was given; 1 if it cannot for another reason.
-    """
-    node: GuardedNode | ManagedNode | None = None
-    code = CONFIGURATION  # until init() has taken the arguments
-    try:
-        stop.wake = lambda: None
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        code = 0
-        if managed_as:
-            node = ManagedNode(managed_as, create)
-            executor = node.executor_of_both
+    def __init__(self, name: str, create: Callable[[], GuardedNode], managed: bool) -> None:
+        self.node: GuardedNode | ManagedNode
+        if managed:
+            self.node = ManagedNode(name, create)
+            self.executor = self.node.executor_of_both
         else:
-            node = create()
-            executor = GuardedExecutor(node.problems)
-            executor.add_node(node)
-        stop.wake = lambda: executor.create_task(lambda: None)  # it waits for something to do
-        while rclpy.ok() and not stop.received.is_set():
-            executor.spin_once()
-    except ExternalShutdownException:
-        pass
-    except Exception as error:
-        code = code or _status(error)
-        print(f"vpr_ros: {_one_line(error)}", file=sys.stderr)
+            self.node = create()
+            self.executor = GuardedExecutor(self.node.problems)
+            self.executor.add_node(self.node)
+        self.obeyed, self.finished = threading.Event(), threading.Event()
+
+    def spin(self, stop: StopSignals, all_obey: Callable[[], bool]) -> None:
+        """Handle events until told to stop, then finish the node."""
+        with contextlib.suppress(ExternalShutdownException):
+            while rclpy.ok() and not stop.received.is_set():
+                self.executor.spin_once()
+        self.obeyed.set()
+        if all_obey():
+            stop.obeyed.set()
+        with self.node.problems.caught():
+            self.node.finish()
+        self.finished.set()
+
+
+def run(
+    creates: Mapping[str, Callable[[], GuardedNode]], stop: StopSignals, managed: bool = False
+) -> None:
+    """Run the nodes, by name, until told to stop, which may be during construction.
+
+    Each has a thread and an executor of its own: none waits for another's callbacks, and none has
+    to expect its own at the same time. Nodes that are `managed` are created and destroyed by
+    lifecycle transitions. A node that cannot start is named; the others run. The exit status is
+    0 after SIGINT, SIGTERM or SIGHUP; CONFIGURATION if a node cannot start with what it was given;
+    1 if one cannot for another reason.
+    """
+    lives: list[_Life] = []
+    codes: list[int] = []
+    stop.wake = lambda: None
+    with _said(codes, CONFIGURATION):
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        for name, create in creates.items():
+            with _said(codes):
+                lives.append(_Life(name, create, managed))
+
+    def give_up() -> None:
+        """Leave a node that is stuck behind, once the others have finished."""
+        for life in lives:
+            if life.obeyed.is_set():
+                life.finished.wait()
+        os._exit(0)
+
+    stop.wake = lambda: [life.executor.create_task(lambda: None) for life in lives]
+    stop.give_up = give_up
+    arguments = stop, lambda: all(life.obeyed.is_set() for life in lives)
+    threads = [
+        threading.Thread(target=life.spin, args=arguments, daemon=True) for life in lives[1:]
+    ]
+    for thread in threads:
+        thread.start()
+    for life in lives[:1]:
+        life.spin(*arguments)
+    for thread in threads:
+        thread.join()
     stop.obeyed.set()
-    if node is not None:
-        with node.problems.caught():
-            node.finish()
-    _shut_down(node, code)
+    code = min(codes, default=0)
+    _shut_down([life.node for life in lives], code)
     sys.exit(code)
 
 
-def _shut_down(node: GuardedNode | ManagedNode | None, code: int) -> None:
+@contextlib.contextmanager
+def _said(codes: list[int], code: int = 0) -> Iterator[None]:
+    """Print what keeps the block from ending, add its exit status, and go on behind it."""
+    try:
+        yield
+    except Exception as error:
+        codes.append(code or _status(error))
+        print(f"vpr_ros: {_one_line(error)}", file=sys.stderr)
+
+
+def _shut_down(nodes: Sequence[GuardedNode | ManagedNode], code: int) -> None:
     """Shut down; if the middleware hangs, end the process with exit status `code`."""
     limit = threading.Timer(STUCK_S, os._exit, (code,))
     limit.daemon = True
     limit.start()
     for number in STOP_SIGNALS:  # at its end, Python makes them deadly again
         signal.signal(number, signal.SIG_IGN)
-    if node is not None:
+    for node in nodes:
         node.destroy_node()
     rclpy.try_shutdown()
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -12,6 +13,13 @@ import threading
 from collections.abc import Callable
 
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+NODES = {
+    "encoder": "EncoderNode",
+    "database": "DatabaseNode",
+    "graph": "GraphNode",
+    "relocalizer": "RelocalizerNode",
+    "bridge": "BridgeNode",
+}
 MANAGED = "--lifecycle"  # option: the node has lifecycle states and begins unconfigured
 CONFIGURATION = 2  # exit status: what the node was given keeps it from starting, and will again
 STUCK_S = 8.0  # what takes longer to end than this is left behind
@@ -19,43 +27,57 @@ STUCK_S = 8.0  # what takes longer to end than this is left behind
 
 def encoder() -> None:
     """Run the node `encoder`."""
-    _start("encoder_node", "EncoderNode")
+    _start("encoder")
 
 
 def database() -> None:
     """Run the node `database`."""
-    _start("database_node", "DatabaseNode")
+    _start("database")
 
 
 def graph() -> None:
     """Run the node `graph`."""
-    _start("graph_node", "GraphNode")
+    _start("graph")
 
 
 def relocalizer() -> None:
     """Run the node `relocalizer`."""
-    _start("relocalizer_node", "RelocalizerNode")
+    _start("relocalizer")
 
 
 def bridge() -> None:
     """Run the node `bridge`."""
-    _start("bridge_node", "BridgeNode")
+    _start("bridge")
 
 
-def _start(module: str, node: str) -> None:
-    stop = StopSignals()
-    try:
-        run = importlib.import_module("vpr_ros.nodes.run").run
-        create = getattr(importlib.import_module(f"vpr_ros.nodes.{module}"), node)
-    except ImportError as error:
-        print(
-            f"vpr_ros: {error}. Is ROS 2 sourced (e.g. /opt/ros/jazzy/setup.bash), is the "
-            "workspace with vpr_msgs, and is this the Python that has the requirements?",
-            file=sys.stderr,
-        )
+def nodes() -> None:
+    """Run the nodes that the command line names in one process: `nodes encoder database`."""
+    given = list(itertools.takewhile(lambda word: word != "--ros-args", sys.argv[1:]))
+    names = [word for word in given if not word.startswith("-")]
+    if not names or not set(names) <= set(NODES):
+        text = f"vpr_ros: 'nodes {' '.join(names)}': name some of {', '.join(NODES)}."
+        print(text, file=sys.stderr)
         sys.exit(CONFIGURATION)
-    managed = MANAGED in sys.argv
-    run(create, stop, module.removesuffix("_node") if managed else "")
+    _start(*dict.fromkeys(names))
+
+
+def _start(*names: str) -> None:
+    stop, creates = StopSignals(), {}
+    for name in names:
+        try:
+            run = importlib.import_module("vpr_ros.nodes.run").run
+            module = importlib.import_module(f"vpr_ros.nodes.{name}_node")
+            creates[name] = getattr(module, NODES[name])
+        except ImportError as error:
+            print(
+                f"vpr_ros: node {name} does not run: {error}. Is ROS 2 sourced (e.g. "
+                "/opt/ros/jazzy/setup.bash), is the workspace with vpr_msgs, and is this the "
+                "Python that has the requirements?",
+                file=sys.stderr,
+            )
+    if not creates:
+        sys.exit(CONFIGURATION)
+    run(creates, stop, MANAGED in sys.argv)
 
 
 class StopSignals:
@@ -65,6 +87,7 @@ class StopSignals:
         """Take the signals from now on; until `wake` is set, nothing is lost by ending at once."""
         self.received, self.obeyed = threading.Event(), threading.Event()
         self.wake: Callable[[], object] = lambda: os._exit(0)
+        self.give_up: Callable[[], object] = lambda: os._exit(0)
         self._read, write = os.pipe()
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -79,4 +102,4 @@ class StopSignals:
         self.received.set()
         self.wake()
         if not self.obeyed.wait(STUCK_S):
-            os._exit(0)
+            self.give_up()
