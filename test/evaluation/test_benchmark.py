@@ -179,6 +179,13 @@ def test_benchmark_leaves_tables_and_numbers(pictures, tmp_path, capsys):
     assert "| thumbnail | 0 | 100.0 / 100.0 |" in (results / "latest" / "tables.md").read_text()
     printed = capsys.readouterr().out
     assert "mobilenetv2-gem" in printed and "Peak memory" in printed and "…" not in printed
+    gates = metrics["all_gates"][DEFAULT_MODEL]
+    table = (results / "latest" / "tables.md").read_text()
+    share = f"{100 * gates['right'] / 3:.1f}, {gates['wrong']} wrong"
+    assert f"| {DEFAULT_MODEL}, all gates | - | 0 | - | - | - | - | {share} |" in table
+    page = (results / "latest" / "report.html").read_text()
+    assert f"<h1>{gates['right']} of 3 answerable queries closed" in page
+    assert "all gates" in page and "src='data:image/jpeg" in page and "Report: " in printed
 
 
 def test_models_of_one_name_are_told_apart_by_their_files(pictures, tmp_path):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vpr_ros.core.model_files import DEFAULT_MODEL
 from vpr_ros.core.providers import CPU, Provider, unused_gpu
-from vpr_ros.evaluation.console import TextTable, say
+from vpr_ros.evaluation.console import Progress, TextTable, say
 from vpr_ros.evaluation.descriptor_store import DescriptorStore
 from vpr_ros.evaluation.image_changes import AS_TAKEN, CHANGES, Change
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
@@ -25,12 +25,19 @@ from vpr_ros.evaluation.metrics import rounded_percent
 from vpr_ros.evaluation.retrieval import Result, check_sequence, measure_all
 from vpr_ros.evaluation.run_folder import RESULTS, latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.search import RANKS
+from vpr_ros.evaluation.set_decisions import Decisions, decide
+from vpr_ros.evaluation.set_report import write_set_page
 
 SPARSITIES = (0.0, 0.4, 0.6)
 UNREADABLE_NAMED = 3  # images, below a table
 FULL_PRECISION = (
     "R@100P: recall at 100 % precision, the share of the answerable queries that score above "
     "every wrong first match."
+)
+ALL_GATES = (
+    "All gates: the share that the loop detector closes rightly with local features, its default "
+    "parameters and no odometry, and how many queries it closes wrongly. R@100P has its threshold "
+    "from the right answers, which no robot knows."
 )
 
 
@@ -127,32 +134,55 @@ def _remarks(store: DescriptorStore, models: Sequence[Model]) -> list[str]:
 
 
 def run_benchmark(plan: Plan, sequence: int = 0, robustness: bool = False) -> Sequence[Result]:
-    """R@k of all methods; `sequence` > 0 adds SeqSLAM over that many frames to each, `robustness`
-    the recalls of changed queries. Raises VprError as `run_plan` does.
+    """R@k of all methods, and a page; `sequence` > 0 adds SeqSLAM over that many frames to each,
+    `robustness` the recalls of changed queries. Raises VprError as `run_plan` does.
     """
     changes = CHANGES if robustness else ()
+    console = Console()
 
     def finish(measured: Measured, folder: Path) -> tuple[list[TextTable], dict[str, Any]]:
         image_set, rows = measured.image_set, measured.rows
-        tables = [recall_table(image_set, rows, measured.notes), *cross_tables(image_set, rows)]
+        decided = []
+        with Progress(console) as progress:
+            for model in measured.models[: len(plan.models)]:
+                progress.begin(f"{image_set.name}, {model.name}, all gates", image_set.size)
+                decided.append(decide(image_set, model.encoder, progress.step))
+        decisions = [found for found in decided if found is not None]
+        table = recall_table(image_set, rows, measured.notes, decisions)
+        tables = [table, *cross_tables(image_set, rows)]
         if robustness:
             tables.append(robustness_table(image_set, rows, changes))
+        first = decisions[0] if decisions else None
+        write_set_page(folder / "report.html", image_set, tables, first, own_command())
         return tables, {
+            "all_gates": {found.model: found.numbers() for found in decisions},
             "changes": {change.name: change.words for change in changes},
             "rows": [dataclasses.asdict(row) for row in rows],
         }
 
-    return run_plan(plan, finish, sequence, changes).rows
+    rows = run_plan(plan, finish, sequence, changes).rows
+    say(console, f"Report: {latest(plan.results) / 'report.html'}")
+    return rows
 
 
 def recall_table(
-    image_set: ImageSet, rows: Sequence[Result], notes: Sequence[str] = ()
+    image_set: ImageSet,
+    rows: Sequence[Result],
+    notes: Sequence[str] = (),
+    decisions: Sequence[Decisions] = (),
 ) -> TextTable:
-    """All methods with map and query at the same sparsity; more than one frame: SeqSLAM."""
+    """All methods with map and query at the same sparsity; more than one frame: SeqSLAM.
+
+    The first rows are what the loop detector closes.
+    """
     headings = (
         "method", "frames", "sparsity", *(f"R@{rank}\n%" for rank in RANKS), "R@100P\n%",
         "encode, ms\np50 / p95", "search, ms\np50 / p95", "place\nbytes",
     )  # fmt: skip
+    decided = [
+        (f"{found.model}, all gates", "-", "0", *["-"] * len(RANKS), found.text(), "-", "-", "-")
+        for found in decisions
+    ]
     cells = tuple(
         (
             row.method,
@@ -167,13 +197,13 @@ def recall_table(
         for row in rows
         if row.map_sparsity == row.query_sparsity and row.change == AS_TAKEN.name
     )
-    notes = [*notes, FULL_PRECISION]
+    notes = [*notes, FULL_PRECISION, *([ALL_GATES] if decisions else ())]
     if image_set.unanswerable:
         notes.append(
             f"{image_set.unanswerable} queries have no right image and count as missed, as in "
             "VPR-methods-evaluation."
         )
-    return TextTable(image_set.name, headings, cells, tuple(notes))
+    return TextTable(image_set.name, headings, (*decided, *cells), tuple(notes))
 
 
 def _times(p50: float, p95: float, form: str) -> str:

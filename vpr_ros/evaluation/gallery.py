@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
 import cv2
@@ -37,17 +38,13 @@ def gallery(drive: Drive, bag: Bag, topic: str) -> str:
     parts = []
     for title, kind, found in kinds:
         chosen = _spread(found)
-        if not chosen:
-            continue
         others = [_other(verdict, kind) for verdict in chosen]
         indices = (*(v.index for v in chosen), *others)
         images = pictures(bag, topic, {drive.answers[i].recorded_ns for i in indices})
-        cards = "".join(
+        shown = [
             _card(drive, v, other, kind, images) for v, other in zip(chosen, others, strict=True)
-        )
-        shown = f"{len(chosen)} of" if len(found) > len(chosen) else "all"
-        parts.append(f"<h3>{title} <small>{shown} {len(found)}</small></h3>")
-        parts.append(f"<div class='pairs'>{cards}</div>")
+        ]
+        parts.append(cards(title, shown, len(found)))
     return "".join(parts)
 
 
@@ -78,14 +75,31 @@ def _card(drive: Drive, verdict: Verdict, other: int, kind: str, images: dict[in
     else:
         inliers = "" if answer.inliers is None else f", {answer.inliers} inliers"
         told = f"score {answer.score:.3f}{inliers}"
-    views = "".join(
-        f"<div><img src='{data_uri(images[drive.answers[i].recorded_ns])}' alt='keyframe {i}'>"
-        f"<span>keyframe {i}, {drive.seconds(i):.1f} s</span></div>"
+    views = [
+        (images[drive.answers[i].recorded_ns], f"keyframe {i}, {drive.seconds(i):.1f} s")
         for i in (verdict.index, other)
-    )
-    text = "; ".join(filter(None, (text, told)))
+    ]
     css = ("found" if drive.truth.missing else "wrong") if kind == "stopped" else kind
-    return f"<figure class='{css}'>{views}<figcaption>{escape(text)}</figcaption></figure>"
+    return card(css, views, "; ".join(filter(None, (text, told))))
+
+
+def cards(title: str, shown: Sequence[str], total: int) -> str:
+    """HTML of some of `total` cards below a heading; nothing of none."""
+    if not shown:
+        return ""
+    count = f"{len(shown)} of" if total > len(shown) else "all"
+    heading = f"<h3>{title} <small>{count} {total}</small></h3>"
+    return f"{heading}<div class='pairs'>{''.join(shown)}</div>"
+
+
+def card(css: str, views: Sequence[tuple[Image, str]], text: str) -> str:
+    """HTML of two BGR images with a caption each and a text below; `css`: the kind of pair."""
+    shown = "".join(
+        f"<div><img src='{data_uri(image)}' alt='{escape(caption)}'>"
+        f"<span>{escape(caption)}</span></div>"
+        for image, caption in views
+    )
+    return f"<figure class='{css}'>{shown}<figcaption>{escape(text)}</figcaption></figure>"
 
 
 def data_uri(image: Image) -> str:

@@ -84,6 +84,11 @@ class ImageSet:
         return dataclasses.replace(self, positives=right, unreadable=gone) if gone else self
 
     @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self.database) + len(self.queries)
+
+    @property
     def counted(self) -> int:
         """Number of queries that recalls are shares of."""
         return sum(query not in self.unreadable for query in self.queries)
