@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"vpr: {error.name} is not installed. Run: pip install typer rich")
 
-from vpr_ros.cli_maps import export_graph, maps
+from vpr_ros.cli_maps import add_verbs
 from vpr_ros.cli_options import (
     BagPath,
     Baselines,
@@ -63,8 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(export_graph)
-app.add_typer(maps, name="map")
+add_verbs(app)
 
 PACKAGES = (  # that only some verbs need
     "onnx", "torch", "rosbags", "matplotlib", "rich", "scipy", "accelerate",

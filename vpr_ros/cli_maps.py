@@ -234,6 +234,12 @@ def export_graph(
     typer.echo(f"{output}: {len(stored.keyframes)} keyframes")
 
 
+def add_verbs(app: typer.Typer) -> None:
+    """Add the verbs of this file to those of the command."""
+    app.add_typer(maps, name="map")
+    app.command()(export_graph)
+
+
 def _check_free(output: Path, overwrite: bool, sources: Sequence[Path] = ()) -> Path | None:
     """The graph file that goes with the new map; raises ConfigError if one is in the way."""
     from vpr_ros.core.errors import ConfigError
