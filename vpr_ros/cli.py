@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 try:
     import typer
@@ -51,9 +51,6 @@ from vpr_ros.cli_options import (
 )
 from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from vpr_ros.evaluation.sweep import CountMacs
 
 app = typer.Typer(
     help="Loop closure on the robot by visual place recognition: tools around the models.",
@@ -238,12 +235,16 @@ def sweep(
     from vpr_ros.evaluation.image_set import DatasetOptions
     from vpr_ros.evaluation.sweep import STEPS, run_sweep
 
+    try:
+        from vpr_ros.export.cost import count_macs
+    except ModuleNotFoundError:  # without onnx the rest of a sweep goes on
+        count_macs = None  # type: ignore[assignment]
     refuse_bag(dataset)
     options = DatasetOptions(metres, frames, database, queries, part)
     runs_on = find_provider(provider, provider_options)
     plan = Plan(dataset, model or [DEFAULT_MODEL], sparsity or STEPS, baselines, options,
                 threads, runs_on, cache, batch, output)  # fmt: skip
-    run_sweep(plan, _macs_counter())
+    run_sweep(plan, count_macs)
 
 
 @app.command()
@@ -383,17 +384,6 @@ def model_info(
     console = Console()
     console.print(contract_table(path, cost))
     console.print(cost_table(cost))
-
-
-def _macs_counter() -> CountMacs | None:
-    """None without onnx: the rest of a sweep does not need it."""
-    try:
-        from vpr_ros.export.cost import count_macs
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
-        return None
-    return count_macs
 
 
 if __name__ == "__main__":

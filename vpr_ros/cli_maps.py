@@ -61,6 +61,7 @@ def info(file: MapFile) -> None:
     mean = data.feature_counts[features].mean() if features.any() else 0
     lines = {
         "model": model_text(data.model, data.model_digest),
+        "run by": ", ".join(data.providers) or "not known",
         "keyframes": f"{count}, {file.stat().st_size / count:.0f} bytes each",
         "descriptors": f"{data.descriptors.shape[1]} values, {data.descriptors.dtype}",
         "local features": f"{', '.join(sorted(feature_kinds(data))) or 'none'}, {mean:.0f} each",

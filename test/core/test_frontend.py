@@ -26,7 +26,7 @@ class FakeEncoder:
     """The colour of the first pixel, of unit length."""
 
     def __init__(self):
-        self.digest = "d1"
+        self.digest, self.provider = "d1", "CUDAExecutionProvider, 96% of the time"
         self.contract = types.SimpleNamespace(
             name="fake",
             change=0.0,
@@ -75,6 +75,7 @@ def test_a_keyframe_carries_all_that_is_known(frontend, camera, pose):
     keyframe = frontend.process(camera.frame(3, (0, 3, 4), pose), 0.3)
     assert (keyframe.id, keyframe.stamp_ns, keyframe.model) == (7, 3 * S, "fake")
     assert keyframe.descriptor == pytest.approx((0, 0.6, 0.8))
+    assert keyframe.provider == "CUDAExecutionProvider"
     assert keyframe.sparsity == 0.3 and frontend.encoder.sparsities == [0.3]
     assert repr(keyframe.calibration) == repr(Calibration(0.3, 0.5))  # NaN equals nothing
     assert keyframe.frame == "camera" and keyframe.pose == pose

@@ -46,6 +46,7 @@ def test_round_trip(make_features):
             pose_frame="odom" if poses[i] else "",
             features=features[i],
             thumbnail=Thumbnail(b"ab" * i, 640 + i) if i % 2 else None,
+            provider="CPU, CUDA",
         )
         for i in range(4)
     ]
@@ -54,6 +55,11 @@ def test_round_trip(make_features):
     assert [p.id for p in unpack(data, [3, 1])] == [places[3].id, places[1].id]
     assert flat(next(unpack(data, [3]))) == flat(places[3])
     assert data.links.tolist() == [[5, 9]]
+    # A map made by several does not say which keyframe by which, nor by any number of them.
+    assert data.providers == ("CPU", "CUDA")
+    strange = [dataclasses.replace(places[0], provider=f"p{n:03d}") for n in range(99)]
+    data = pack("m", strange, np.zeros((99, 8), np.float16), [])
+    assert data.providers == tuple(f"p{n:03d}" for n in range(16))
 
 
 def test_a_place_does_not_keep_the_whole_map_in_memory(make_features):
@@ -145,6 +151,8 @@ def test_impossible_values_are_named(name, row, value, message):
         ({"names": ("", "\ud800", "odom")}, "surrogates not allowed"),
         ({"model": None}, "'None'... is no name"),
         ({"model_digest": "a\0b"}, "is no name"),
+        ({"providers": ("p",) * 17}, "17 providers"),
+        ({"providers": ("p" * 300,)}, "is no name"),
     ],
 )
 def test_impossible_parts_are_named(change, message):

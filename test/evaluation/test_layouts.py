@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.evaluation.image_set import DatasetError, DatasetOptions, images_in, within
@@ -94,7 +95,7 @@ def named(east, north, number=0, zone="17@T", lat="040.44", lon="-079.99"):
     return f"@{east}@{north}@{zone}@{lat}@{lon}@{number:06d}@00@@@@@@@.jpg"
 
 
-@pytest.mark.parametrize("root", ["images/test", "images/val", "val", "test", ""])
+@pytest.mark.parametrize("root", ["images/test", "images/val", "val", "processed/test", ""])
 def test_downloaded_sets(tmp_path, root):
     """Pitts, MSLS, Eynsham and Tokyo as VPR-datasets-downloader writes them."""
     folder = tmp_path / root
@@ -167,6 +168,43 @@ def test_degrees_are_not_taken_for_metres(tmp_path, name, lon, lat):
     touch(tmp_path, "queries/@nan@0@.jpg")
     with pytest.raises(DatasetError, match=r"@nan@0@\.jpg is not named"):
         open_dataset(tmp_path)
+
+
+def struct(path, database, queries):
+    """A .mat file as NetVLAD's: names, and positions in metres."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sides = {}
+    for names, at, images in (("dbImageFns", "utmDb", database), ("qImageFns", "utmQ", queries)):
+        sides[names] = np.array([*images], dtype=object).reshape(-1, 1)
+        sides[at] = np.array([*images.values()], float).T
+    rest = {"numImages": len(database), "numQueries": len(queries), "posDistThr": 25.0}
+    savemat(path, {"dbStruct": {"whichSet": "test", **sides, **rest}})
+
+
+def test_pittsburgh_and_tokyo_as_published(tmp_path):
+    pitts = {"000/000000_pitch1_yaw1.jpg": (0, 0), "001/000001_pitch1_yaw1.jpg": (100, 0)}
+    query = {"000/000000_pitch1_yaw2.jpg": (110, 0)}
+    touch(tmp_path / "p", *pitts, *(f"queries_real/{name}" for name in query))
+    for part in ("pitts30k_test", "pitts250k_test"):
+        struct(tmp_path / f"p/datasets/{part}.mat", pitts, query)
+    with pytest.raises(DatasetError, match=r"pitts250k_test, pitts30k_test\. .* --part"):
+        open_dataset(tmp_path / "p")
+    options = DatasetOptions(part="pitts30k_test")
+    for path in (tmp_path / "p", tmp_path / "p/datasets/pitts30k_test.mat"):
+        image_set = open_dataset(path, options)
+        assert image_set.name == "pitts30k_test"
+        (right,) = answers(image_set).values()
+        assert right == ["000001_pitch1_yaw1.jpg"]
+        assert image_set.queries[0] == tmp_path / "p/queries_real" / next(iter(query))
+    touch(tmp_path / "t", "tokyo247/03814/a.png", "tokyo247/247query_subset_v2/00001.jpg")
+    struct(tmp_path / "t/datasets/tokyo247.mat", {"03814/a.jpg": (5, 5)}, {"00001.jpg": (6, 5)})
+    assert answers(open_dataset(tmp_path / "t")) == {"00001.jpg": ["a.png"]}
+    (tmp_path / "t/tokyo247/03814/a.png").unlink()
+    with pytest.raises(DatasetError, match=r"03814/a\.jpg, which is in none .* queries_real"):
+        open_dataset(tmp_path / "t")
+    (tmp_path / "t/datasets/tokyo247.mat").write_bytes(b"no struct")
+    with pytest.raises(DatasetError, match=r"tokyo247\.mat is not a \.mat file of NetVLAD"):
+        open_dataset(tmp_path / "t")
 
 
 def test_pairs(tmp_path):

@@ -9,6 +9,7 @@ from sensor_msgs.msg import Image
 
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_msgs.srv import FindPlace, LoadMap, SaveMap
+from vpr_ros.core.map_file import read_map
 
 GATES_OPEN = {
     "loop__score_threshold": 0.9,
@@ -43,8 +44,9 @@ def old_map(robot, tmp_path):
     """A map of 30 keyframes of a model with the RIGHT weights."""
     path = tmp_path / "office.vprmap"
     robot.start("database", map_folder=tmp_path)
-    send(robot, range(30), model_digest=RIGHT)
+    send(robot, range(30), model_digest=RIGHT, provider="CUDAExecutionProvider")
     assert robot.call(SaveMap, "save_map", path=str(path)).success
+    assert read_map(path).providers == ("CUDAExecutionProvider",)
     robot.kill("database")
     robot.node.destroy_publisher(robot.keyframes)
     del robot.keyframes

@@ -132,6 +132,7 @@ class Frontend:
             features=features,
             calibration=contract.calibration_at(sparsity),
             model_digest=encoder.digest,
+            provider=encoder.provider.partition(",")[0],  # the rest is its share and cosine
             thumbnail=thumbnail,
         )
         self._next_id += 1

@@ -91,6 +91,7 @@ class Keyframe:
     calibration: Calibration = dataclasses.field(default_factory=Calibration)
     model_digest: str = ""  # of the model's weights; empty: not known
     thumbnail: Thumbnail | None = None
+    provider: str = ""  # onnxruntime's, that ran the model; empty: not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Place:
     pose_frame: str
     features: LocalFeatures | None
     thumbnail: Thumbnail | None = None
+    provider: str = ""  # that ran the model; of an older map perhaps several
 
     @classmethod
     def of(cls, keyframe: Keyframe, sequence: int, session: int) -> Place:
@@ -122,6 +124,7 @@ class Place:
             pose_frame=keyframe.pose_frame,
             features=keyframe.features,
             thumbnail=keyframe.thumbnail,
+            provider=keyframe.provider,
         )
 
     @property

@@ -29,6 +29,7 @@ from vpr_ros.core.pose import FARTHEST_M, Pose
 
 MAX_DESCRIPTOR = 65_536  # values
 MAX_SPAN = 2**40  # of sequence and session numbers in one map: 1000 years at 30 Hz
+MAX_PROVIDERS = 16  # of one map
 MAX_PIXEL = 1e6  # px, of a keypoint or in a camera matrix
 MAX_PIXEL_SIZE = 1e4
 _NO_THUMBNAIL = Thumbnail(b"", 0)
@@ -59,6 +60,7 @@ class MapData:
     thumbnails: npt.NDArray[np.uint8]  # (sum of sizes,) JPEGs
     image_widths: npt.NDArray[np.int64]  # (N,) [px] of the images that the thumbnails show
     links: npt.NDArray[np.int64]  # (M, 2) closed loops, by sequence: older, newer
+    providers: tuple[str, ...] = ()  # of onnxruntime, that ran the model; (): not known
 
 
 # Types and shapes of the arrays: N keyframes; any other letter may be any number.
@@ -96,6 +98,7 @@ def pack(
 
     `join` makes one array of those of the keyframes' features.
     """
+    providers = {one for p in places for one in p.provider.split(", ")}
     names = sorted({n for p in places for n in (p.frame, p.pose_frame)})
     index = {name: i for i, name in enumerate(names)}
     frames = [(index[p.frame], index[p.pose_frame]) for p in places]
@@ -106,6 +109,7 @@ def pack(
         model=model,
         model_digest=model_digest,
         names=tuple(names),
+        providers=tuple(sorted(filter(None, providers))[:MAX_PROVIDERS]),
         ids=np.array([p.id for p in places], np.uint64),
         sequence=np.array([p.sequence for p in places], np.int64),
         sessions=np.array([p.session for p in places], np.int64),
@@ -141,6 +145,7 @@ def unpack(
     ends = counts.cumsum()
     bytes_end = (counts * data.feature_sizes).cumsum()
     pictures_end = data.thumbnail_sizes.cumsum()
+    provider = ", ".join(data.providers)
     for row in map(int, rows):
         camera, fixed = data.frames[row]
         yield Place(
@@ -154,6 +159,7 @@ def unpack(
             pose_frame=data.names[fixed],
             features=_features(data, row, int(ends[row]), int(bytes_end[row])),
             thumbnail=_thumbnail(data, row, int(pictures_end[row])),
+            provider=provider,
         )
 
 
@@ -217,7 +223,9 @@ def check(data: MapData) -> None:
 def _check_rows(data: MapData) -> None:
     if len(data.names) > 2 * len(data.ids):
         raise ValueError(f"{len(data.names)} names of frames")
-    for text in (data.model, data.model_digest, *data.names):
+    if len(data.providers) > MAX_PROVIDERS:
+        raise ValueError(f"{len(data.providers)} providers")
+    for text in (data.model, data.model_digest, *data.names, *data.providers):
         _check_text(text)
     if len(np.unique(data.ids)) != len(data.ids):
         raise ValueError("an id occurs twice")

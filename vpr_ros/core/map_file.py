@@ -178,7 +178,7 @@ def read_map(path: Path, max_bytes: float = float("inf")) -> MapData:
         ) from None
 
 
-_HEADER = ("model", "model_digest", "names")
+_HEADER = ("model", "model_digest", "names", "providers")
 
 
 def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -> MapData:
@@ -230,6 +230,7 @@ def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -
         model=header["model"],
         model_digest=header.get("model_digest", ""),  # younger than the first maps
         names=tuple(header["names"]),
+        providers=tuple(header.get("providers", ())),  # younger still
         **arrays,
     )
     check(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.io import loadmat
 
 from vpr_ros.evaluation.image_set import (
     DatasetError,
@@ -24,13 +25,23 @@ from vpr_ros.evaluation.search import Indices
 PAIRS = "pairs.csv"
 DATABASE_NAMES = ("database", "ref", "reference", "gallery")
 QUERY_NAMES = ("queries", "query")
-ROOTS = ("", "images/test", "test", "images/val", "val")  # of VPR-datasets-downloader
+# Of VPR-datasets-downloader, and of SF-XL.
+ROOTS = ("", "images/test", "test", "images/val", "val", "processed/test")
+# Where the images of NetVLAD's sets lie, from the folder of the .mat file or the one above it.
+STRUCT_FOLDERS = (
+    "",
+    "queries_real",
+    "tokyo247",
+    "247query_subset_v2",
+    "tokyo247/247query_subset_v2",
+)
 NEW, OLD = AMSTERTIME = ("new", "old")
 MSLS_CITIES = ("cph", "sf")  # for validation; the positions of the test cities are not public
 LAYOUTS = (
     "a folder with pairs.csv (columns query and match)",
     "folders database/ and queries/, with file names @utm_east@utm_north@... or aligned",
     "MSLS (train_val/<city>/database and query)",
+    "Pittsburgh and Tokyo 24/7 with NetVLAD's .mat files",
     "AmsterTime (new/ and old/)",
 )
 LISTED = 12  # folders named in an error
@@ -49,6 +60,8 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
         raise DatasetError(f"{path} does not exist. Give the folder of a data set.")
     if path.is_file() and path.suffix.lower() == ".csv":
         return load_pairs(path, options)
+    if path.is_file() and path.suffix.lower() == ".mat":
+        return load_struct(path, options)
     if (path / PAIRS).is_file():
         return load_pairs(path / PAIRS, options)
     if any(_msls_root(path).glob("*/database/postprocessed.csv")):
@@ -58,6 +71,12 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
         return load_msls(root.parent, dataclasses.replace(options, part=root.name))
     if folders := find_folders(path, options):
         return load_folders(path.resolve().name, *folders, options)
+    if structs := {p.stem: p for p in (*path.glob("*.mat"), *path.glob("datasets/*.mat"))}:
+        if len(structs) > 1 and options.part not in structs:
+            raise DatasetError(
+                f"{path} describes {', '.join(sorted(structs))}. Name one of them by --part."
+            )
+        return load_struct(structs.get(options.part, next(iter(structs.values()))), options)
     if all((path / name).is_dir() for name in AMSTERTIME):
         return load_same_names(path)
     if error := _missing_side(path, options):
@@ -208,6 +227,42 @@ def load_folders(name: str, database: Path, queries: Path, options: DatasetOptio
     )
     rule = f"at most {options.frames} frame(s) away in the other drive"
     return ImageSet(name, shown, asked, aligned, rule, query_frames=np.arange(len(asked)))
+
+
+def load_struct(path: Path, options: DatasetOptions) -> ImageSet:
+    """Pittsburgh or Tokyo 24/7 as published, by a .mat file of NetVLAD (CVPR 2016).
+
+    Its `dbStruct` holds file names and positions in metres, of the database and of the queries.
+    """
+    try:
+        struct = loadmat(path)["dbStruct"].item()
+        sides = [
+            ([str(name[0].item()) for name in struct[n]], np.array(struct[n + 1], np.float64).T)
+            for n in (1, 3)
+        ]
+        near = within(sides[0][1], sides[1][1], options.radius_m)
+        shown, asked = (_struct_images(path, names) for names, _ in sides)
+    except DatasetError:
+        raise
+    except Exception as error:  # scipy raises what a damaged or foreign file makes of its parser
+        raise DatasetError(
+            f"{path} is not a .mat file of NetVLAD's data sets ({error or type(error).__name__})."
+        ) from None
+    return ImageSet(path.stem, shown, asked, near, _radius_rule(options))
+
+
+def _struct_images(path: Path, names: list[str]) -> tuple[Path, ...]:
+    """The files of one side; Tokyo's struct says .jpg where the published files are .png."""
+    tried = [path.parent / up / name for up in ("", "..") for name in STRUCT_FOLDERS]
+    for folder in tried:
+        for suffix in (Path(names[0]).suffix, ".png"):
+            if (folder / names[0]).with_suffix(suffix).is_file():
+                root = folder.resolve()
+                return tuple((root / name).with_suffix(suffix) for name in names)
+    raise DatasetError(
+        f"{path} names the image {names[0]}, which is in none of the folders beside it: "
+        f"{', '.join(filter(None, STRUCT_FOLDERS))}. Is the set complete?"
+    )
 
 
 def load_same_names(path: Path) -> ImageSet:

@@ -115,6 +115,7 @@ def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
         model_digest=keyframe.model_digest,
         thumbnail=array("B", thumbnail.jpeg if thumbnail else b""),
         image_width=thumbnail.image_width if thumbnail else 0,
+        provider=keyframe.provider,
     )
 
 
@@ -140,6 +141,7 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
         thumbnail=Thumbnail(bytes(message.thumbnail), message.image_width)
         if message.thumbnail
         else None,
+        provider=message.provider,
     )
 
 
