@@ -10,7 +10,7 @@ setup:
 setup-torch:
 	@$(PYTHON) tools/setup_workspace.py --torch
 
-demo: setup  ## drive a rendered route twice and close its loops; report in results/latest
+demo: setup  ## drive a rendered route, correct it, wake up in its map; results/latest
 	@$(IN_ROS) python -m demo
 
 test: setup-torch lint  ## everything that is checked

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import math
 import statistics
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from demo.trajectory import BIAS_DEG, ate_m, drifting
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
@@ -45,7 +45,6 @@ from vpr_ros.mapping.relocalization import (
 )
 
 WRONG = 8  # closures that are injected
-SCALE, NOISE_DEG = 0.02, 0.3  # of the odometry: standard deviations, per drive and per root metre
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,30 +71,10 @@ def turn_of(closure: object) -> Pose | None:
     return camera_turn(Pose(0.0, 0.0, 0.0, x, y, z, w), CameraConfig())
 
 
-def drifting(keyframes: list[Keyframe], drift_deg: float, seed: int) -> list[Keyframe]:
-    """The keyframes with odometry whose heading drifts steadily and at random."""
-    rng = np.random.default_rng(seed)
-    bias_deg, scale = rng.choice((-1, 1)) * drift_deg, 1 + rng.normal(0, SCALE)
-    pose, moved = keyframes[0].pose, [keyframes[0]]
-    assert pose is not None
-    for before, here in itertools.pairwise(keyframes):
-        assert before.pose is not None and here.pose is not None
-        step = before.pose.inverse().compose(here.pose)
-        way_m = before.pose.distance_m(here.pose)
-        off = bias_deg * way_m + rng.normal(0, NOISE_DEG) * math.sqrt(way_m)
-        step = dataclasses.replace(step, x=step.x * scale, y=step.y * scale)
-        pose = pose.compose(step).compose(Pose.planar(0.0, 0.0, math.radians(off)))
-        moved.append(dataclasses.replace(here, pose=pose))
-    return moved
-
-
-def ate_m(poses: list[Pose], truth: list[Pose]) -> float:
-    """RMSE of positions after the best rigid alignment in the plane (Umeyama 1991)."""
-    a, b = (np.array([[p.x, p.y] for p in side]) for side in (poses, truth))
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    u, _, v = np.linalg.svd(a.T @ b)
-    turn = u @ np.diag([1, np.linalg.det(u @ v)]) @ v
-    return float(np.sqrt(((a @ turn - b) ** 2).sum(axis=1).mean()))
+def drifted(keyframes: list[Keyframe], drift_deg: float, seed: int) -> list[Keyframe]:
+    """The keyframes with odometry whose heading drifts."""
+    poses = drifting([k.pose for k in keyframes if k.pose is not None], seed, drift_deg)
+    return [dataclasses.replace(k, pose=p) for k, p in zip(keyframes, poses, strict=True)]
 
 
 def corrected(keyframes: list[Keyframe], truth: list[Pose], wrong: int, seed: int) -> Drive:
@@ -175,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bag", type=Path, help="a drive of two laps with odometry that is right")
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--drift-deg", type=float, default=0.5, help="per metre, to one side")
+    parser.add_argument("--drift-deg", type=float, default=BIAS_DEG, help="per metre, to one side")
     parser.add_argument("--drives", type=int, default=5)
     parser.add_argument("--starts", type=int, default=50)
     options = parser.parse_args()
@@ -194,7 +173,7 @@ def main() -> None:
         table.add_column(heading, justify="right")
     for wrong in (0, WRONG):
         drives = [
-            corrected(drifting(keyframes, options.drift_deg, seed), truth, wrong, seed)
+            corrected(drifted(keyframes, options.drift_deg, seed), truth, wrong, seed)
             for seed in range(options.drives)
         ]
         before = statistics.median(d.odometry_m for d in drives)

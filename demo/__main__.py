@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drives through a rendered building with both nodes running, and reports the loops they close.
+"""Drives through a rendered building, and reports which loops the nodes close and what for.
 
 `make demo` sets everything up and runs this; `python -m demo` needs ROS 2 in its environment.
 """
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from vpr_ros.core.errors import VprError
 
-MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "matplotlib")
+MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "gtsam")
 DOMAINS = range(1, 102)  # of ROS_DOMAIN_ID: beyond 101 its ports clash with Linux's own
 
 
@@ -43,26 +43,43 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     """Render, drive, judge, report."""
     check_prerequisites()
     # Imported only now: what is missing has been named.
+    from demo.building import building
+    from demo.drive import drive, wake_up
     from demo.live import node_commands, run_live
     from demo.live_report import headline, live_metrics, live_rows, write_report
     from demo.live_run import read_live_run
+    from demo.mapped_run import MAP, WAKE_UP, read_mapped_run
     from demo.readme_picture import write_picture
+    from demo.topics import NEXT_DAY, NODES
     from demo.write_bag import write_bag
     from vpr_ros.evaluation.bag import Bag
     from vpr_ros.evaluation.console import say, show
     from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 
     started = time.monotonic()
-    commands = node_commands(arguments.param)
+    seed, wrong = arguments.seed, arguments.wrong
+    node_commands(arguments.param, Path())  # a mistake is told before the work begins
     logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
     try:
         with run_folder() as folder:
-            poses = write_bag(folder / "drive", arguments.seed)
-            run_live(folder, logs, poses[-1].stamp_s, arguments.domain, commands, console)
+            commands = node_commands(arguments.param, folder / MAP)
+            poses, again = drive(building()), folder / WAKE_UP
+            morning = wake_up(poses, seed)
+            write_bag(folder / "drive", poses, seed)
+            write_bag(again / "drive", morning, seed + 1, battery=False)
+            (logs / WAKE_UP).mkdir()
+            for where, seconds, nodes, injected in (
+                (folder, poses[-1].stamp_s, NODES, (wrong, seed) if wrong else ()),
+                (again, morning[-1].stamp_s, NEXT_DAY, ()),
+            ):
+                chosen = {name: commands[name] for name in nodes}
+                log = logs if where == folder else logs / WAKE_UP
+                run_live(where, log, seconds, arguments.domain, chosen, console, injected)
             with console.status("Writing the report"), Bag(folder / "drive") as bag:
                 live = read_live_run(folder, bag)
-                metrics = live_metrics(live, own_command())
-                write_report(folder, live, bag, metrics)
+                mapped = read_mapped_run(folder, bag)
+                metrics = live_metrics(live, mapped, own_command())
+                write_report(folder, live, mapped, bag, metrics)
                 if arguments.picture:
                     write_picture(arguments.picture, live, bag, headline(metrics))
             shutil.move(logs, folder / "logs")
@@ -83,6 +100,9 @@ def main() -> int:
     """Run the command; errors that a user can act on are told without a traceback."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of noise and battery (default 1)")
+    parser.add_argument(
+        "--wrong", type=int, default=0, metavar="N", help="inject N wrong closures (default 0)"
+    )
     parser.add_argument(
         "--param",
         action="append",

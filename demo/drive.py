@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from demo.floor_plan import Plan
+from vpr_ros.core.pose import Pose
 
 ODOM_HZ = 20
 IMAGE_HZ = 10
@@ -17,6 +18,7 @@ SPEED = {1: 2.4, 2: 3.12, 3: 2.4}  # m/s by lap; lap 3 is the part never seen be
 ACCELERATION = 1.5  # m/s^2
 TURN_RATE = math.radians(75.0)  # 1/s; the robot slows down for a bend
 STOP_AT_M, STOP_S = 26.0, 4.0  # in the store: standing still must add no keyframe
+WAKE_UP_S, WAKE_UP_M = 12, 0.35  # the second run: how long, and how far aside
 LATERAL_M, LATERAL_PERIOD_M = 0.55, 23.0  # of lap 2 against lap 1
 HEADING_RAD, HEADING_PERIOD_M = math.radians(10.0), 13.0
 WOBBLE_RAD, WOBBLE_HZ = math.radians(2.0), 0.9
@@ -44,8 +46,17 @@ class DrivePose:
     yaw_rad: float  # counter-clockwise from +x, in (-pi, pi]
     speed: float  # m/s
     yaw_rate: float  # rad/s
-    lap: int  # 1, 2, or 3 for new territory
+    lap: int  # 1, 2, 3 for new territory, 4 for the next day
     section: str  # name of the room
+
+    @property
+    def pose(self) -> Pose:
+        """The same without the motion."""
+        return Pose.planar(self.x_m, self.y_m, self.yaw_rad)
+
+    def at(self, pose: Pose) -> DrivePose:
+        """The same motion at another place."""
+        return dataclasses.replace(self, x_m=pose.x, y_m=pose.y, yaw_rad=pose.yaw)
 
 
 def drive(plan: Plan) -> list[DrivePose]:
@@ -70,6 +81,22 @@ def drive(plan: Plan) -> list[DrivePose]:
             )
         )  # fmt: skip
     return poses
+
+
+def wake_up(poses: list[DrivePose], seed: int) -> list[DrivePose]:
+    """The next day: some seconds from a random place of the first lap, on lines of their own."""
+    rng = np.random.default_rng(seed)
+    first = [pose for pose in poses if pose.lap == 1]
+    start = int(rng.integers(len(first) - WAKE_UP_S * ODOM_HZ))
+    chosen, (phase, turn) = first[start : start + WAKE_UP_S * ODOM_HZ], rng.uniform(0, math.tau, 2)
+    moved = []
+    for pose in chosen:
+        second = pose.stamp_s - chosen[0].stamp_s
+        aside = WAKE_UP_M * math.sin(phase + second)
+        askew = HEADING_RAD * math.sin(turn + 0.8 * second)
+        here = pose.at(pose.pose.compose(Pose.planar(0.0, aside, askew)))
+        moved.append(dataclasses.replace(here, stamp_s=round(second, 6), lap=4))
+    return moved
 
 
 def lap_starts(poses: list[DrivePose]) -> dict[int, float]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The live part of the demo: two nodes, a player and a recorder, as processes over DDS."""
+"""The live part of the demo: the nodes, a player and a recorder, as processes over DDS."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from demo.processes import ProcessError, Processes
-from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM
-from demo.topics import NODES, PLAYED, READY
+from demo.robot_messages import BATTERY, IMAGE, INFO, WHEELS
+from demo.topics import NEXT_DAY, NODES, PLAYED, READY
 from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +28,7 @@ REMAPPINGS = {
     "image": IMAGE.removesuffix("/compressed"),
     "image/compressed": IMAGE,
     "camera_info": INFO,
-    "odom": ODOM,
+    "odom": WHEELS,
     "battery_state": BATTERY,
 }
 
@@ -46,8 +46,9 @@ def environment(domain: int, logs: Path) -> dict[str, str]:
     }
 
 
-def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
+def node_commands(parameters: Sequence[str], map_path: Path) -> dict[str, list[str]]:
     """The command of each node, in namespace /vpr; VprError for a malformed parameter."""
+    names = dict.fromkeys((*NODES, *NEXT_DAY))
     common = ["-r", "__ns:=/vpr"]
     for inner, outer in REMAPPINGS.items():
         common += ["-r", f"{inner}:={outer}"]
@@ -55,16 +56,18 @@ def node_commands(parameters: Sequence[str]) -> dict[str, list[str]]:
     if file.exists():
         common += ["--params-file", str(file)]
     commands = {}
-    for name in NODES:
+    for name in names:
         code = f"from vpr_ros.nodes.start import {name}; {name}()"
         commands[name] = [sys.executable, "-c", code, "--ros-args", *common]
+        if name != "encoder":
+            commands[name] += ["-p", f"map:={map_path}"]
     for parameter in parameters:
         # rcl's own form for one node's parameter does not look into namespaces.
         node, _, assignment = parameter.partition(":")
-        if node not in NODES or ":=" not in assignment:
+        if node not in names or ":=" not in assignment:
             raise VprError(
                 f"'{parameter}' sets no parameter; write NODE:NAME:=VALUE with one of the nodes "
-                f"{', '.join(NODES)}."
+                f"{', '.join(names)}."
             )
         commands[node] += ["-p", assignment]
     return commands
@@ -77,29 +80,38 @@ def run_live(
     domain: int,
     commands: dict[str, list[str]],
     console: Console,
+    wrong: Sequence[int] = (),
 ) -> None:
-    """Play `folder`/drive to the nodes; leaves `closures` and `play.json` beside it."""
+    """Play `folder`/drive to the nodes; leaves `closures` and `play.json` beside it.
+
+    `wrong`: how many wrong closures to inject, and the seed.
+    """
     with Processes(logs, environment(domain, logs)) as processes:
-        processes.start("record", [sys.executable, "-m", "demo.record", folder / "closures"])
+        processes.start(
+            "record", [sys.executable, "-m", "demo.record", folder / "closures", *commands]
+        )
         for name, command in commands.items():
             processes.start(name, command)
-        with console.status("Starting the encoder and the database"):
-            _wait_until_ready(processes)
+        with console.status(f"Starting {', '.join(commands)}"):
+            _wait_until_ready(processes, list(commands))
+        if wrong:
+            processes.start("inject", [sys.executable, "-m", "demo.inject", *map(str, wrong)])
         play = [sys.executable, "-m", "demo.play", folder / "drive", folder / "play.json"]
         processes.start("play", play)
-        _follow(processes, duration_s, console)
+        _follow(processes, list(commands), duration_s, console)
         time.sleep(DRAIN_S)
-        _check(processes)
+        _check(processes, list(commands))
         processes.stop("record")
+        processes.stop(*commands)  # which saves map and graph
 
 
-def _wait_until_ready(processes: Processes) -> None:
+def _wait_until_ready(processes: Processes, nodes: list[str]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while READY not in (lines := processes.lines("record")):
-        _check(processes)
+        _check(processes, nodes)
         if time.monotonic() > deadline:
             heard = {line.split(":")[0] for line in lines}
-            silent = [name for name in NODES if name not in heard]
+            silent = [name for name in nodes if name not in heard]
             name = silent[0] if silent else "record"
             raise ProcessError(
                 f"Node '{name}' has not reported within {START_TIMEOUT_S:.0f} s. "
@@ -108,7 +120,7 @@ def _wait_until_ready(processes: Processes) -> None:
         time.sleep(POLL_S)
 
 
-def _follow(processes: Processes, duration_s: float, console: Console) -> None:
+def _follow(processes: Processes, nodes: list[str], duration_s: float, console: Console) -> None:
     """Show the progress of the drive and what the nodes say, until the player has ended."""
     columns = (
         TextColumn("Driving the route", table_column=Column(no_wrap=True)),
@@ -123,18 +135,18 @@ def _follow(processes: Processes, duration_s: float, console: Console) -> None:
     with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("", total=duration_s, state="")
         while not processes.ended("play"):
-            _check(processes)
+            _check(processes, nodes)
             told = [x for x in processes.lines("play") if x.startswith(PLAYED)]
             said = dict(line.split(": ", 1) for line in processes.lines("record") if ": " in line)
-            state = "; ".join(said[name] for name in ("database", "encoder") if name in said)
+            state = "; ".join(said[name] for name in reversed(nodes) if name in said)
             played_s = float(told[-1].removeprefix(PLAYED)) if told else 0.0
             progress.update(task, completed=played_s, state=state)
             time.sleep(POLL_S)
         progress.update(task, completed=duration_s)
 
 
-def _check(processes: Processes) -> None:
+def _check(processes: Processes, nodes: list[str]) -> None:
     """ProcessError if a node or the recorder has ended."""
-    for name in ("record", *NODES):
+    for name in ("record", *nodes):
         if processes.ended(name):
             raise ProcessError(f"Process '{name}' ended too early. {processes.tail(name)}")

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from demo.live_run import RULE, LiveRun
+from demo.mapped_run import MappedRun, mapped_rows, mapped_sections
 from demo.timeline_figure import draw_timeline
 from demo.topics import NODES
 from vpr_ros.core.database import DatabaseConfig
@@ -46,7 +47,7 @@ LIVE_TERMS = {
 }
 
 
-def live_metrics(live: LiveRun, command: str) -> Metrics:
+def live_metrics(live: LiveRun, mapped: MappedRun, command: str) -> Metrics:
     """All numbers of a live run, with their units in the names; NaN becomes None."""
     last = {name: live.diagnostics[name][-1] for name in NODES}
     closed = [v.index for v in live.drive.verdicts if v.answer.match is not None]
@@ -69,7 +70,7 @@ def live_metrics(live: LiveRun, command: str) -> Metrics:
         "model": last["encoder"]["model"],
         "command": command,
     }
-    return drive_metrics(live.drive) | dict(without_nan(own))
+    return drive_metrics(live.drive) | dict(without_nan(own | mapped.metrics()))
 
 
 def live_rows(m: Metrics) -> list[tuple[str, str]]:
@@ -80,6 +81,7 @@ def live_rows(m: Metrics) -> list[tuple[str, str]]:
     memory = ", ".join(f"{name} {m['memory_mb'][name]:.0f}" for name in NODES)
     rows = [
         *drive_rows(m),
+        *mapped_rows(m),
         ("Latency, image to closure", f"p50 {latency[0]}, p95 {latency[1]}"),
         ("Dropped frames", f"{m['dropped_images']} of {m['images']}"),
         ("Keyframes", f"{m['keyframes']} in {m['duration_s']:.0f} s"),
@@ -102,12 +104,23 @@ def headline(m: Metrics) -> str:
     )
 
 
-def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> None:
+def write_report(
+    folder: Path, live: LiveRun, mapped: MappedRun, bag: Bag, metrics: Metrics
+) -> None:
     """Write report.html and metrics.json; `bag` is the open drive, for its pictures."""
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     title = "Battery, sparsity, latency and outcomes over time"
     timeline = drawing(title, _draw_timeline, live, size=(11, 5.2), narrow=(4.6, 6.4))
     drive, exclusion_s = live.drive, DatabaseConfig().exclude_recent_s
+    route, *others = drive_sections(
+        drive,
+        bag,
+        live.image_topic,
+        metrics,
+        live_rows(metrics),
+        live.score_threshold,
+        Section("Timeline", TIMELINE, timeline),
+    )
     write_page(
         folder / "report.html",
         title="Have I been here before?",
@@ -120,15 +133,7 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
             (milliseconds(metrics["latency_p50_ms"]), "image to closure, p50"),
             (str(metrics["dropped_images"]), f"of {metrics['images']} frames dropped"),
         ),
-        sections=drive_sections(
-            drive,
-            bag,
-            live.image_topic,
-            metrics,
-            live_rows(metrics),
-            live.score_threshold,
-            Section("Timeline", TIMELINE, timeline),
-        ),
+        sections=[route, *mapped_sections(mapped, mapped_rows(metrics)), *others],
         terms={
             "True loop": f"positions within {RULE.metres:g} m, headings within "
             f"{RULE.degrees:g} degrees, and the match is older than the {exclusion_s:g} s that "
@@ -138,8 +143,9 @@ def write_report(folder: Path, live: LiveRun, bag: Bag, metrics: Metrics) -> Non
         },
         command=metrics["command"],
         machine=metrics["machine"],
-        closing="Beside this page are metrics.json with the numbers, the logs, and the bags drive "
-        "(what the robot sent) and closures (what the nodes answered).",
+        closing="Beside this page are metrics.json with the numbers, the logs, the bags drive "
+        "(what the robot sent) and closures (what the nodes answered), map and graph, and "
+        "the same of the next day in wake_up.",
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from demo.robot_messages import BATTERY
-from demo.topics import CLOSURES, DIAGNOSTICS, KEYFRAMES, NODES, QUERIES, node_of
+from demo.topics import CLOSURES, DIAGNOSTICS, INJECTED, KEYFRAMES, NODES, QUERIES, node_of
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import Reason
@@ -66,7 +66,8 @@ def read_live_run(folder: Path, bag: Bag) -> LiveRun:
     taken = {i.frame.stamp_ns: (i.number, i.recorded_ns) for i in bag_images(bag, topics)}
     with Bag(folder / "closures") as live:
         keyframes = {m.id: m for _, _, m in live.messages([KEYFRAMES])}
-        closures = {m.query_id: m for _, _, m in live.messages([CLOSURES])}
+        own = (m for _, _, m in live.messages([CLOSURES]) if m.header.frame_id != INJECTED)
+        closures = {m.query_id: m for m in own}
         queries = [(when, m) for _, when, m in live.messages([QUERIES]) if m.query_id in keyframes]
         diagnostics: dict[str, list[Status]] = {name: [] for name in NODES}
         for _, _, message in live.messages([DIAGNOSTICS]):

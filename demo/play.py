@@ -23,10 +23,10 @@ from rclpy.qos import qos_profile_sensor_data
 from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage
 
-from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM
+from demo.robot_messages import BATTERY, IMAGE, INFO, WHEELS
 from demo.topics import PLAYED
 
-KINDS = {IMAGE: CompressedImage, INFO: CameraInfo, ODOM: Odometry, BATTERY: BatteryState}
+KINDS = {IMAGE: CompressedImage, INFO: CameraInfo, WHEELS: Odometry, BATTERY: BatteryState}
 LISTENER_TIMEOUT_S = 20.0
 LEAD_S = 0.3
 PROGRESS_S = 0.25
@@ -35,9 +35,10 @@ STAMP_AT = 4  # after the four bytes of encapsulation: every type here starts wi
 
 
 def read(bag: Path) -> list[tuple[int, str, bytearray]]:
-    """(nanoseconds of publication, topic, little-endian CDR) of every message, in order."""
+    """(nanoseconds of publication, topic, little-endian CDR) of what is played, in order."""
     with Reader(bag) as reader:
-        return [(when, c.topic, bytearray(raw)) for c, when, raw in reader.messages()]
+        chosen = [c for c in reader.connections if c.topic in KINDS]
+        return [(when, c.topic, bytearray(raw)) for c, when, raw in reader.messages(chosen)]
 
 
 def restamp(raw: bytearray, offset_ns: int) -> bytes:

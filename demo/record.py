@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records what the nodes publish, until it is interrupted: `python -m demo.record OUT_DIR`.
+"""Records what the nodes publish, until interrupted: `python -m demo.record OUT_DIR NODE...`.
 
-Prints READY once each node has reported, and a node's state whenever it changes.
+Prints READY once each of the nodes has reported, and a node's state whenever it changes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,23 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from demo.topics import CLOSURES, DIAGNOSTICS, KEYFRAMES, NODES, QUERIES, READY, node_of, typestore
-from vpr_msgs.msg import Keyframe, LoopClosure, Query
+from demo.topics import (
+    CLOSURES,
+    DIAGNOSTICS,
+    KEYFRAMES,
+    LOCALIZATION,
+    QUERIES,
+    READY,
+    node_of,
+    typestore,
+)
+from vpr_msgs.msg import Keyframe, Localization, LoopClosure, Query
 
 KINDS = {
     CLOSURES: LoopClosure,
     QUERIES: Query,
     KEYFRAMES: Keyframe,
+    LOCALIZATION: Localization,
     DIAGNOSTICS: DiagnosticArray,
 }
 
@@ -34,9 +44,10 @@ KINDS = {
 class Recorder(Node):
     """Writes each message with the time of its arrival."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, nodes: list[str]) -> None:
         super().__init__("recorder")
         self._writer = writer
+        self._nodes = nodes
         self._said: dict[str, str] = {}
         store = typestore()
         for topic, kind in KINDS.items():
@@ -53,12 +64,12 @@ class Recorder(Node):
     def _tell(self, raw: bytes) -> None:
         for status in deserialize_message(raw, DiagnosticArray).status:
             name = node_of(status.name)
-            if name not in NODES or self._said.get(name) == status.message:
+            if name not in self._nodes or self._said.get(name) == status.message:
                 continue
             before = len(self._said)
             self._said[name] = status.message
             print(f"{name}: {status.message}", flush=True)
-            if before < len(self._said) == len(NODES):
+            if before < len(self._said) == len(self._nodes):
                 print(READY, flush=True)
 
 
@@ -70,7 +81,7 @@ def main() -> None:
         Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer,
         contextlib.suppress(KeyboardInterrupt, ExternalShutdownException),
     ):
-        rclpy.spin(Recorder(writer))
+        rclpy.spin(Recorder(writer, sys.argv[2:]))
     rclpy.try_shutdown()
 
 

@@ -17,11 +17,13 @@ from demo.drive import DrivePose
 
 JPEG_QUALITY = 90
 IMAGE, INFO = "/camera/image_raw/compressed", "/camera/camera_info"
-ODOM, BATTERY = "/odom", "/battery_state"
+ODOM, BATTERY = "/odom", "/battery_state"  # the exact pose
+WHEELS = "/wheel_odom"  # odometry that drifts, as the nodes get it
 TYPES = {
     IMAGE: "sensor_msgs/msg/CompressedImage",
     INFO: "sensor_msgs/msg/CameraInfo",
     ODOM: "nav_msgs/msg/Odometry",
+    WHEELS: "nav_msgs/msg/Odometry",
     BATTERY: "sensor_msgs/msg/BatteryState",
 }
 
@@ -71,7 +73,7 @@ class Messages:
         )
 
     def odometry(self, nanoseconds: int, pose: DrivePose) -> Any:
-        """The exact pose and twist in the plane."""
+        """A pose and the twist in the plane."""
         vector, half = "geometry_msgs/msg/Vector3", pose.yaw_rad / 2.0
         place = self.make(
             "geometry_msgs/msg/Pose",

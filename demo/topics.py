@@ -10,9 +10,12 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-NODES = ("encoder", "database")
+NODES = ("encoder", "database", "graph")
+NEXT_DAY = ("encoder", "database", "relocalizer")  # of the second run
 CLOSURES, QUERIES = "/vpr/loop_closures", "/vpr/queries"
 KEYFRAMES, DIAGNOSTICS = "/vpr/keyframes", "/diagnostics"
+LOCALIZATION = "/vpr/localization"
+INJECTED = "injected"  # frame of the closures that `--wrong` asks for
 # What the recorder and the player print, for the demo to follow them.
 READY, PLAYED = "ready", "played "
 DEFINITIONS = Path(__file__).resolve().parent.parent / "vpr_msgs" / "msg"

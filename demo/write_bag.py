@@ -17,8 +17,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from demo.battery_model import readings
 from demo.building import building
 from demo.camera import Camera
-from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drive
-from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, Messages
+from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose
+from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, WHEELS, Messages
+from demo.trajectory import drifting
 from vpr_ros.core.errors import VprError
 
 EPOCH_S = 1_780_000_000  # stamp of the first message; fixed, so that every bag is the same
@@ -52,7 +53,8 @@ class Shade:
 
 NOON = Shade()
 EVENING = Shade(gamma=1.2, gain=(0.82, 0.95, 1.08), blur_px=0.6, noise=3.0)
-SHADES = {1: NOON, 2: EVENING, 3: EVENING}  # by lap
+MORNING = Shade(gamma=0.9, gain=(1.06, 1.0, 0.92), noise=2.0)
+SHADES = {1: NOON, 2: EVENING, 3: EVENING, 4: MORNING}  # by lap
 
 
 def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.ndarray]]:
@@ -65,28 +67,30 @@ def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.
             yield pose, SHADES[pose.lap].apply(view, rng)
 
 
-def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[DrivePose]:
-    """Write the drive to `folder`, which must not exist; return the poses of the images.
+def write_bag(
+    folder: Path, poses: list[DrivePose], seed: int = 1, battery: bool = True, quiet: bool = False
+) -> None:
+    """Write a drive to `folder`, which must not exist.
 
-    The odometry is the true pose, exact and at every image.
+    ODOM has the true poses, exact and at every image; WHEELS starts at zero and drifts.
     """
     if folder.exists():
         raise VprError(f"The folder '{folder}' exists already; give a new one or remove it.")
-    poses = drive(building())
     make = Messages()
     queue: list[tuple[int, str, Any]] = []
-    for pose in poses:
+    start = poses[0].pose.inverse()
+    wheels = drifting([start.compose(pose.pose) for pose in poses], seed)
+    for pose, drifted in zip(poses, wheels, strict=True):
         stamp = nanoseconds(pose.stamp_s)
         queue.append((stamp, ODOM, make.odometry(stamp, pose)))
+        queue.append((stamp, WHEELS, make.odometry(stamp, pose.at(drifted))))
     times, speeds = (np.array([getattr(p, k) for p in poses]) for k in ("stamp_s", "speed"))
-    for reading in readings(times, speeds, seed):
+    for reading in readings(times, speeds, seed) if battery else ():
         stamp = nanoseconds(reading.stamp_s)
         queue.append((stamp + BATTERY_DELAY, BATTERY, make.battery(stamp, reading)))
     frames = len(poses[:: ODOM_HZ // IMAGE_HZ])
     shots = track(pictures(poses, seed), "Rendering the route", frames, disable=quiet)
-    taken = []
     for pose, picture in shots:
-        taken.append(pose)
         stamp = nanoseconds(pose.stamp_s)
         queue.append((stamp + IMAGE_DELAY, IMAGE, make.image(stamp, picture)))
         queue.append((stamp + IMAGE_DELAY, INFO, make.info(stamp)))
@@ -95,7 +99,6 @@ def write_bag(folder: Path, seed: int = 1, quiet: bool = False) -> list[DrivePos
         topics = {t: writer.add_connection(t, TYPES[t], typestore=make.store) for t in TYPES}
         for when, topic, message in queue:
             writer.write(topics[topic], when, make.store.serialize_cdr(message, TYPES[topic]))
-    return taken
 
 
 def nanoseconds(stamp_s: float) -> int:

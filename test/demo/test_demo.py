@@ -24,7 +24,11 @@ def test_the_demo_closes_its_loops_and_writes_its_report():
     if missing:
         pytest.skip(f"needs {', '.join(missing)}; run `make test`")
     done = subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=380
+        [sys.executable, "-m", "demo", "--wrong", "8"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=380,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     folder = (ROOT / "results" / "latest").resolve()
@@ -32,6 +36,10 @@ def test_the_demo_closes_its_loops_and_writes_its_report():
     metrics = json.loads((folder / "metrics.json").read_text())
     # Claimed are 100 % and 98.6 %: which frames the nodes see depends on the machine's load.
     assert metrics["precision"] == 1.0 and metrics["recall"] >= 0.90, metrics
+    # Claimed are 4 %, 8 of 8 refused, and 0.2 m.
+    assert metrics["corrected_ate_m"] < 0.1 * metrics["odometry_ate_m"], metrics
+    assert metrics["injected"] == metrics["injected_refused"] == 8, metrics
+    assert metrics["located_off_m"] < 1.5 and metrics["located_off_deg"] < 10, metrics
     sparsities = [value for _, value in metrics["sparsity"]]
     low = Encoder(find_model(ModelConfig().model)).contract.levels[1]
     assert sparsities == sorted(sparsities) and sparsities[-1] == low, "the battery drains"

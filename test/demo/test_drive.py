@@ -15,7 +15,7 @@ from demo.battery_model import BOOT_MESSAGES, LEFT, readings
 from demo.building import building
 from demo.camera import Camera
 from demo.doom_level import textmap, wad
-from demo.drive import ODOM_HZ, SPEED, STOP_S, TURN_RATE, drive
+from demo.drive import ODOM_HZ, SPEED, STOP_S, TURN_RATE, WAKE_UP_S, drive, wake_up
 from demo.floor_plan import CELL_M, SOLID, Area, Plan
 from demo.vizdoom_game import RenderError
 from demo.write_bag import EVENING, NOON
@@ -84,6 +84,18 @@ def test_new_territory_is_new(poses):
     assert len(new) > 5 * ODOM_HZ
     assert all(min(gap_m(p, q) for q in known) > 2.0 for p in new[2 * ODOM_HZ :])
     assert {"boiler room", "cave"} <= {p.section for p in new}
+
+
+def test_the_next_day_is_beside_the_first_lap_and_off_walls(plan, poses):
+    first = of_lap(poses, 1)
+    for seed in range(5):
+        drives = [wake_up(poses, seed), wake_up(poses, seed)]
+        assert drives[0] == drives[1] and len(drives[0]) == WAKE_UP_S * ODOM_HZ
+        assert drives[0][0].stamp_s == 0.0
+        for pose in drives[0]:
+            assert min(gap_m(pose, p) for p in first) < 0.4
+            assert clearance_m(plan, pose.x_m, pose.y_m, 0.3) > 0.05
+    assert gap_m(wake_up(poses, 1)[0], wake_up(poses, 2)[0]) > 1
 
 
 def test_poses_are_continuous_and_evenly_timed(poses):
@@ -235,18 +247,16 @@ def test_impossible_pose_is_an_error(plan, monkeypatch):
             eye.picture(2.5, 0.0, 0.0)
 
 
-def test_bag(tmp_path, monkeypatch):
-    """The whole command on a drive cut to three seconds."""
+def test_bag(tmp_path, poses):
+    """A drive cut to three seconds."""
     pytest.importorskip("vizdoom", reason="the renderer is not installed")
     from rosbags.highlevel import AnyReader
 
     from demo import write_bag
     from vpr_ros.core.errors import VprError
 
-    monkeypatch.setattr(write_bag, "drive", lambda plan: drive(plan)[: 3 * ODOM_HZ])
     folder = tmp_path / "bag"
-    taken = write_bag.write_bag(folder, quiet=True)
-    assert len(taken) == 30
+    write_bag.write_bag(folder, poses[: 3 * ODOM_HZ], quiet=True)
     with AnyReader([folder]) as reader:
         count = {t: info.msgcount for t, info in reader.topics.items()}
         order = [(c.topic, reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages()]
@@ -254,6 +264,7 @@ def test_bag(tmp_path, monkeypatch):
         write_bag.IMAGE: 30,
         write_bag.INFO: 30,
         write_bag.ODOM: 60,
+        write_bag.WHEELS: 60,
         write_bag.BATTERY: 6,
     }
     posed = set()
@@ -264,4 +275,4 @@ def test_bag(tmp_path, monkeypatch):
         if topic == write_bag.IMAGE:
             assert stamp in posed  # its pose was published before
     with pytest.raises(VprError, match="exists already"):
-        write_bag.write_bag(folder, quiet=True)
+        write_bag.write_bag(folder, poses, quiet=True)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading back what the nodes published during a drive, from bags written here without ROS."""
 
+import dataclasses
 import json
 import math
 
@@ -13,13 +14,23 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from demo.drive import DrivePose
 from demo.live_report import headline, live_metrics, live_rows, write_report
 from demo.live_run import read_live_run
+from demo.mapped_run import MAP, WAKE_UP, read_mapped_run
 from demo.readme_picture import write_picture
 from demo.robot_messages import BATTERY, IMAGE, ODOM, TYPES, Messages
-from demo.topics import CLOSURES, DIAGNOSTICS, KEYFRAMES, QUERIES, typestore
+from demo.topics import (
+    CLOSURES,
+    DIAGNOSTICS,
+    INJECTED,
+    KEYFRAMES,
+    LOCALIZATION,
+    QUERIES,
+    typestore,
+)
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import Reason
 from vpr_ros.evaluation.bag import Bag
 from vpr_ros.evaluation.evaluated_drive import Outcome
+from vpr_ros.mapping.graph_file import graph_path
 
 S = 10**9
 ASKED = 6  # of vpr_msgs/Query
@@ -37,19 +48,24 @@ class Recorded:
         self.topics = {}
 
     def make(self, kind, /, **fields):
+        """A message; what is not given is empty."""
+        known = {f.name: f.type for f in dataclasses.fields(self.store.types[kind])}
+        empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
+        for name in known.keys() - fields.keys() - {"__msgtype__"}:
+            fields[name] = empty.get(known[name], np.zeros(0, np.uint8))
         return self.store.types[kind](**fields)
 
     def stamp(self, second):
         sec, nanosec = divmod(BEGIN + OFFSET + round(second * S), S)
         return self.make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
 
-    def header(self, second):
-        return self.make("std_msgs/msg/Header", stamp=self.stamp(second), frame_id="camera")
+    def header(self, second, frame="camera"):
+        return self.make("std_msgs/msg/Header", stamp=self.stamp(second), frame_id=frame)
 
-    def pose(self):
+    def pose(self, x=0.0):
         return self.make(
             "geometry_msgs/msg/Pose",
-            position=self.make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
+            position=self.make("geometry_msgs/msg/Point", x=x, y=0.0, z=0.0),
             orientation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
         )
 
@@ -86,13 +102,23 @@ class Recorded:
             message="because", candidates=found, keyframes=number,
         )  # fmt: skip
 
-    def closure(self, number, second, match):
+    def closure(self, number, second, match, frame="camera"):
         self.write(
-            CLOSURES, second + 0.04, "vpr_msgs/msg/LoopClosure", header=self.header(second),
+            CLOSURES, second + 0.04, "vpr_msgs/msg/LoopClosure",
+            header=self.header(second, frame),
             query_id=100 + number, match_id=100 + match, match_stamp=self.stamp(match), score=0.9,
             margin=0.1, confidence=math.nan, verification=1, inliers=42, has_relative_pose=False,
             rotation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
             direction=self.make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0),
+        )  # fmt: skip
+
+    def located(self, second, x):
+        covariance = np.zeros(36)
+        self.write(
+            LOCALIZATION, second + 0.5, "vpr_msgs/msg/Localization", header=self.header(second),
+            state=2, quality=0.9, agreeing=2, match_id=100, message="there",
+            pose=self.make("geometry_msgs/msg/PoseWithCovariance", pose=self.pose(x),
+                           covariance=covariance),
         )  # fmt: skip
 
     def diagnostics(self, second, node, **values):
@@ -139,22 +165,58 @@ def folder(tmp_path):
         common = {"cpu_s": "2.5", "problems": "0", "dropped_images": "3"}
         bag.diagnostics(0.5, "encoder", model="m", memory_mb="240", **common)
         bag.diagnostics(0.5, "database", bytes_per_keyframe="3000", memory_mb="120", problems="0")
+        bag.diagnostics(0.5, "graph", memory_mb="150", problems="0")
         for number, (second, _) in enumerate(DRIVE):
             bag.keyframe(number, second, 0.4 if number > 5 else 0.1)
         for number, (second, _) in enumerate(DRIVE[:12]):
             bag.query(number, second, Reason.NO_OLDER_PLACES)
         bag.closure(12, 30.0, match=0)
+        bag.closure(13, 31.0, match=5, frame=INJECTED)
         bag.query(12, 30.0, Reason.ACCEPTED, best=0, score=0.5)
         bag.query(13, 31.0, Reason.GEOMETRY, best=1, score=0.25)
         bag.query(13, 31.0, ASKED, query_id=0)  # answers a person's FindPlace
         bag.diagnostics(32.0, "encoder", model="m", memory_mb="230", **common)
+    write_graph(tmp_path)
+    again = tmp_path / WAKE_UP
+    again.mkdir()
+    write_drive(again / "drive")
+    (again / "play.json").write_text(json.dumps(play))
+    with Writer(again / "closures", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        Recorded(writer).located(3.0, x=30.0 - 7.0)  # the map begins at x = 7, which is its 0
     return tmp_path
+
+
+def write_graph(folder):
+    """A graph whose odometry is half as long as the way, while the corrected one is right."""
+    lines = ["vpr_ros pose graph 1"]
+    for number, (second, x) in enumerate(DRIVE):
+        stamp = BEGIN + OFFSET + round(second * S)
+        poses = f"{x / 2} 0 0 0 0 0 1 {x - 7.0} 0 0 0 0 0 1"
+        lines.append(f"keyframe {100 + number} {stamp} 0 {poses}")
+    lines += ["closure 112 100 1 0 0 0 1", "closure 113 105 0 0 0 0 1"]
+    graph_path(folder / MAP).write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
 def live(folder):
     with Bag(folder / "drive") as drive:
         return read_live_run(folder, drive)
+
+
+@pytest.fixture
+def mapped(folder):
+    with Bag(folder / "drive") as drive:
+        return read_mapped_run(folder, drive)
+
+
+def test_the_corrected_route_and_the_wake_up_are_held_against_the_truth(mapped):
+    m = mapped.metrics()
+    assert m["corrected_ate_m"] == pytest.approx(0, abs=1e-6)
+    assert m["odometry_ate_m"] == pytest.approx(np.std([x / 2 for _, x in DRIVE]))
+    assert (mapped.held, mapped.refused) == ([(12, 0)], [(13, 5)])
+    assert (m["injected"], m["injected_refused"]) == (1, 1)
+    assert (m["located_s"], m["located_off_m"]) == (pytest.approx(3.5), pytest.approx(0, abs=1e-6))
+    assert mapped.place.x == 30.0
 
 
 def test_answers_are_on_the_clock_of_the_drive(live):
@@ -183,19 +245,22 @@ def test_what_only_the_live_nodes_know(live):
     assert [told["memory_mb"] for told in live.diagnostics["encoder"]] == ["240", "230"]
 
 
-def test_numbers_and_page(folder, live):
-    metrics = live_metrics(live, "make demo")
+def test_numbers_and_page(folder, live, mapped):
+    metrics = live_metrics(live, mapped, "make demo")
     assert (metrics["latency_p50_ms"], metrics["dropped_images"]) == (pytest.approx(50.0), 3)
-    assert metrics["memory_mb"] == {"encoder": 240.0, "database": 120.0}, "the peak"
+    assert metrics["memory_mb"] == {"encoder": 240.0, "database": 120.0, "graph": 150.0}
     rows = dict(live_rows(metrics))
     assert rows["Sparsity"] == "0.1 → 0.4 at 6 s"
     assert rows["Recall"].startswith("50.0 %") and "Encode, per keyframe" not in rows
     assert headline(metrics).startswith("1 loop closures in 31 s: precision 100.0 %")
     with Bag(folder / "drive") as drive:
-        write_report(folder, live, drive, metrics)
+        write_report(folder, live, mapped, drive, metrics)
         write_picture(folder / "picture.png", live, drive, headline(metrics))
     page = (folder / "report.html").read_text()
-    assert "Timeline" in page and page.count("<svg") >= 5
+    assert "Timeline" in page and page.count("<svg") >= 7
+    assert (
+        rows["Wrong ones injected"] == "1, 1 refused" and rows["Woke up on the saved map"] in page
+    )
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert cv2.imread(str(folder / "picture.png")).shape == (900, 1600, 3)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,12 +95,13 @@ def _runs(pid):
 
 
 def test_parameters_reach_their_node_alone():
-    commands = node_commands(["database:loop.precision:=0.95"])
+    commands = node_commands(["database:loop.precision:=0.95"], Path("a.vprmap"))
     assert commands["database"][-2:] == ["-p", "loop.precision:=0.95"]
     assert "-p" not in commands["encoder"]
+    assert commands["relocalizer"][-2:] == ["-p", "map:=a.vprmap"]
 
 
 @pytest.mark.parametrize("text", ["loop.precision:=0.95", "database:loop.precision", "x:y:=1"])
 def test_a_parameter_of_no_node_is_refused(text):
     with pytest.raises(VprError, match="NODE:NAME:=VALUE"):
-        node_commands([text])
+        node_commands([text], Path())
