@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
+from tools.dds_domain import free_domain
 from vpr_msgs.srv import SaveMap
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
@@ -53,7 +54,9 @@ def stops(count: int, seed: int = 0) -> Counts:
     before it runs a line of ours, is left out: nothing can be done about it, nothing is lost.
     """
     rng = random.Random(seed)
-    starting = [_stopped_while_starting(rng) for _ in range(count)]
+    domain, holder = free_domain()
+    with holder:
+        starting = [_stopped_while_starting(rng, domain) for _ in range(count)]
     loaded = [ok for _ in range((count + 1) // 4) for ok in _stopped_under_load(rng)]
     return {
         "stop signal while starting": (len(starting), sum(starting)),
@@ -61,13 +64,13 @@ def stops(count: int, seed: int = 0) -> Counts:
     }
 
 
-def _stopped_while_starting(rng: random.Random) -> bool:
+def _stopped_while_starting(rng: random.Random, domain: int) -> bool:
     name = rng.choice(["encoder", "database", "graph", "relocalizer"])
     code = f"from vpr_ros.nodes.start import {name}; {name}()"
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/stops"],
-            env=dict(os.environ, ROS_DOMAIN_ID="9"),
+            env=dict(os.environ, ROS_DOMAIN_ID=str(domain)),
             stderr=errors,
             preexec_fn=rng.choice([None, _ignore_interrupts]),
         )

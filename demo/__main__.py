@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import shlex
 import shutil
 import sys
@@ -19,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tools.dds_domain import free_domain
 from vpr_ros.core.errors import VprError
 
 MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "gtsam")
-DOMAINS = range(1, 102)  # of ROS_DOMAIN_ID: beyond 101 its ports clash with Linux's own
 
 
 def check_prerequisites() -> None:
@@ -98,6 +97,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
 
 def main() -> int:
     """Run the command; errors that a user can act on are told without a traceback."""
+    domain, _holder = free_domain()
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of noise and battery (default 1)")
     parser.add_argument(
@@ -114,7 +114,7 @@ def main() -> int:
     parser.add_argument(
         "--domain",
         type=int,
-        default=DOMAINS[os.getpid() % len(DOMAINS)],
+        default=domain,
         help="ROS_DOMAIN_ID of the demo (default: one of its own)",
     )
     console = Console()

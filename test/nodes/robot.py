@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A made-up robot: it starts the real nodes as processes and talks to them over DDS."""
 
-import itertools
 import os
 import signal
 import subprocess
@@ -19,8 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
-# Each robot has a DDS domain of its own, so that tests never hear one another.
-_DOMAINS = itertools.cycle(range(10 + os.getpid() % 40, 100))
+from tools.dds_domain import free_domain
 
 
 def read_errors(process):
@@ -33,7 +31,7 @@ class Robot:
     """Publishers, subscriptions and node processes of one test."""
 
     def __init__(self):
-        self.domain = next(_DOMAINS)
+        self.domain, self.holder = free_domain()
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("robot", namespace="vpr", context=self.context)
@@ -83,6 +81,7 @@ class Robot:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+        self.holder.close()
         return codes
 
     def publisher(self, kind, topic, qos=10):

@@ -225,6 +225,35 @@ def test_hostile_keyframes_are_refused_with_a_reason_and_lost_ones_counted(robot
     assert robot.status["database"]["queries_refused"] == str(known - 3)
 
 
+def test_keyframes_that_come_too_fast_are_answered_or_counted(robot):
+    """Two encoders at once, each faster than the database."""
+    robot.start("database", database__exclude_recent_s=0.0)
+    queries = robot.listen(Query, "queries", 1000)
+    publisher = robot.publisher(Keyframe, "keyframes", 1000)
+    runs = [[keyframe(robot, n, id=(run << 23) + 1 + n) for n in range(400)] for run in (1, 2)]
+    for pair in zip(*runs, strict=True):
+        for message in pair:
+            publisher.publish(message)
+        robot.spin(0.001)
+
+    def all_told():
+        """The status counts as many as were answered."""
+        status = robot.status["database"]
+        names = "keyframes", "keyframes_left_out", "lost_keyframes"
+        taken, left_out, lost = (int(status[name]) for name in names)
+        return taken + left_out == len(queries) and taken + left_out + lost == 800
+
+    robot.wait(all_told, "an answer to, or a count of, every keyframe")
+    left_out = [q for q in queries if "faster than the database" in q.message]
+    assert 0 < len(left_out) == int(robot.status["database"]["keyframes_left_out"]) < 750
+    assert {q.reason for q in left_out} == {Query.REFUSED}
+    assert {q.query_id >> 23 for q in left_out} == {1, 2}
+    known = len(queries)
+    publisher.publish(keyframe(robot, 500, id=(2 << 23) + 401))
+    robot.wait(lambda: len(queries) > known, "an answer, now in time")
+    assert queries[-1].reason != Query.REFUSED
+
+
 def test_a_bound_lowered_while_running_holds_at_once(robot):
     robot.start("database")
     fill(robot, 40)

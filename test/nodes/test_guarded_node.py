@@ -14,6 +14,7 @@ from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from robot import read_errors
 
+from tools.dds_domain import free_domain
 from vpr_msgs.srv import FindPlace, SaveMap
 from vpr_ros.core.errors import MapError
 from vpr_ros.nodes import diagnostics
@@ -23,11 +24,13 @@ from vpr_ros.nodes.start import CONFIGURATION
 
 @pytest.fixture
 def node():
-    rclpy.init(domain_id=102)
+    domain, holder = free_domain()
+    rclpy.init(domain_id=domain)
     node = GuardedNode("guarded")
     yield node
     node.destroy_node()
     rclpy.shutdown()
+    holder.close()
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ def test_what_keeps_a_node_from_starting_takes_one_line(arguments, environment, 
     arguments = [argument.format(folder=tmp_path) for argument in arguments]
     run = subprocess.run(
         [sys.executable, "-c", code, "--ros-args", *arguments],
-        env=dict(os.environ, ROS_DOMAIN_ID="103") | environment,
+        env=dict(os.environ) | environment,  # it ends before it talks to anybody
         capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     lines = [line for line in run.stderr.splitlines() if line.startswith("vpr_ros: ")]

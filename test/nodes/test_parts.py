@@ -15,6 +15,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
 
+from tools.dds_domain import free_domain
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.nodes import encoder_node, model_choice
@@ -88,7 +89,8 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     monkeypatch.setattr(model_choice, "open_encoder", SlowEncoder)
     monkeypatch.setattr(model_choice, "find_model", Path)
     monkeypatch.setattr(model_choice, "try_model", lambda *_: None)
-    rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=101)
+    domain, _holder = free_domain()
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=domain)
     try:
         node = encoder_node.EncoderNode()
         published = []

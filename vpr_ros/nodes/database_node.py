@@ -38,7 +38,7 @@ from vpr_ros.nodes.diagnostics import (
     Report,
     memory_mb,
 )
-from vpr_ros.nodes.guarded_node import GuardedNode
+from vpr_ros.nodes.guarded_node import Backlog, GuardedNode
 from vpr_ros.nodes.map_keeper import MapConfig, MapKeeper
 from vpr_ros.nodes.parameters import Configs, Parameters
 
@@ -46,6 +46,7 @@ ENCODE_TIMEOUT_S = 5.0
 MAX_ASKED = 8  # images that wait for the encoder; more are refused at once
 # Requests that DDS keeps while the node is busy; of more than its default, 10, some would be lost.
 WAITING_REQUESTS = 100
+MAX_WAITING = 50  # keyframes
 STRANGE = 2  # keyframes of another model in a row that change nothing
 MAX_DATABASES = 4  # models whose keyframes are kept at a time
 
@@ -84,9 +85,11 @@ class DatabaseNode(GuardedNode):
         self._foreign = ""  # warning about a calibration of another model
         self._other, self._in_a_row = ("", ""), 0  # model of the last keyframes refused for it
         self._mismatch = ""  # error about keyframes of another model
+        self._left_out = 0  # keyframes for which there was no time
         self._refused = dict.fromkeys((Query.OTHER_MODEL, Query.REFUSED), 0)
 
         self._runs = KeyframeRuns()
+        self._backlog = Backlog(self, MAX_WAITING, self._on_keyframe, self._leave_out)
         self._maps = MapKeeper(
             self, lambda: self._config[MapConfig], self._detectors, lambda: self._detector
         )
@@ -102,7 +105,11 @@ class DatabaseNode(GuardedNode):
         self._markers = conversions.LoopMarkers()
         self._image_publisher = self.create_publisher(Image, "closure_image", 5)
         self.create_subscription(
-            Keyframe, "keyframes", self._on_keyframe, 50, qos_overriding_options=overridable
+            Keyframe,
+            "keyframes",
+            self._backlog.put,
+            MAX_WAITING,
+            qos_overriding_options=overridable,
         )
         # In a group of their own, so that keyframes are handled while an image is being encoded.
         asking = ReentrantCallbackGroup()
@@ -124,7 +131,9 @@ class DatabaseNode(GuardedNode):
             detector.database.shrink()
 
     def finish(self) -> None:
-        """Save the map."""
+        """Take the keyframes that have arrived, and save the map."""
+        with self.problems.caught():
+            self._backlog.finish()
         self._maps.finish()
 
     @property
@@ -203,9 +212,24 @@ class DatabaseNode(GuardedNode):
             self.get_logger().warning(foreign)
         self._foreign = foreign
 
-    def _on_keyframe(self, message: Keyframe) -> None:
+    def _leave_out(self, message: Keyframe) -> None:
+        """Answer a keyframe for which there is no time."""
+        self._note(message)
+        text = (
+            f"Keyframes come faster than the database takes them; {MAX_WAITING} wait and the "
+            "oldest is left out. Make fewer (gate.interval_s, gate.distance_m at the encoder), or "
+            "lower features.count there or loop.verified_candidates here."
+        )
+        self._refuse(message, Query.REFUSED, text)
+        self._left_out += 1
+        self.problems.add(text, "behind")
+
+    def _note(self, message: Keyframe) -> None:
         if complaint := self._runs.add(message.id):
             self.problems.add(complaint, "runs")
+
+    def _on_keyframe(self, message: Keyframe) -> None:
+        self._note(message)
         if not self._takes(message):
             self._refuse(message, Query.OTHER_MODEL, self._mismatch)
             return
@@ -355,6 +379,8 @@ class DatabaseNode(GuardedNode):
                 "queries_other_model": self._refused[Query.OTHER_MODEL],
                 "queries_refused": self._refused[Query.REFUSED],
                 "lost_keyframes": self._runs.lost,
+                "keyframes_left_out": self._left_out,
+                "keyframes_waiting": len(self._backlog.waiting),
                 "last_reason": self._last_reason,
                 "latency_p50_ms": p[0],
                 "latency_p95_ms": p[1],

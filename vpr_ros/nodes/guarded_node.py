@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -73,6 +74,50 @@ class GuardedNode(Node):
                 await await_or_execute(callback, *args)
 
         return call
+
+
+class Backlog:
+    """Messages of one topic that wait for their turn.
+
+    All that have arrived are taken before the next one is handled. Else those that do not fit
+    would be lost in the middleware, which says nothing.
+    """
+
+    def __init__(
+        self,
+        node: GuardedNode,
+        most: int,
+        handle: Callable[[Any], None],
+        refuse: Callable[[Any], None],
+    ) -> None:
+        """`refuse` is given the oldest where more than `most` would wait."""
+        self.waiting: deque[Any] = deque()
+        self._most, self._handle, self._refuse = most, handle, refuse
+        self._turn = node.create_guard_condition(node._guarded(self._next))
+        self._arrived = self._passed = 0  # since the last turn, and turns passed up for them
+
+    def put(self, message: Any) -> None:
+        """Let a message wait: the callback of the subscription."""
+        self.waiting.append(message)
+        self._arrived += 1
+        self._turn.trigger()
+        if len(self.waiting) > self._most:
+            self._refuse(self.waiting.popleft())
+
+    def finish(self) -> None:
+        """Handle what waits."""
+        while self.waiting:
+            self._handle(self.waiting.popleft())
+
+    def _next(self) -> None:
+        self._arrived, more = 0, self._arrived and self._passed < self._most
+        self._passed = self._passed + 1 if more else 0
+        try:
+            if self.waiting and not more:
+                self._handle(self.waiting.popleft())
+        finally:
+            if self.waiting:
+                self._turn.trigger()
 
 
 class GuardedExecutor(SingleThreadedExecutor):
