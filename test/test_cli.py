@@ -186,25 +186,23 @@ def test_maps_are_shown_merged_and_thinned_and_nothing_is_overwritten(vpr, tmp_p
     assert code == 0 and "orb, sift" in text and "red.vprgraph" in text
     assert "1970-01-01 00:00" in text and "8 values, float16" in text
     code, text = vpr("map", "merge", red, blue, "-o", both)
-    assert code == 0 and "50 keyframes of 50 in 2 maps" in text
+    assert code == 0 and "50 keyframes of 50 in 2 files" in text
     assert f"are those of {red.with_suffix('.vprgraph')}" in text
     assert both.with_suffix(".vprgraph").read_text() == graph
     for extra in ([], ["--overwrite"]):  # no map but one of another graph is in the way
         small = tmp_path / "small.vprmap"
         small.with_suffix(".vprgraph").write_text("mine")
-        message, _ = vpr("map", "prune", blue, "-o", small, "--max-keyframes", 9, *extra)
+        message, _ = vpr("map", "merge", blue, "-o", small, "--max-keyframes", 9, *extra)
         assert message.startswith(f"vpr: {tmp_path}/small.vprgraph exists.")
         assert "move it away" in message
     before = blue.read_bytes()
-    message, _ = vpr("map", "prune", red, "-o", blue, "--max-keyframes", 9)
+    message, _ = vpr("map", "merge", red, "-o", blue, "--max-keyframes", 9)
     assert message == f"vpr: {blue} exists. Choose another name, or give --overwrite."
     assert blue.read_bytes() == before
-    code, text = vpr("map", "prune", red, "-o", red, "--max-keyframes", 9, "--overwrite")
+    code, text = vpr("map", "merge", red, "-o", red, "--max-keyframes", 9, "--overwrite")
     assert code == 0 and len(read_map(red).ids) == 9
-    message, _ = vpr("map", "prune", red, "-o", tmp_path / "old.vprmap", "--older-than", 9)
+    message, _ = vpr("map", "merge", red, "-o", tmp_path / "old.vprmap", "--older-than", 9)
     assert "All 9 keyframes" in message
-    message, _ = vpr("map", "prune", red, "-o", tmp_path / "old.vprmap")
-    assert "Give --older-than DAYS or --max-keyframes N" in message
 
 
 def test_a_fleet_that_is_not_there_is_one_line_without_the_secret(vpr, tmp_path, monkeypatch):

@@ -80,53 +80,30 @@ def info(file: MapFile) -> None:
 def merge(
     files: Annotated[list[Path], typer.Argument(help="map files, the newest last")],
     output: OutputFile,
+    older_than: Annotated[
+        Optional[float], typer.Option(help="leave out what is older than so many days", min=0)
+    ] = None,
+    max_keyframes: Annotated[
+        Optional[int], typer.Option(help="evict as a database of this size does", min=4)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one map of several, of one robot or many: ids stay, sessions stay apart.
+    """Make one map of several, of one robot or many, or thin one; ids and sessions stay.
 
     The maps must be of one model and one kind of local features. The pose graph of the first map
     that has one goes with the new map: each graph has a frame of its own.
 
     Example: vpr map merge monday.vprmap tuesday.vprmap -o office.vprmap
+    Example: vpr map merge office.vprmap -o small.vprmap --older-than 30 --max-keyframes 5000
     """
     from vpr_ros.core.map_file import LoadedMap
     from vpr_ros.core.map_merge import merged
 
     graph = _check_free(output, overwrite, files)
-    loaded = [LoadedMap.read(file, float("inf")) for file in files]
-    total = sum(len(one.data.ids) for one in loaded)
-    snapshot = merged(loaded, output, overwrite)
-    _write(snapshot, f"of {total} in {len(files)} maps", graph)
-
-
-@maps.command()
-def prune(
-    file: MapFile,
-    output: OutputFile,
-    older_than: Annotated[
-        Optional[float], typer.Option(help="leave out what is older than so many days", min=0)
-    ] = None,
-    max_keyframes: Annotated[
-        Optional[int],
-        typer.Option(help="keep so many: the most redundant of the older half go", min=4),
-    ] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Make a smaller map of one, as the database does when it is full.
-
-    Example: vpr map prune office.vprmap -o small.vprmap --older-than 30 --max-keyframes 5000
-    """
-    from vpr_ros.core.errors import ConfigError
-    from vpr_ros.core.map_file import LoadedMap
-    from vpr_ros.core.map_merge import pruned
-
-    if older_than is None and max_keyframes is None:
-        raise ConfigError("Give --older-than DAYS or --max-keyframes N: what is to go?")
-    graph = _check_free(output, overwrite, [file])
-    loaded = LoadedMap.read(file, float("inf"))
+    maps = [LoadedMap.read(file, float("inf")) for file in files]
     oldest_ns = 0 if older_than is None else time.time_ns() - round(older_than * NS_PER_DAY)
-    snapshot = pruned(loaded, output, overwrite, oldest_ns=oldest_ns, max_keyframes=max_keyframes)
-    _write(snapshot, f"of {len(loaded.data.ids)}", graph)
+    snapshot = merged(maps, output, overwrite, oldest_ns=oldest_ns, max_keyframes=max_keyframes)
+    _write(snapshot, f"of {sum(len(m.data.ids) for m in maps)} in {len(maps)} files", graph)
 
 
 @maps.command()

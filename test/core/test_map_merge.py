@@ -14,7 +14,7 @@ from vpr_ros.core.keyframe import NS_PER_S, Keyframe, run_of
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector
 from vpr_ros.core.map_file import LoadedMap, read_map
-from vpr_ros.core.map_merge import merged, pruned
+from vpr_ros.core.map_merge import merged
 
 RED, BLUE = 5 << 23, 9 << 23  # first ids of two robots' runs
 ROUTE = Route(60)
@@ -147,17 +147,16 @@ def test_a_store_may_have_rounded_and_cut_a_keyframe(red_and_blue, tmp_path):
 
 def test_retention_by_age_and_by_redundancy(red_and_blue, tmp_path):
     blue = red_and_blue[1]
-    both = LoadedMap(tmp_path / "both", None, merged(red_and_blue, tmp_path / "both").pack())
-    young = pruned(both, tmp_path / "young", oldest_ns=int(1e6) * NS_PER_S).pack()
-    assert young.ids.tolist() == blue.data.ids.tolist() and len(young.names) == 1
+    young = merged(red_and_blue, tmp_path / "young", oldest_ns=int(1e6) * NS_PER_S).pack()
+    assert young.ids.tolist() == blue.data.ids.tolist()
     with pytest.raises(MapError, match=r"All 80 keyframes .* newest is of 1970-01-12 .*more days"):
-        pruned(both, tmp_path / "none", oldest_ns=2**60)
-    few = pruned(both, tmp_path / "few", max_keyframes=50)
+        merged(red_and_blue, tmp_path / "none", oldest_ns=2**60)
+    few = merged(red_and_blue, tmp_path / "few", max_keyframes=50)
     # As the database of a robot does it.
     database = Database(DatabaseConfig(max_keyframes=50))
-    database.merge(both)
+    database.merge(LoadedMap(tmp_path / "x", None, merged(red_and_blue, tmp_path / "x").pack()))
     assert few.pack().ids.tolist() == database.snapshot(tmp_path / "x").pack().ids.tolist()
     assert len(few.places) == 50 and few.places[0].id == RED
     few.write()
     with pytest.raises(MapError, match="exists"):
-        pruned(both, few.path, max_keyframes=50).write()  # nothing is replaced untold
+        merged(red_and_blue, few.path).write()  # nothing is replaced untold

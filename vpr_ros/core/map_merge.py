@@ -58,52 +58,43 @@ class MapPart:
         )
 
 
-def merged(maps: Sequence[LoadedMap], path: Path, overwrite: bool = False) -> Snapshot:
-    """One map of several, to be written to `path`; ids stay, sessions stay apart.
-
-    A later map comes after an earlier one, as if the robot had loaded that first. A keyframe that
-    is in two maps is taken once, and the sessions that share one are one session. Raises MapError
-    if the maps are not comparable, or an id stands for different keyframes.
-    """
-    digest = next((m.data.model_digest for m in maps if m.data.model_digest), "")
-    for loaded in maps[1:]:
-        _check_alike(maps[0], loaded, digest)
-    parts = [MapPart.of(loaded) for loaded in maps]
-    whole = functools.reduce(lambda newer, older: _under(older, newer), reversed(parts))
-    precision = np.result_type(*(m.data.descriptors for m in maps))
-    return whole.snapshot(maps[-1].data.model, digest, precision, path, overwrite)
-
-
-def pruned(
-    loaded: LoadedMap,
+def merged(
+    maps: Sequence[LoadedMap],
     path: Path,
     overwrite: bool = False,
     *,
     oldest_ns: int = 0,
     max_keyframes: int | None = None,
 ) -> Snapshot:
-    """The keyframes of a map since `oldest_ns`, at most `max_keyframes`, to be written to `path`.
+    """One map of several, to be written to `path`; ids stay, sessions stay apart.
 
-    The database evicts as it does on the robot: the most redundant ones of the older half, again
-    and again. Raises MapError if none would be left.
+    A later map comes after an earlier one, as if the robot had loaded that first. A keyframe that
+    is in two maps is taken once, and the sessions that share one are one session. Keyframes before
+    `oldest_ns` are left out; of more than `max_keyframes` those that a database would evict.
+    Raises MapError if the maps are not comparable, an id stands for different keyframes, or none
+    is left.
     """
-    data, part = loaded.data, MapPart.of(loaded)
-    young = [p for p in part.places if p.stamp_ns >= oldest_ns]
+    digest = next((m.data.model_digest for m in maps if m.data.model_digest), "")
+    for loaded in maps[1:]:
+        _check_alike(maps[0], loaded, digest)
+    parts = [MapPart.of(loaded) for loaded in maps]
+    whole = functools.reduce(lambda newer, older: _under(older, newer), reversed(parts))
+    young = [p for p in whole.places if p.stamp_ns >= oldest_ns]
     if not young:
-        newest = time_text(int(data.stamps_ns.max()))
+        newest = time_text(max(p.stamp_ns for p in whole.places))
         raise MapError(
-            f"All {len(data.ids)} keyframes of map {loaded.path} are older; the newest is of "
-            f"{newest}. Give more days."
+            f"All {len(whole.places)} keyframes are older than that; the newest is of {newest}. "
+            "Give more days."
         )
-    part = dataclasses.replace(part, places=young)
-    precision = data.descriptors.dtype
-    kept = part.snapshot(data.model, data.model_digest, precision, path, overwrite)
+    precision = np.result_type(*(m.data.descriptors for m in maps))
+    part = dataclasses.replace(whole, places=young)
+    snapshot = part.snapshot(maps[-1].data.model, digest, precision, path, overwrite)
     if max_keyframes is None or max_keyframes >= len(young):
-        return kept
+        return snapshot
     database = Database(
         DatabaseConfig(max_keyframes=max_keyframes, max_mb=1_000_000, precision=str(precision))
     )
-    database.merge(LoadedMap(path, None, kept.pack()))
+    database.merge(LoadedMap(path, None, snapshot.pack()))
     return dataclasses.replace(database.snapshot(path, overwrite), files={})
 
 
