@@ -1,0 +1,80 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets are fetched whole and checked, or not at all; from folders, since tests need no network."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tools import fetch_data
+from tools.fetch_data import REVISITS, SETS, Archive, DataSet, Git, fetch
+from vpr_ros.core.errors import VprError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def one_set(monkeypatch):
+    def use(source):
+        monkeypatch.setattr(fetch_data, "SETS", {"one": DataSet(source, "MIT", "vpr {}")})
+
+    return use
+
+
+def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set):
+    place = tmp_path / "origin"
+    for name, text in (("images/1.jpg", "first"), ("else/large.bin", "not wanted")):
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_text(text)
+    git = "git init -q; git add -A; git -c user.name=a -c user.email=a@b commit -qm a"
+    subprocess.run(git, shell=True, cwd=place, check=True)
+    head = ["git", "-C", str(place), "rev-parse", "HEAD"]
+    commit = subprocess.run(head, capture_output=True, text=True).stdout.strip()
+    (place / "images" / "1.jpg").write_text("later")
+    subprocess.run("git -c user.name=a -c user.email=a@b commit -qam b", shell=True, cwd=place)
+    one_set(Git(place.as_uri(), commit, "images", ((REVISITS, "revisits.csv"),)))
+    folder = fetch("one", tmp_path / "data")
+    assert (folder / "1.jpg").read_text() == "first"
+    assert {p.name for p in folder.iterdir()} == {"1.jpg", "revisits.csv"}
+    one_set(Git(place.as_uri(), "0" * 40, "images"))
+    assert fetch("one", tmp_path / "data") == folder  # it is there
+    with pytest.raises(VprError, match="one cannot be fetched: "):
+        fetch("one", tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_an_archive_must_be_the_one_of_the_record(tmp_path, one_set):
+    file, record = tmp_path / "set.zip", tmp_path / "record.json"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("day/1.jpg", "image")
+    md5 = hashlib.md5(file.read_bytes()).hexdigest()
+    entry = {"key": "set.zip", "size": file.stat().st_size, "checksum": f"md5:{md5}"}
+    record.write_text(json.dumps({"files": [entry]}))
+    one_set(Archive(file.as_uri(), record.as_uri()))
+    assert (fetch("one", tmp_path / "data") / "day" / "1.jpg").read_text() == "image"
+    record.write_text(json.dumps({"files": [entry | {"checksum": "md5:0"}]}))
+    with pytest.raises(VprError, match="MD5 0 were expected"):
+        fetch("one", tmp_path / "other")
+    one_set(Archive(file.as_uri(), size=7))
+    with pytest.raises(VprError, match="7 bytes and MD5 not known were expected"):
+        fetch("one", tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_the_list_names_every_set_and_its_licence():
+    command = [sys.executable, "-m", "tools.fetch_data"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == list(SETS)
+    assert "(BSD-3-Clause)" in done.stdout
+    unknown = subprocess.run([*command, "x", "no"], cwd=ROOT, capture_output=True, text=True)
+    assert unknown.returncode == 2 and "no set is named no" in unknown.stderr
+
+
+def test_the_revisits_are_those_of_the_real_images(shared_data):
+    known = shared_data / "rtabmap_samples" / "revisits.csv"
+    assert REVISITS.read_text() == known.read_text()

@@ -1,0 +1,200 @@
+# Copyright 2026 The vpr_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fetch public image sets, checked, for tables that anybody can make again.
+
+python -m tools.fetch_data                      which sets there are, and their licences
+python -m tools.fetch_data ../data corridor     one of them, or several
+python -m tools.shared_sets ../sets --data ../data     what `vpr benchmark` reads
+
+What comes from GitHub is one folder of one commit, whose hash is that of the content. Zenodo's
+record says what the MD5 of its file is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from vpr_ros.core.errors import VprError
+
+REVISITS = Path(__file__).parent / "rtabmap_revisits.csv"  # verified by hand, for this project
+BLOCK = 1 << 20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Git:
+    """A folder of a commit."""
+
+    url: str
+    commit: str
+    folder: str
+    more: tuple[tuple[Path, str], ...] = ()  # files of ours that belong to it, and their names
+
+    def fetch(self, target: Path) -> None:
+        """Get that folder only, as `target`."""
+        with tempfile.TemporaryDirectory(prefix="vpr_data-") as place:
+            _git(place, "init", "-q")
+            _git(place, "sparse-checkout", "set", "--no-cone", f"/{self.folder}/*")
+            _git(place, "remote", "add", "origin", self.url)
+            _git(place, "fetch", "-q", "--depth=1", "--filter=blob:none", "origin", self.commit)
+            _git(place, "checkout", "-q", "FETCH_HEAD")
+            shutil.copytree(Path(place, self.folder), target)
+        for file, name in self.more:
+            shutil.copy2(file, target / name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A zip or tar file; of Zenodo with the checksum of its record, else with a known size."""
+
+    url: str
+    record: str = ""  # address of Zenodo's description
+    size: int = 0  # bytes; 0: the record says it
+
+    def fetch(self, target: Path) -> None:
+        """Get it, check it, unpack it into `target`."""
+        size, md5 = self.size, ""
+        name = self.url.rpartition("/")[2]
+        if self.record:
+            with urllib.request.urlopen(self.record) as answer:
+                files = {file["key"]: file for file in json.load(answer)["files"]}
+            size, md5 = files[name]["size"], files[name]["checksum"].removeprefix("md5:")
+        with tempfile.TemporaryDirectory(prefix="vpr_data-", dir=target.parent) as place:
+            file, digest = Path(place, name), hashlib.md5(usedforsecurity=False)
+            with urllib.request.urlopen(self.url) as answer, file.open("wb") as copy:
+                while block := answer.read(BLOCK):
+                    digest.update(block)
+                    copy.write(block)
+            if file.stat().st_size != size or md5 not in ("", digest.hexdigest()):
+                raise VprError(
+                    f"{self.url} has {file.stat().st_size} bytes and MD5 {digest.hexdigest()}; "
+                    f"{size} bytes and MD5 {md5 or 'not known'} were expected. Nothing was kept."
+                )
+            whole = Path(place, "unpacked")
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    archive.extractall(whole)
+            else:
+                with tarfile.open(file) as archive:
+                    archive.extractall(whole, filter="data")
+            whole.rename(target)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """Where a set is from, and what is measured on it."""
+
+    source: Git | Archive
+    licence: str
+    command: str  # {}: the folder
+
+
+GITHUB = "https://github.com"
+SETS = {
+    "rtabmap_samples": DataSet(
+        Git(
+            f"{GITHUB}/introlab/rtabmap",
+            "5fad2d29c347e21f5ececb1701148c72d0c4dbb8",
+            "data/samples",
+            ((REVISITS, "revisits.csv"),),
+        ),
+        "BSD-3-Clause",
+        "vpr benchmark ../sets/rtabmap_samples",
+    ),
+    "corridor": DataSet(
+        Git(
+            f"{GITHUB}/MubarizZaffar/VPR-Bench",
+            "77ad30f3684476717188c67d7f3f66be19f832af",
+            "datasets/corridor",
+        ),
+        "MIT; cite Milford, IJRR 2013",
+        "vpr benchmark {} --frames 2",
+    ),
+    "campus_robot": DataSet(
+        Git(
+            f"{GITHUB}/ToshikiNakamura0412/visual_place_recognition_ros",
+            "025849b24296df55508503d6309b05a5d979dae5",
+            "dataset",
+        ),
+        "MIT",
+        "vpr benchmark ../sets/campus_robot",
+    ),
+    # Not tried: addresses and size as others have them.
+    "gardens_point": DataSet(
+        Archive(
+            "https://zenodo.org/records/4590133/files/GardensPointWalking.zip",
+            "https://zenodo.org/api/records/4590133",
+        ),
+        "see zenodo.org/records/4590133",
+        "vpr benchmark {}/GardensPointWalking --database day_right --queries night_right",
+    ),
+    "tum_office": DataSet(
+        Archive(
+            "https://cvg.cit.tum.de/rgbd/dataset/freiburg3/"
+            "rgbd_dataset_freiburg3_long_office_household.tgz",
+            size=1_483_556_251,
+        ),
+        "CC BY 4.0; cite Sturm et al., IROS 2012",
+        "vpr evaluate {}/rgbd_dataset_freiburg3_long_office_household",
+    ),
+}
+
+
+def fetch(name: str, data: Path) -> Path:
+    """The folder of a set, whole or not at all; one that is there is left alone."""
+    target = data.resolve() / name
+    if target.exists():
+        return target
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        SETS[name].source.fetch(target)
+    except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise VprError(f"{name} cannot be fetched: {error}") from None
+    return target
+
+
+def _git(place: str, *arguments: str) -> None:
+    done = subprocess.run(["git", "-C", place, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(done.stderr.strip() or f"git {arguments[0]} failed")
+
+
+def main() -> int:
+    """Fetch, or list; 1 with the reason if that fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.fetch_data",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, nargs="?", help="folder to fetch into")
+    parser.add_argument("sets", nargs="*", metavar="set", help=", ".join(SETS))
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sets) - set(SETS):
+        parser.error(f"no set is named {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
+    if not arguments.sets:
+        for name, one in SETS.items():
+            print(f"{name}: {one.source.url} ({one.licence})")
+        return 0
+    try:
+        for name in arguments.sets:
+            folder = fetch(name, arguments.data)
+            print(f"{folder} ({SETS[name].licence})\n  {SETS[name].command.format(folder)}")
+    except VprError as error:
+        print(f"fetch_data: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
