@@ -166,19 +166,21 @@ def _draw(
         areas = [max(LEAST_AREA, AREA_PER_MB * point.mb) for point in own]
         label = f"{name}, {own[0].mb:.1f} MB"
         axes.scatter(across, up, s=areas, color=colour, alpha=0.75, label=label, zorder=3)
-        for point, spot in zip(own, zip(across, up, strict=True), strict=True):
-            if len(own) > 1:
-                axes.annotate(f"s = {point.sparsity:g}", spot, (0, 9), ha="center",
-                              textcoords="offset points", fontsize="small")  # fmt: skip
+        ends = ((own[0], -16), (own[-1], 9)) if len(own) > 1 else ()
+        for point, above in ends:
+            spot = getattr(point, cost), 100 * point.recall[1]
+            axes.annotate(f"s = {point.sparsity:g}", spot, (0, above), ha="center",
+                          textcoords="offset points", fontsize="small")  # fmt: skip
     ranked = sorted(models, key=lambda p: (getattr(p, cost), -p.recall[1]))
     best = [*itertools.accumulate((p.recall[1] for p in ranked), max)]
     front = [p for p, before in zip(ranked, [-1.0, *best], strict=False) if p.recall[1] > before]
     axes.step([getattr(p, cost) for p in front], [100 * p.recall[1] for p in front],
               where="post", color=GREY, linewidth=3, alpha=0.3, zorder=1)  # fmt: skip
+    axes.margins(x=0.08, y=0.25)
+    axes.set_xlim(left=0)
+    axes.autoscale(False)  # a poor baseline need not be seen
     baselines = [point for point in points if math.isnan(point.mb)]
     for dash, point in zip(itertools.cycle(DASHES), baselines, strict=False):
-        axes.axhline(100 * point.recall[1], color=GREY, linestyle=dash, linewidth=1,
-                     label=point.model)  # fmt: skip
-    axes.margins(x=0.08, y=0.14)
-    axes.set_xlim(left=0)
+        label = f"{point.model}, {rounded_percent(point.recall[1])} %"
+        axes.axhline(100 * point.recall[1], color=GREY, linestyle=dash, linewidth=1, label=label)
     grid(axes)
