@@ -119,7 +119,7 @@ def decision_costs() -> dict[str, Cells]:
             pose=Pose.planar(float(x_m), float(y_m), float(angle + np.pi / 2)),
             pose_frame="odom",
             features=scenes[number % 10][lap],
-            calibration=Calibration(0.0, 0.0, 0.0),
+            calibration=Calibration(0.0, 0.0),
         )
 
     for number in range(KEYFRAMES):

@@ -41,7 +41,7 @@ def drive(features: int) -> dict[str, Cells]:
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     pictures = [picture(number) for number in range(PLACES)]
     common = ["gate.distance_m:=0.1", f"features.count:={features}"]
-    loop = ["loop.score_threshold:=0.9", "loop.margin_threshold:=0.0"]
+    loop = ["loop.score_threshold:=0.9"]
     recent = ["database.exclude_recent_s:=1.0"]
     nodes = [_start("encoder", common), _start("database", loop + recent)]
     rclpy.init()

@@ -74,11 +74,11 @@ class Route:
         return (look / np.linalg.norm(look)).astype(np.float32), features
 
 
-def drive(laps: int, places: int, max_keyframes: int, margin: float = -1.0) -> Iterator[Lap]:
+def drive(laps: int, places: int, max_keyframes: int) -> Iterator[Lap]:
     """Laps of one route; the database is full after max_keyframes / places of them."""
     route, first = Route(places), random_first_id()
     detector = LoopDetector(
-        LoopConfig(score_threshold=0.5, margin_threshold=margin),
+        LoopConfig(score_threshold=0.5),
         Database(DatabaseConfig(max_keyframes=max_keyframes)),
     )
     for lap in range(laps):
@@ -155,7 +155,6 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24.0, help="simulated")
     parser.add_argument("--places", type=int, default=100, help="keyframes of a lap")
     parser.add_argument("--max-keyframes", type=int, default=1000)
-    parser.add_argument("--margin", type=float, default=-1.0, help="loop.margin_threshold")
     parser.add_argument("--live", type=float, metavar="MINUTES", help="real nodes instead")
     args = parser.parse_args()
     if args.live:
@@ -167,7 +166,7 @@ def main() -> None:
         names = ("closures", "wrong", "ms per keyframe", "kept", "database [MB]", "process [MB]")
         table = Table("lap", *names, title=f"{laps} laps of {args.places} keyframes")
         shown = {1, laps, *np.geomspace(2, laps, 12).astype(int).tolist()}
-        for lap in drive(laps, args.places, args.max_keyframes, args.margin):
+        for lap in drive(laps, args.places, args.max_keyframes):
             if lap.number in shown:
                 table.add_row(*(f"{value:.4g}" for value in dataclasses.astuple(lap)))
     Console().print(table)

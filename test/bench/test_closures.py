@@ -16,7 +16,6 @@ from bench.closure_sets import (
     rtabmap_samples,
 )
 from bench.closures import Outcome, outcomes, row
-from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.core.loop_config import LoopConfig
 
@@ -32,8 +31,10 @@ def look(view, number):
         model="m",
         sparsity=0.0,
         descriptor=np.eye(40, dtype=np.float32)[place],
-        calibration=Calibration(0.0, 0.5),
     )
+
+
+CONFIG = LoopConfig(verified_candidates=0, score_threshold=0.5)
 
 
 def views(places, start_s=0.0):
@@ -46,7 +47,7 @@ def test_a_walk_counts_its_first_lap_as_well():
     right = np.zeros((len(shown), len(shown)), bool)
     right[17, 4] = True
     case = ClosureSet("walk", (), views(shown), right, True, np.ones(len(shown), bool))
-    found = outcomes(case, look, look, LoopConfig(verified_candidates=0))
+    found = outcomes(case, look, look, CONFIG)
     assert found[:16] == [Outcome(False, False, False)] * 16
     assert found[16:] == [
         Outcome(False, True, False),
@@ -60,10 +61,7 @@ def test_single_queries_do_not_see_each_other():
     map = views(range(PLACES))
     right = np.zeros((2, PLACES + 2), bool)
     case = ClosureSet("single", map, views([20, 20]), right, False, np.ones(2, bool))
-    assert (
-        outcomes(case, look, look, LoopConfig(verified_candidates=0))
-        == [Outcome(False, False, False)] * 2
-    )
+    assert outcomes(case, look, look, CONFIG) == [Outcome(False, False, False)] * 2
 
 
 def test_without_an_answer_there_is_no_share():

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibrations as text, and which thresholds hold in the end."""
 
-import math
-
 import pytest
 
 from vpr_ros.core.calibration import Calibration, calibration_text, read_calibrations
@@ -11,17 +9,16 @@ from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.loop_config import LoopConfig
 
 POINTS = (
-    Calibration(0.0, 0.1 + 0.2, 0.02),  # 0.30000000000000004: every digit counts
-    Calibration(0.4, 0.9, math.nan),
+    Calibration(0.0, 0.1 + 0.2),  # 0.30000000000000004: every digit counts
+    Calibration(0.4, 0.9),
 )
 
 
 def test_what_is_written_is_read_back():
     text = calibration_text(POINTS)
-    assert text.startswith("0.0 0.30000000000000004 0.02\n0.4 0.9 nan")
+    assert text.startswith("0.0 0.30000000000000004\n0.4 0.9\n")
     assert read_calibrations(text).model == ""
-    first, second = read_calibrations(text).points
-    assert first == POINTS[0] and math.isnan(second.margin_threshold)
+    assert read_calibrations(text).points == POINTS
 
 
 def test_the_model_stands_before_the_rows():
@@ -39,8 +36,8 @@ def test_a_name_that_is_none_is_a_bad_row(text):
 
 
 def test_the_table_of_one_model_leaves_another_its_own():
-    own = Calibration(0.0, 0.5, 0.1)
-    loop = LoopConfig(calibration="model a; 0 0.8 0.02")
+    own = Calibration(0.0, 0.5)
+    loop = LoopConfig(calibration="model a; 0 0.8")
     assert loop.calibration_at(0.0, own, "a").score_threshold == 0.8
     assert loop.calibration_at(0.0, own, "b") == own
     assert (loop.calibrated_for_another("a"), loop.calibrated_for_another("b")) == ("", "a")
@@ -50,15 +47,14 @@ def test_the_table_of_one_model_leaves_another_its_own():
 
 
 def test_rows_of_a_command_line_in_any_order():
-    low, high = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;").points
-    assert (low.sparsity, low.score_threshold, low.margin_threshold) == (0.0, 0.9, 0.05)
-    assert (high.sparsity, high.score_threshold) == (0.6, 0.8)
-    assert math.isnan(high.margin_threshold)
+    """Older tables have a margin, too."""
+    found = read_calibrations(" 0.6 0.8; 0 0.9 0.05 ;").points
+    assert found == (Calibration(0.0, 0.9), Calibration(0.6, 0.8))
     assert read_calibrations("").points == read_calibrations(" ;\n").points == ()
 
 
 @pytest.mark.parametrize(
-    "row", ["0", "0 high", "0 1.5", "1 0.9", "-0.1 0.9", "0 nan", "0 0.9 3", "0 0.9 0 30 -27"]
+    "row", ["0", "0 high", "0 1.5", "1 0.9", "-0.1 0.9", "0 nan", "0 0.9 high", "0 0.9 0 30"]
 )
 def test_a_bad_row_is_named(row):
     with pytest.raises(ConfigError, match=f"has the row '{row}'; give sparsity"):
@@ -71,14 +67,12 @@ def test_one_sparsity_twice():
 
 
 def test_the_user_s_table_comes_before_the_model_s_own_and_one_value_before_both():
-    own = Calibration(0.2, 0.5, 0.1)
+    own = Calibration(0.2, 0.5)
     assert LoopConfig().calibration_at(0.2, own, "m") == own
-    table = "0 0.8 0.02; 0.4 0.9 0.04"
+    table = "0 0.8; 0.4 0.9 0.04"
     found = LoopConfig(calibration=table).calibration_at(0.2, own, "m")
     assert found.score_threshold == pytest.approx(0.85)
-    assert found.margin_threshold == pytest.approx(0.03)
     found = LoopConfig(calibration=table, score_threshold=0.6).calibration_at(0.2, own, "m")
     assert found.score_threshold == 0.6
-    assert found.margin_threshold == pytest.approx(0.03)
     beyond = LoopConfig(calibration=table).calibration_at(0.75, own, "m")
     assert beyond.score_threshold == 0.9

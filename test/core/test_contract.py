@@ -12,11 +12,7 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ModelError
 
-POINTS = (
-    Calibration(0.0, 0.8, 0.1),
-    Calibration(0.4, 0.6, 0.2),
-    Calibration(0.5),
-)
+POINTS = (Calibration(0.0, 0.8), Calibration(0.4, 0.6), Calibration(0.5))
 
 
 def test_round_trip_with_and_without_nan(contract):
@@ -29,17 +25,16 @@ def test_round_trip_with_and_without_nan(contract):
 
 
 @pytest.mark.parametrize(
-    ("sparsity", "score", "margin"),
-    [(0.0, 0.8, 0.1), (0.1, 0.75, 0.125), (0.4, 0.6, 0.2), (0.45, None, None), (0.9, None, None)],
+    ("sparsity", "score"),
+    [(0.0, 0.8), (0.1, 0.75), (0.4, 0.6), (0.45, None), (0.9, None)],
 )
-def test_thresholds_between_calibrations(contract, sparsity, score, margin):
+def test_thresholds_between_calibrations(contract, sparsity, score):
     point = dataclasses.replace(contract, calibration=POINTS).calibration_at(sparsity)
     assert point.sparsity == sparsity
     if score is None:
-        assert math.isnan(point.score_threshold) and math.isnan(point.margin_threshold)
+        assert math.isnan(point.score_threshold)
     else:
         assert point.score_threshold == pytest.approx(score)
-        assert point.margin_threshold == pytest.approx(margin)
 
 
 @pytest.mark.parametrize(("sparsity", "score"), [(0.0, 0.7), (0.3, 0.7), (0.9, 0.5)])
@@ -57,7 +52,7 @@ def test_without_calibration_nothing_is_promised(contract):
 def test_values_of_older_files_that_nothing_reads_are_left_aside(contract):
     metadata = dataclasses.replace(contract, calibration=POINTS).to_metadata()
     points = json.loads(metadata["vpr.calibration"])
-    older = [{**p, "confidence_slope": 8.0, "confidence_offset": None} for p in points]
+    older = [{**p, "confidence_slope": 8.0, "margin_threshold": None} for p in points]
     metadata["vpr.calibration"] = json.dumps(older)
     assert Contract.from_metadata(metadata, "a.onnx").calibration[:2] == POINTS[:2]
 

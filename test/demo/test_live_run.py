@@ -80,9 +80,7 @@ class Recorded:
             KEYFRAMES, second + 0.02, "vpr_msgs/msg/Keyframe", header=self.header(second),
             id=100 + number, model="m", sparsity=sparsity,
             descriptor=np.eye(16, dtype=np.float32)[number % 12],
-            calibration=self.make(
-                "vpr_msgs/msg/Calibration", score_threshold=0.5, margin_threshold=math.nan
-            ),
+            calibration=self.make("vpr_msgs/msg/Calibration", score_threshold=0.5),
             has_pose=False, pose=self.pose(), pose_frame="",
             features=self.make(
                 "vpr_msgs/msg/LocalFeatures", keypoints=np.zeros(0, np.float32),

@@ -41,7 +41,7 @@ class World:
         self._matches, self._own, self._revisits = matches, own, revisits
 
     def gate(self, loop, sparsity):
-        found = loop.calibration_at(sparsity, Calibration(0.0, self._own, 0.0), "m")
+        found = loop.calibration_at(sparsity, Calibration(0.0, self._own), "m")
         room = 0 if loop.sets_score("m") else 1
         score = found.score_threshold
         return dataclasses.replace(found, score_threshold=2 * score - 1 if room else score)

@@ -110,7 +110,7 @@ def test_thresholds_go_into_the_file_and_change_nothing_else(tat, tmp_path):
     output = tmp_path / "tiny.onnx"
     export_checkpoint(tat, output)
     before = Encoder(output)
-    points = (Calibration(0.0, 0.5, 0.0), Calibration(0.6, 0.4, 0.0))
+    points = (Calibration(0.0, 0.5), Calibration(0.6, 0.4))
     contract = dataclasses.replace(before.contract, calibration=points)
     write_onnx(onnx.load(output), contract, output)
     after = Encoder(output)

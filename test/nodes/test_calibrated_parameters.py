@@ -18,7 +18,7 @@ from vpr_ros.core.calibration import (
 )
 
 # At full compute a match must be nearly equal, at 0.6 half is enough.
-POINTS = (Calibration(0.0, 0.9, 0.0), Calibration(0.6, 0.5, 0.0))
+POINTS = (Calibration(0.0, 0.9), Calibration(0.6, 0.5))
 
 
 def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):

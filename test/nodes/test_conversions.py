@@ -93,7 +93,7 @@ def test_a_keyframe_survives_the_way_through_a_message():
             pixel_size=2.0,
             camera_matrix=np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]),
         ),
-        calibration=Calibration(0.25, 0.875, 0.125),
+        calibration=Calibration(0.25, 0.875),
         thumbnail=Thumbnail(b"jpeg", 640),
     )
     back = conversions.to_keyframe(conversions.from_keyframe(keyframe))

@@ -339,7 +339,6 @@ def test_markers_join_the_poses(robot):
         "database",
         loop__score_threshold=0.9,
         loop__verified_candidates=0,
-        loop__margin_threshold=0.0,
         database__exclude_recent_s=0.0,
     )
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -19,11 +19,10 @@ from vpr_ros.core.model_digest import model_text, same_model
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Thresholds measured for one sparsity of one model; NaN where nothing was measured."""
+    """The threshold measured for one sparsity of one model; NaN where nothing was measured."""
 
     sparsity: float = 0.0
     score_threshold: float = math.nan  # cosine, inclusive
-    margin_threshold: float = math.nan  # cosine difference, inclusive
 
 
 def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
@@ -38,11 +37,7 @@ def interpolated(points: Sequence[Calibration], sparsity: float) -> Calibration:
     )
     span = high.sparsity - low.sparsity
     t = (sparsity - low.sparsity) / span if span > 0 else 0.0
-    mixed = {
-        name: (1 - t) * getattr(low, name) + t * getattr(high, name)
-        for name in (f.name for f in dataclasses.fields(Calibration) if f.name != "sparsity")
-    }
-    return Calibration(sparsity, **mixed)
+    return Calibration(sparsity, (1 - t) * low.score_threshold + t * high.score_threshold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +56,14 @@ class CalibrationTable:
 
 
 def calibration_text(points: Iterable[Calibration], model: str = "", digest: str = "") -> str:
-    """One row per calibration: sparsity, score and margin.
+    """One row per calibration: sparsity and score.
 
     The model's name and the digest of its weights, if given, come first.
     """
     heading = (f"model {model}\n" if model else "") + (f"weights {digest}\n" if digest else "")
     return heading + "".join(
         # Thresholds are inclusive, so no digit of them may be rounded away.
-        f"{p.sparsity!r} {p.score_threshold!r} {p.margin_threshold!r}\n"
+        f"{p.sparsity!r} {p.score_threshold!r}\n"
         for p in points
     )
 
@@ -77,7 +72,7 @@ def calibration_text(points: Iterable[Calibration], model: str = "", digest: str
 def read_calibrations(text: str) -> CalibrationTable:
     """The table in a text; an empty table if the text is empty.
 
-    Rows end with a newline or a semicolon. Values missing at the end of a row were not measured.
+    Rows end with a newline or a semicolon. A third value, the margin of older tables, is not read.
     The first rows may be "model NAME" and "weights DIGEST". Raises ConfigError naming the row that
     cannot be read.
     """
@@ -98,17 +93,17 @@ def read_calibrations(text: str) -> CalibrationTable:
 
 def _read(row: list[str]) -> Calibration:
     try:
-        point = Calibration(*map(float, row))
-    except (ValueError, TypeError):  # no number; too many of them
+        sparsity, score, *margin = map(float, row)
+        point = None if len(margin) > 1 else Calibration(sparsity, score)
+    except ValueError:  # no number; too few of them
         point = None
     if (
         point is None
         or not 0.0 <= point.sparsity < 1.0
         or not -1.0 <= point.score_threshold <= 1.0
-        or abs(point.margin_threshold) > 2.0  # false for NaN: not measured
     ):
         raise ConfigError(
             f"Parameter 'loop.calibration' has the row '{' '.join(row)}'; give sparsity in "
-            "[0, 1), score in [-1, 1] and margin."
+            "[0, 1) and score in [-1, 1]."
         )
     return point

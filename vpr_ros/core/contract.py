@@ -21,7 +21,8 @@ from vpr_ros.core.errors import ModelError
 PREFIX = "vpr."
 OPTIONAL = {"levels", "change", "trainable"}  # added after the first models
 MOST = {"input_height": 8192, "input_width": 8192, "descriptor_size": 65536}
-RETIRED = ("confidence_slope", "confidence_offset")  # in calibrations of older files; not read
+# In calibrations of older files; not read.
+RETIRED = ("confidence_slope", "confidence_offset", "margin_threshold")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Contract:
         if not 0.0 <= self.change <= 2.0:
             raise ModelError(f"Model contract has change {self.change}; it must lie in [0, 2].")
         for point in self.calibration:  # NaN: not measured
-            if abs(point.score_threshold) > 1.0 or abs(point.margin_threshold) > 2.0:
+            if abs(point.score_threshold) > 1.0:
                 raise ModelError(f"Model contract has {point}; cosines lie in [-1, 1].")
         steps = itertools.pairwise((0.0, *self.levels, self.sparsity_max))
         if len(self.levels) not in (0, 2) or not all(low <= high for low, high in steps):

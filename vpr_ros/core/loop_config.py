@@ -24,17 +24,11 @@ class LoopConfig(Config):
         minimum=-1.0,
         maximum=1.0,
     )
-    margin_threshold: float = param(
-        -1.0,
-        "minimum lead in cosine over the best match of another place; -1: as calibrated",
-        minimum=-1.0,
-        maximum=2.0,
-    )
     calibration: str = param(
         "",
-        "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity, "
-        "score and margin, separated by ';' or newline; optional first row 'model NAME'. If empty "
-        "or of another model, the model file's own are used",
+        "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity "
+        "and score, separated by ';' or newline; optional first row 'model NAME'. If empty or of "
+        "another model, the model file's own are used",
     )
     candidates: int = param(
         20, "number of candidates searched for and published", minimum=1, maximum=1000
@@ -53,7 +47,8 @@ class LoopConfig(Config):
     )
     verified_candidates: int = param(
         5,
-        "number of candidates, of all places, compared by their local features; 0: none",
+        "number of candidates, of all places, compared by their local features; 0: none, and "
+        "score_threshold or calibration must be set",
         minimum=0,
         maximum=100,
     )
@@ -76,18 +71,17 @@ class LoopConfig(Config):
     def calibration_at(
         self, sparsity: float, own: Calibration, model: str, digest: str = ""
     ) -> Calibration:
-        """The user's thresholds at a sparsity if there are any, otherwise the model's `own`."""
+        """The user's threshold at a sparsity if there is one, otherwise the model's `own`.
+
+        A keyframe brings it along, and its sender may be wrong about it. So where the score alone
+        decides, only the user's counts; NaN if there is none.
+        """
+        if not self.verified_candidates:
+            own = Calibration(sparsity)
         points = read_calibrations(self.calibration).points
         if self.calibrated_for_another(model, digest):
             points = ()
         found = interpolated(points, sparsity) if points else own
-        return dataclasses.replace(
-            found,
-            score_threshold=_chosen(self.score_threshold, found.score_threshold),
-            margin_threshold=_chosen(self.margin_threshold, found.margin_threshold),
-        )
-
-
-def _chosen(parameter: float, calibrated: float) -> float:
-    """The user's threshold, or the calibrated one if the user set none."""
-    return calibrated if parameter == -1.0 else parameter
+        if self.score_threshold == -1.0:
+            return found
+        return dataclasses.replace(found, score_threshold=self.score_threshold)

@@ -186,14 +186,16 @@ class LoopDetector:
         if not candidates:
             return _Rejection(Reason.NO_OLDER_PLACES, "no keyframe is old enough to be a loop")
         best = candidates[0]
-        thresholds = self.config.calibration_at(
+        zero = self.config.calibration_at(
             keyframe.sparsity, keyframe.calibration, keyframe.model, keyframe.model_digest
-        )
-        zero = thresholds.score_threshold
+        ).score_threshold
         if math.isnan(zero):
             return _Rejection(
                 Reason.LOW_SCORE,
-                f"model '{keyframe.model}' has no thresholds; run `vpr adopt`",
+                f"model '{keyframe.model}' has no thresholds; run `vpr adopt`"
+                if self.config.verified_candidates
+                else "the score alone decides by the threshold of this node only; set "
+                "loop.score_threshold, or loop.calibration as `vpr calibrate` finds it",
             )
         # The model's own was measured on images as taken: a change of light takes more room.
         lowest = (
@@ -205,19 +207,10 @@ class LoopDetector:
             return _Rejection(
                 Reason.LOW_SCORE, "best score {} is below {}".format(*_apart(best.score, lowest))
             )
-        margin = best.score - rival.score if rival else math.inf
-        if rival is not None and margin < thresholds.margin_threshold:  # false for NaN
-            return _Rejection(
-                Reason.AMBIGUOUS,
-                f"keyframe {best.place.id} leads keyframe {rival.place.id} of another place by "
-                "{}, less than {}".format(*_apart(margin, thresholds.margin_threshold)),
-            )
-
         others = () if rival is None or rival in candidates else (rival,)
         considered = [c for c in (*candidates, *others) if c.score >= lowest]
         matches = self._places(self._matches(place, considered, zero))
         if self.config.verified_candidates and not matches[0].evidence.seen:
-            # The sender says what a cosine is worth, and may be wrong about it.
             return _Rejection(
                 Reason.GEOMETRY,
                 f"keyframe {matches[0].place.id} at score {matches[0].candidate.score:.3f} has no "

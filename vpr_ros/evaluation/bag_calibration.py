@@ -171,7 +171,7 @@ def calibrate(drives: _Drives, precision: float) -> CalibrationResult:
     if not any(drive.revisits for drive in before.drives):
         require_truth(before.drives[0].truth)
         raise CalibrationError("The bag has no loop, so nothing can be said. Drive a route twice.")
-    lowest = dataclasses.replace(loop, score_threshold=OPEN, margin_threshold=0.0)
+    lowest = dataclasses.replace(loop, score_threshold=OPEN)
     opened = drives.replay(dataclasses.replace(lowest, precision=min(PRECISIONS)))
     gated, reasons = _lower_gates(drives, opened)
     limit = _limit(opened, before, precision)

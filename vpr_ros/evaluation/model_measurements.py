@@ -155,7 +155,7 @@ def thresholds(
             )
         score = math.floor(lowest / THRESHOLD_STEP) * THRESHOLD_STEP
         score = min([score, *(c.score_threshold for c in found)])
-        found.append(Calibration(sparsity, round(score, 6), 0.0))
+        found.append(Calibration(sparsity, round(score, 6)))
     return tuple(found)
 
 

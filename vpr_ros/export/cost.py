@@ -275,18 +275,16 @@ def contract_table(path: Path, cost: Cost) -> Table:
 def cost_table(cost: Cost) -> Table:
     """Multiply-accumulates and thresholds per sparsity, for `vpr model-info`."""
     table = Table(
-        "sparsity", "MMAC per image", "of dense", "GFLOP as TAT-VPR counts", "score >=",
-        "margin >=",
-    )  # fmt: skip
+        "sparsity", "MMAC per image", "of dense", "GFLOP as TAT-VPR counts", "score >="
+    )
     for sparsity, macs in cost.macs.items():
         limits = cost.contract.calibration_at(sparsity)
-        thresholds = [f"{limits.score_threshold:.3f}", f"{limits.margin_threshold:.3f}"]
         table.add_row(
             f"{sparsity:g}",
             f"{macs / 1e6:,.1f}",
             f"{100 * macs / cost.macs[0.0]:.0f} %",
             f"{2e-9 * cost.published_macs[sparsity]:.2f}",
-            *(thresholds if cost.contract.calibration else ["-", "-"]),
+            f"{limits.score_threshold:.3f}" if cost.contract.calibration else "-",
         )
     if not cost.contract.calibration:
         table.caption = "no thresholds, so it closes no loop: run vpr adopt"

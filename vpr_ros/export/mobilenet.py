@@ -30,13 +30,13 @@ from vpr_ros.networks.mobilenet_v2 import (
 # Largest difference of one value of a unit descriptor from torch, before and after `store_half`.
 TOLERANCE = 1e-5
 TOLERANCE_HALF = 2e-3
-# Sparsity, score, margin: from `vpr adopt`, see the model card.
+# Sparsity, score: from `vpr adopt`, see the model card.
 MOBILENETV2_GEM_CALIBRATION = (
-    Calibration(0.0, 0.90, 0.0),
-    Calibration(0.2, 0.88, 0.0),
-    Calibration(0.4, 0.88, 0.0),
-    Calibration(0.6, 0.88, 0.0),
-    Calibration(0.75, 0.84, 0.0),
+    Calibration(0.0, 0.90),
+    Calibration(0.2, 0.88),
+    Calibration(0.4, 0.88),
+    Calibration(0.6, 0.88),
+    Calibration(0.75, 0.84),
 )
 # Sparsity at a medium and at a low battery: from `vpr adopt`, docs/models.md.
 MOBILENETV2_GEM_LEVELS = (0.2, 0.4)

@@ -97,17 +97,14 @@ def to_camera(message: CameraInfo, rectified: bool) -> CameraModel | None:
 
 def from_keyframe(keyframe: Keyframe) -> KeyframeMsg:
     """Message of a keyframe."""
-    calibration, thumbnail = keyframe.calibration, keyframe.thumbnail
+    thumbnail = keyframe.thumbnail
     return KeyframeMsg(
         header=Header(stamp=to_time(keyframe.stamp_ns), frame_id=keyframe.frame),
         id=keyframe.id,
         model=keyframe.model,
         sparsity=float(keyframe.sparsity),
         descriptor=_floats(keyframe.descriptor),
-        calibration=CalibrationMsg(
-            score_threshold=calibration.score_threshold,
-            margin_threshold=calibration.margin_threshold,
-        ),
+        calibration=CalibrationMsg(score_threshold=keyframe.calibration.score_threshold),
         has_pose=keyframe.pose is not None,
         pose=from_pose(keyframe.pose),
         pose_frame=keyframe.pose_frame,
@@ -125,7 +122,6 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
     Raises KeyframeError, before memory is taken, for what a message can say but a keyframe cannot.
     """
     _check_keyframe(message)
-    c = message.calibration
     return Keyframe(
         id=message.id,
         stamp_ns=stamp_ns(message.header.stamp),
@@ -136,7 +132,7 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
         pose=to_pose(message.pose) if message.has_pose else None,
         pose_frame=message.pose_frame,
         features=_to_features(message.features),
-        calibration=Calibration(message.sparsity, c.score_threshold, c.margin_threshold),
+        calibration=Calibration(message.sparsity, message.calibration.score_threshold),
         model_digest=message.model_digest,
         thumbnail=Thumbnail(bytes(message.thumbnail), message.image_width)
         if message.thumbnail
