@@ -68,7 +68,7 @@ def test_bookkeeping(fill, make_keyframe, make_features):
     database = fill(rows, first=7)
     assert len(database) == 3 and database.descriptor_size == D and database.model == "m"
     assert database.get(8).stamp_ns == 10**9 and database.get(1) is None
-    assert np.allclose(database.descriptor(database.get(8)), rows[1], atol=1e-3)
+    assert np.allclose(database.descriptors([database.get(8)])[0], rows[1], atol=1e-3)
     bare = database.bytes_per_keyframe
     assert 2 * D < bare < 2 * D + 1000
     features = make_features(np.ones((200, 2)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -191,10 +191,10 @@ class Database:
         sequence = self._sequence_of.get(id)
         return None if sequence is None else self._places[sequence]
 
-    def descriptor(self, place: Place) -> Vector:
-        """The stored descriptor (D,), rounded to the storage precision."""
+    def descriptors(self, places: Iterable[Place]) -> Vector:
+        """The stored descriptors (N, D), rounded to the storage precision."""
         assert self._index is not None
-        return self._index.descriptor(place.sequence)
+        return self._index.descriptors(p.sequence for p in places)
 
     def neighbours(self, place: Place, reach: int) -> list[Place]:
         """The keyframes of a place's session at most `reach` before or after it, by sequence."""
@@ -229,7 +229,7 @@ class Database:
         """The best places for a stored keyframe, without itself and its neighbours in time."""
         reach = self.config.exclude_recent_keyframes
         near = faiss.IDSelectorRange(place.sequence - reach, place.sequence + reach + 1)
-        return self._search(self.descriptor(place), count, faiss.IDSelectorNot(near))
+        return self._search(self.descriptors([place])[0], count, faiss.IDSelectorNot(near))
 
     def search(self, descriptor: Vector, count: int) -> list[Candidate]:
         """The best of all places, best first."""

@@ -60,10 +60,10 @@ class DescriptorIndex:
             if sequence >= 0:
                 yield sequence, score
 
-    def descriptor(self, sequence: int) -> Vector:
-        """One descriptor (D,), rounded to the storage precision."""
-        vector: Vector = self._index.reconstruct(sequence)
-        return vector
+    def descriptors(self, sequences: Iterable[int]) -> Vector:
+        """N descriptors (N, D), rounded to the storage precision."""
+        rows: Vector = self._index.reconstruct_batch(np.fromiter(sequences, np.int64))
+        return rows
 
     def first(self, count: int) -> Vector:
         """The first descriptors (count, D) in order of arrival."""

@@ -21,27 +21,26 @@ from vpr_ros.core.verifier import Verification
 SIGNIFICANCE = (0, 4, 12, 32, 92)  # where the slope may change
 ORDERED = 32  # significance from which on an order counts in full
 
-# Fitted by bench.fit_confidence on images of which none is in a table of results; see
-# docs/deciding.md. The evidence was collected shortly before the code was finished: the command
-# now prints values a few per cent off, and 0.896 for a precision of 0.995.
+# As printed by bench.fit_confidence, from images of which none is in a table of results; see
+# docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.535,
-    "drift": -11.338,
-    "significance to 4": 0.831,
-    "significance to 12": 0.711,
-    "significance to 32": 2.173,
-    "significance to 92": 4.879,
-    "density": 1.45,
-    "order": 2.487,
-    "disorder": -1.607,
+    "one": -2.592,
+    "drift": -11.914,
+    "significance to 4": 0.838,
+    "significance to 12": 0.654,
+    "significance to 32": 2.095,
+    "significance to 92": 5.205,
+    "density": 1.736,
+    "order": 2.671,
+    "disorder": -1.572,
 }
-WITHOUT_FEATURES = {"one": -0.381, "score": 4.408, "high score": 5.097, "drift": -4.389}
+WITHOUT_FEATURES = {"one": -0.378, "score": 4.412, "high score": 5.087, "drift": -4.395}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.003, 0.353, 0.515, 0.635, 0.701, 0.733, 0.774, 0.876, 0.97, 0.989)
-LIMITS_WITHOUT_FEATURES = (0.022, 0.451, 0.567, 0.662, 0.739, 0.789, 0.818, 0.871, 0.905, 0.981)
+LIMITS_WITH_FEATURES = (0.002, 0.338, 0.499, 0.609, 0.698, 0.742, 0.769, 0.86, 0.963, 0.979)
+LIMITS_WITHOUT_FEATURES = (0.022, 0.451, 0.562, 0.659, 0.738, 0.785, 0.819, 0.871, 0.906, 0.98)
 
 
 @dataclasses.dataclass(frozen=True)

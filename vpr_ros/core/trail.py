@@ -7,6 +7,7 @@ One view of a corridor looks like another; the way that led there does so less o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -99,39 +100,34 @@ class Trail:
         positions, rotations = _poses([p for p, _ in before])
         # of the trail in the query's frame
         offset, turn = (positions - here) @ facing, facing.T @ rotations
-        near = [self._near(place, c.place, database) for c in candidates]
+        newest = place.sequence - database.config.exclude_recent_keyframes
+        near = [_near(c.place, newest, database) for c in candidates]
         places = list({p.sequence: p for group in near for p in group}.values())
         if not places:
             return [c.score for c in candidates]
         index = {p.sequence: i for i, p in enumerate(places)}
-        known = _poses(places)
-        descriptors: dict[int, Vector] = {}
-        found = []
-        for candidate, group in zip(candidates, near, strict=True):
-            scores = [candidate.score]
+        member = np.full((len(candidates), max(map(len, near))), -1)  # (C, G) of the places
+        own = np.zeros(len(candidates), int)
+        for at, (candidate, group) in enumerate(zip(candidates, near, strict=True)):
             if candidate.place.sequence in index:
-                rows = np.array([index[p.sequence] for p in group])
-                own = index[candidate.place.sequence]
-                position, rotation = known[0][own], known[1][own]
-                predicted = position + offset @ rotation.T, rotation @ turn
-                for step, row in enumerate(_nearest(predicted, (known[0][rows], known[1][rows]))):
-                    if row is None:
-                        continue
-                    match = group[row]
-                    if match.sequence not in descriptors:
-                        descriptors[match.sequence] = database.descriptor(match)
-                    scores.append(float(before[step][1] @ descriptors[match.sequence]))
-            found.append(float(np.mean(scores)))
-        return found
-
-    def _near(self, place: Place, match: Place, database: Database) -> list[Place]:
-        """The keyframes around a match that the trail can be compared with."""
-        newest = place.sequence - database.config.exclude_recent_keyframes
-        return [
-            p
-            for p in database.neighbours(match, REACH)
-            if p.sequence <= newest and _connected(p, match)
-        ]
+                own[at] = index[candidate.place.sequence]
+                member[at, : len(group)] = [index[p.sequence] for p in group]
+        position, rotation = _poses(places)
+        predicted = (
+            position[own, None] + offset @ rotation[own].transpose(0, 2, 1),
+            rotation[own, None] @ turn,
+        )
+        found = _nearest(predicted, (position, rotation), member)  # (C, T)
+        row, step = np.nonzero(found >= 0)
+        used, where = np.unique(found[row, step], return_inverse=True)
+        scores = np.array([c.score for c in candidates])
+        if len(used):
+            descriptors = database.descriptors([places[i] for i in used])
+            trail = np.stack([d for _, d in before])
+            cosines = np.einsum("nd,nd->n", trail[step], descriptors[where])
+            scores += np.bincount(row, cosines, len(scores))
+        means: list[float] = (scores / (1 + np.bincount(row, minlength=len(scores)))).tolist()
+        return means
 
 
 def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
@@ -154,15 +150,34 @@ def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
     return most / (ORDER - 1) if len(paces) * luck <= LUCK else 0.0
 
 
-def _nearest(predicted: Poses, known: Poses) -> list[int | None]:
-    """For each of T poses the nearest of N, None where none lies within the radius."""
-    distance_m = np.sqrt(((predicted[0][:, None] - known[0]) ** 2).sum(axis=2))  # (T, N)
-    trace = predicted[1].reshape(-1, 9) @ known[1].reshape(-1, 9).T
+def _near(match: Place, newest: int, database: Database) -> list[Place]:
+    """The keyframes around a match that the trail can be compared with."""
+    if match.pose is None:
+        return []
+    return [
+        p
+        for p in database.neighbours(match, REACH)
+        if p.sequence <= newest and p.pose is not None and p.pose_frame == match.pose_frame
+    ]
+
+
+def _nearest(
+    predicted: Poses, known: Poses, member: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """For each of C x T poses the nearest of its group (C, G) of the known; -1: none is near.
+
+    `member` has -1 where a group has no more.
+    """
+    count = len(member)
+    position, rotation = known[0][member], known[1][member].reshape(count, -1, 9)
+    distance_m = np.sqrt(((predicted[0][:, :, None] - position[:, None]) ** 2).sum(axis=3))
+    trace = predicted[1].reshape(count, -1, 9) @ rotation.transpose(0, 2, 1)
     angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
-    inside = (distance_m <= RADIUS_M) & (angle <= np.radians(RADIUS_DEG))
-    cost = np.where(inside, distance_m + angle, np.inf)
-    best = cost.argmin(axis=1)
-    return [int(b) if np.isfinite(row[b]) else None for b, row in zip(best, cost, strict=True)]
+    inside = (distance_m <= RADIUS_M) & (angle <= np.radians(RADIUS_DEG)) & (member >= 0)[:, None]
+    cost = np.where(inside, distance_m + angle, np.inf)  # (C, T, G)
+    best = cost.argmin(axis=2)
+    nearest: npt.NDArray[np.int64] = np.take_along_axis(member, best, axis=1)
+    return np.where(inside.any(axis=2), nearest, -1)
 
 
 def _connected(a: Place, b: Place) -> bool:
@@ -177,9 +192,8 @@ def _connected(a: Place, b: Place) -> bool:
 
 def _poses(places: Sequence[Place]) -> Poses:
     """Positions [m] and rotation matrices of N places that have a pose."""
-    values = np.array(
-        [(p.x, p.y, p.z, p.qx, p.qy, p.qz, p.qw) for p in (q.pose for q in places) if p]
-    )
+    rows = ((p.x, p.y, p.z, p.qx, p.qy, p.qz, p.qw) for p in (q.pose for q in places) if p)
+    values = np.fromiter(itertools.chain.from_iterable(rows), float).reshape(-1, 7)
     quaternion = values[:, 3:] / np.sqrt((values[:, 3:] ** 2).sum(axis=1, keepdims=True))
     x, y, z, w = quaternion.T
     rotation = np.empty((len(values), 3, 3))

@@ -163,15 +163,17 @@ def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[
     distances = _distances(query, match)
     rows = np.arange(len(distances))
     nearest = distances.argmin(axis=1)
-    good = distances.argmin(axis=0)[nearest] == rows
     first = distances[rows, nearest]
     distances[rows, nearest] = np.inf
     ratio = first / np.maximum(distances.min(axis=1), 1e-9)  # of squares; ORB's are of bits
+    distances[rows, nearest] = first
     if query.kind == "orb":
-        good &= (ratio < RATIO) & (first <= 4 * FARTHEST_ORB)
+        good = (ratio < RATIO) & (first <= 4 * FARTHEST_ORB)
     else:
-        good &= ratio < RATIO**2
-    return np.stack([rows[good], nearest[good]], axis=1)
+        good = ratio < RATIO**2
+    rows, nearest = rows[good], nearest[good]
+    mutual = distances.T.take(nearest, axis=0).argmin(axis=1) == rows
+    return np.stack([rows[mutual], nearest[mutual]], axis=1)
 
 
 def _distances(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.float32]:
@@ -183,7 +185,7 @@ def _distances(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.flo
     vectors = (_bits if query.kind == "orb" else _unit)(query.descriptors)
     others = (_bits if query.kind == "orb" else _unit)(match.descriptors)
     found: npt.NDArray[np.float32] = faiss.pairwise_distances(vectors, others)
-    return np.maximum(found, 0.0)
+    return np.maximum(found, 0.0, out=found)
 
 
 def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

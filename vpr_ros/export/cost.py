@@ -274,9 +274,7 @@ def contract_table(path: Path, cost: Cost) -> Table:
 
 def cost_table(cost: Cost) -> Table:
     """Multiply-accumulates and thresholds per sparsity, for `vpr model-info`."""
-    table = Table(
-        "sparsity", "MMAC per image", "of dense", "GFLOP as TAT-VPR counts", "score >="
-    )
+    table = Table("sparsity", "MMAC per image", "of dense", "GFLOP as TAT-VPR counts", "score >=")
     for sparsity, macs in cost.macs.items():
         limits = cost.contract.calibration_at(sparsity)
         table.add_row(
