@@ -12,6 +12,7 @@ transform for the same odometry and does nothing else; each message is timed in 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import subprocess
@@ -23,6 +24,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rich.console import Console
@@ -123,11 +125,12 @@ def bare() -> None:
         publisher.publish(TFMessage(transforms=[transform]))
 
     node.create_subscription(Odometry, "odom", answer, qos_profile_sensor_data)
-    rclpy.spin(node)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
 
 
 def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """(delay [ms] of each transform by frame, the node's last status) at `count` keyframes."""
+    """(delays [ms] of the transforms, by frame; the node's status) at about `count` keyframes."""
     os.environ["ROS_DOMAIN_ID"] = DOMAIN
     start = "from vpr_ros.nodes.start import graph; graph()"
     others = [
@@ -141,10 +144,11 @@ def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:
             robot.spin(0.2)
         for k, pose in enumerate(poses[:count]):
             robot.keyframe(k, pose, k >= ROUND and k % 3 == 0)
-            robot.spin(0.002)
-        while int(robot.status["keyframes"]) < count:
-            robot.spin(0.2)
-        robot.spin(3.0)
+            robot.spin(0.004)
+        known = -1
+        while known < int(robot.status["keyframes"]):  # on a busy machine some are lost
+            known = int(robot.status["keyframes"])
+            robot.spin(3.0)
         robot.delays_ms = {"odom": [], BARE: []}
         for tick in range(SECONDS * RATE_HZ):
             if tick % (RATE_HZ // 5) == 0:  # keyframes at 5 Hz, each one closes a loop

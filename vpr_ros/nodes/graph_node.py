@@ -6,23 +6,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import threading
 import time
 from typing import Any, ClassVar
 
-import numpy as np
-from geometry_msgs.msg import Point, PoseStamped, TransformStamped
+from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from nav_msgs.msg import Path as PathMsg
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
-from std_msgs.msg import ColorRGBA
+from rclpy.qos import qos_profile_sensor_data
 from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import Marker, MarkerArray
 
 from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.pose import Pose
-from vpr_ros.mapping.graph_correction import Correction, Verdict, correct, poses_now
+from vpr_ros.mapping.graph_correction import Correction, Verdict, correct
 from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
 from vpr_ros.mapping.pose_graph import (
     GraphConfig,
@@ -34,6 +31,7 @@ from vpr_ros.mapping.pose_graph import (
 from vpr_ros.mapping.relocalization import CameraConfig
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import OK, WARN, Diagnostics, Latency, Report, memory_mb
+from vpr_ros.nodes.graph_view import GraphView
 from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.map_keeper import MapConfig
 from vpr_ros.nodes.parameters import Parameters
@@ -41,8 +39,10 @@ from vpr_ros.nodes.parameters import Parameters
 OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
 SAVE_S = 60.0
 MOST_EARLY = 100  # closures that wait for their keyframe
+# Solver and view share Python's lock with the transform, which goes out with every odometry
+# message: it gets the lock soon, and they rest so many times as long as they have worked.
+SWITCH_S, SOLVER_RESTS, VIEW_RESTS = 5e-4, 20, 50
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
-GREEN, RED = ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.9, a=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +75,14 @@ class GraphNode(GuardedNode):
     def __init__(self) -> None:
         """Load the graph, if there is one, and subscribe."""
         super().__init__("graph")
+        sys.setswitchinterval(SWITCH_S)
         self._config = Parameters(self, self.PARAMETERS)
         self._graph = PoseGraph(self._config[GraphConfig])
         self._correction = Correction([], [])
         self._map_odom = to_pose3(Pose.planar(0.0, 0.0, 0.0))  # pose of the odometry on the map
         self._joined = True  # whether that is known
-        self._odom_frame = "odom"
+        self._odom_frame = ""  # of the keyframes' poses; empty: not known yet
+        self._frames = ""  # what is wrong with the frame of the odometry
         self._lock = threading.Lock()  # of the graph and the fields above
         self._wake, self._ending = threading.Event(), threading.Event()
         self._latency = Latency()
@@ -89,12 +91,11 @@ class GraphNode(GuardedNode):
         self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
         self._unsaved = ""  # why the graph is not saved
         self._other = ""  # warning about another publisher of the transform
+        self._next_view = 0.0  # monotonic [s]
         self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
         self._load()
 
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._path_publisher = self.create_publisher(PathMsg, "path", latched)
-        self._marker_publisher = self.create_publisher(MarkerArray, "graph_markers", latched)
+        self._view = GraphView(self)
         self._verdict_publisher = self.create_publisher(ClosureVerdict, "closure_verdicts", 50)
         self._tf_publisher = self.create_publisher(TFMessage, "/tf", 100)
         self.create_subscription(Keyframe, "keyframes", self._on_keyframe, 50)
@@ -108,10 +109,14 @@ class GraphNode(GuardedNode):
         Diagnostics(self, self._report)
 
     def finish(self) -> None:
-        """Stop the thread and save."""
+        """Stop the thread, take what has come since, and save."""
+        pending = self._wake.is_set()
         self._ending.set()
         self._wake.set()
         self._worker.join()
+        if pending:
+            with self.problems.caught():
+                self._correct()
         self._save()
 
     # Input
@@ -185,9 +190,11 @@ class GraphNode(GuardedNode):
 
     def _on_odometry(self, message: Odometry) -> None:
         config = self._config[GraphNodeConfig]
-        if not config.publish_tf or not self._joined:
+        child = message.header.frame_id or self._odom_frame or "odom"
+        self._frames = self._frames_problem(child) if config.publish_tf else ""
+        if not config.publish_tf or not self._joined or self._frames:
             return
-        transform = TransformStamped(child_frame_id=message.header.frame_id or self._odom_frame)
+        transform = TransformStamped(child_frame_id=child)
         transform.header.stamp = message.header.stamp
         transform.header.frame_id = config.map_frame
         pose = conversions.from_pose(to_pose(self._map_odom))
@@ -196,12 +203,25 @@ class GraphNode(GuardedNode):
         to.x, to.y, to.z = at.x, at.y, at.z
         self._tf_publisher.publish(TFMessage(transforms=[transform]))
 
+    def _frames_problem(self, child: str) -> str:
+        if child == self._config[GraphNodeConfig].map_frame:
+            return (
+                f"No transform is published: odometry and graph are both in frame '{child}'. Set "
+                "map_frame to another name."
+            )
+        if self._odom_frame and child != self._odom_frame:
+            return (
+                f"No transform is published: 'odom' is in frame '{child}', the keyframes are in "
+                f"'{self._odom_frame}'. Give the graph the odometry that the encoder gets."
+            )
+        return ""
+
     def _on_tf(self, message: TFMessage) -> None:
         """Listen for another publisher of the same transform; ours comes back as it went out."""
         ours = to_pose(self._map_odom)
         for transform in message.transforms:
             frames = transform.header.frame_id, transform.child_frame_id
-            if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame):
+            if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame or "odom"):
                 continue
             t = transform.transform.translation
             if math.dist((t.x, t.y, t.z), (ours.x, ours.y, ours.z)) > 1e-6 and not self._other:
@@ -219,8 +239,10 @@ class GraphNode(GuardedNode):
             self._wake.wait()
             self._wake.clear()
             if not self._ending.is_set():
+                began = time.monotonic()
                 with self.problems.caught():
                     self._correct()
+                self._ending.wait(SOLVER_RESTS * (time.monotonic() - began))
 
     def _correct(self) -> None:
         began = time.perf_counter_ns()
@@ -294,36 +316,18 @@ class GraphNode(GuardedNode):
         if self._others is not None and time.monotonic() > self._listening_ends:
             self.destroy_subscription(self._others)
             self._others = None
-        if not self._changed:
+        began = time.monotonic()
+        if not self._changed or began < self._next_view:
             return
         with self._lock:
             self._changed = False
             keyframes, closures = self._graph.snapshot()
             correction = self._correction
-        poses = poses_now(keyframes, correction)
-        at = [None if p is None else Point(**_xyz(p)) for p in poses]
-        stamp = self.get_clock().now().to_msg()
-        path = PathMsg()
-        path.header.stamp, path.header.frame_id = stamp, self._config[GraphNodeConfig].map_frame
-        for keyframe, pose in zip(keyframes, poses, strict=True):
-            if pose is not None and keyframe.trajectory >= 0:
-                stamped = PoseStamped(pose=conversions.from_pose(to_pose(pose)))
-                stamped.header.stamp = conversions.to_time(keyframe.stamp_ns)
-                stamped.header.frame_id = path.header.frame_id
-                path.poses.append(stamped)
-        self._path_publisher.publish(path)
-        lines = Marker(header=path.header, ns="closures", type=Marker.LINE_LIST, id=1)
-        lines.scale.x = 0.05
-        lines.pose.orientation.w = 1.0
-        for closure, verdict in zip(closures, correction.verdicts, strict=False):
-            ends = at[closure.query], at[closure.match]
-            if verdict is not None and None not in ends:
-                lines.points += ends
-                lines.colors += [GREEN if verdict.accepted else RED] * 2
-        if lines.points:
-            self._marker_publisher.publish(MarkerArray(markers=[lines]))
+        frame = self._config[GraphNodeConfig].map_frame
+        self._view.publish(keyframes, closures, correction, frame)
         if time.monotonic() - self._saved_at > SAVE_S:
             self._save()
+        self._next_view = time.monotonic() + VIEW_RESTS * (time.monotonic() - began)
 
     def _load(self) -> None:
         config = self._config[GraphNodeConfig]
@@ -360,7 +364,7 @@ class GraphNode(GuardedNode):
             verdicts = [v for v in self._correction.verdicts if v is not None]
             accepted = sum(v.accepted for v in verdicts)
             count, joined = len(self._graph), self._joined
-        problem = self.problems.current or self._unsaved or self._other
+        problem = self.problems.current or self._unsaved or self._other or self._frames
         if not problem and self._without_pose and not count:
             problem = "Keyframes carry no pose: the graph needs odometry at the encoder."
         if not problem and count and not joined:
@@ -381,8 +385,3 @@ class GraphNode(GuardedNode):
                 "memory_mb": memory_mb(),
             },
         )
-
-
-def _xyz(pose: Any) -> dict[str, float]:
-    x, y, z = np.asarray(pose.translation(), float)
-    return {"x": float(x), "y": float(y), "z": float(z)}
