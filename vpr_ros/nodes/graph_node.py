@@ -41,7 +41,7 @@ SAVE_S = 60.0
 MOST_EARLY = 100  # closures that wait for their keyframe
 # Solver and view share Python's lock with the transform, which goes out with every odometry
 # message: it gets the lock soon, and they rest so many times as long as they have worked.
-SWITCH_S, SOLVER_RESTS, VIEW_RESTS = 5e-4, 20, 50
+SWITCH_S, SOLVER_RESTS, VIEW_RESTS, LONGEST_REST_S = 5e-4, 20, 50, 10.0
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
 
 
@@ -239,10 +239,11 @@ class GraphNode(GuardedNode):
             self._wake.wait()
             self._wake.clear()
             if not self._ending.is_set():
-                began = time.monotonic()
+                began_s = time.thread_time()
                 with self.problems.caught():
                     self._correct()
-                self._ending.wait(SOLVER_RESTS * (time.monotonic() - began))
+                spent_s = time.thread_time() - began_s
+                self._ending.wait(min(SOLVER_RESTS * spent_s, LONGEST_REST_S))
 
     def _correct(self) -> None:
         began = time.perf_counter_ns()
@@ -316,9 +317,9 @@ class GraphNode(GuardedNode):
         if self._others is not None and time.monotonic() > self._listening_ends:
             self.destroy_subscription(self._others)
             self._others = None
-        began = time.monotonic()
-        if not self._changed or began < self._next_view:
+        if not self._changed or time.monotonic() < self._next_view:
             return
+        began_s = time.thread_time()
         with self._lock:
             self._changed = False
             keyframes, closures = self._graph.snapshot()
@@ -327,7 +328,8 @@ class GraphNode(GuardedNode):
         self._view.publish(keyframes, closures, correction, frame)
         if time.monotonic() - self._saved_at > SAVE_S:
             self._save()
-        self._next_view = time.monotonic() + VIEW_RESTS * (time.monotonic() - began)
+        rest_s = VIEW_RESTS * (time.thread_time() - began_s)
+        self._next_view = time.monotonic() + min(rest_s, LONGEST_REST_S)
 
     def _load(self) -> None:
         config = self._config[GraphNodeConfig]
