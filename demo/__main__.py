@@ -93,6 +93,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     show(console, live_rows(metrics), "The drive in numbers")
     took_s = time.monotonic() - started
     say(console, f"Report: {latest() / 'report.html'}  ({took_s:.0f} s in all)")
+    say(console, f"The same drive without ROS: .venv/bin/vpr evaluate {link / 'drive'}")
 
 
 def main() -> int:

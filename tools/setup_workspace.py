@@ -45,6 +45,7 @@ def main() -> None:
         install_torch()
     build_operators()
     build()
+    write_command()
     say(f"ready ({time.monotonic() - started:.0f} s)")
 
 
@@ -148,6 +149,13 @@ def build() -> None:
     sources_of_tf2 = write_interfaces("tf2_msgs", tf2_msgs)
     colcon("--base-paths", ".", "vpr_msgs", sources_of_tf2)
     built.touch()
+
+
+def write_command() -> None:
+    """The command `vpr` in the venv, for this clone."""
+    script = VENV / "bin" / "vpr"
+    script.write_text(f'#!/bin/sh\nexec "{ROOT}/tools/in_ros.sh" python -m vpr_ros.cli "$@"\n')
+    script.chmod(0o755)
 
 
 def colcon(*arguments: str | Path) -> None:

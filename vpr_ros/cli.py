@@ -71,7 +71,7 @@ PACKAGES = (  # that only some verbs need
 def main() -> None:
     """Run the command; errors that a user can act on are one line, others a traceback."""
     try:
-        app()
+        app(prog_name="vpr")
     except VprError as error:
         sys.exit(f"vpr: {error}")
     except ModuleNotFoundError as error:
