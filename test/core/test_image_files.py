@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """JPEG and PNG as cameras send them are decoded; damage and bombs are refused before they cost."""
 
+import itertools
 import struct
 import time
 import zlib
@@ -135,6 +136,34 @@ def test_a_jpeg_that_lacks_data_is_refused_though_it_ends(options, grey):
     if not options:  # a packet lost on the way
         with pytest.raises(ImageError, match="cut short"):
             decode_compressed(whole[: len(whole) // 3] + whole[len(whole) // 2 :])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpeg_that_lacks_whole_scans_is_refused(grey):
+    whole = encoded(".jpg", SMOOTH[..., 0] if grey else SMOOTH, *PROGRESSIVE)
+    starts = [i for i in range(len(whole)) if whole[i : i + 2] == b"\xff\xda"]
+    assert len(starts) > 5
+    for start in starts[1:]:
+        assert cv2.imdecode(np.frombuffer(whole[:start] + b"\xff\xd9", np.uint8), 1) is not None
+        with pytest.raises(ImageError, match="cut short"):
+            decode_compressed(whole[:start] + b"\xff\xd9")
+    # one scan of a picture that has a scan for each of its three components
+    single = encoded(".jpg", SMOOTH[..., 0])
+    frame = single.index(b"\xff\xc0")
+    three = b"\xff\xc0\0\x11" + single[frame + 4 : frame + 9] + b"\3\1\x11\0\2\x11\0\3\x11\0"
+    with pytest.raises(ImageError, match="cut short"):
+        decode_compressed(single[:frame] + three + single[frame + 13 :])
+
+
+def test_a_png_that_lacks_whole_chunks_is_refused():
+    whole = encoded(".png", RNG.integers(0, 256, (96, 128, 3), np.uint8))
+    chunks = [i - 4 for i in range(len(whole)) if whole[i : i + 4] in (b"IDAT", b"IEND")]
+    assert len(chunks) > 3
+    for one, other in itertools.pairwise(chunks):
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            decode_compressed(whole[:one] + whole[other:])  # from the middle
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            decode_compressed(whole[:one] + whole[chunks[-1] :])
 
 
 @pytest.mark.parametrize("options", [(), PROGRESSIVE, RESTARTS])

@@ -150,8 +150,8 @@ def _lacks_data(raw: Bytes, pixels: npt.NDArray[Any], progressive: bool) -> bool
 
     Then, and only then, more bytes before the end mark change the picture. That is tried where
     the last pixel is grey, which is what libjpeg fills the rest of a picture with. The scans of a
-    progressive JPEG each cover the whole picture; one that lacks whole scans, or has restart
-    markers, is not always found out.
+    progressive JPEG each cover the whole picture; one with restart markers is not always found
+    out.
     """
     if not progressive and (pixels[-1, -1] != _GREY).any():
         return False
@@ -166,6 +166,7 @@ def _jpeg_header(raw: Bytes, said: str) -> _Header:
     follower = raw[1:]
     marks = np.flatnonzero((raw[:-1] == 0xFF) & (follower != 0) & (follower != 0xFF))
     size, progressive, scans, position = (0, 0), False, 0, 2
+    lacking: dict[int, int] = {}  # the coefficients that no scan has brought, a bit each, by part
     for _ in range(MAX_SEGMENTS):
         index = int(np.searchsorted(marks, position))
         while index < len(marks) and 0xD0 <= raw[marks[index] + 1] <= 0xD7:
@@ -175,6 +176,8 @@ def _jpeg_header(raw: Bytes, said: str) -> _Header:
         position = int(marks[index]) + 2
         kind = int(raw[position - 1])
         if kind == 0xD9:
+            if any(lacking.values()):  # it ends between two scans
+                raise _cut_short(said)
             return _Header(*size, position, progressive)
         if kind in (0x01, 0xD8):  # without content
             continue
@@ -185,11 +188,25 @@ def _jpeg_header(raw: Bytes, said: str) -> _Header:
             height, width = segment[3] * 256 + segment[4], segment[5] * 256 + segment[6]
             size = max(size[0], int(width)), max(size[1], int(height))
             progressive = kind in (0xC2, 0xC6, 0xCA, 0xCE)
-        scans += kind == 0xDA
+            lacking = dict.fromkeys(_parts(raw, position + 8, 3, int(segment[7])), 2**64 - 1)
+        if kind == 0xDA:
+            scans += 1
+            count = int(segment[2])
+            end = position + 3 + 2 * count
+            low, high, accuracy = (*raw[end : end + 3].tolist(), 0, 0, 0)[:3]
+            if not progressive or accuracy & 15 == 0:  # to the last bit
+                brought = 2**64 - 1 if not progressive else 2 ** (high + 1) - 2**low
+                for part in _parts(raw, position + 3, 2, count):
+                    lacking[part] = lacking.get(part, 0) & ~brought
         if scans > MAX_SCANS:
             raise ImageError(f"Compressed image {said} has more than {MAX_SCANS} scans.")
         position += int(segment[0] * 256 + segment[1])
     raise ImageError(f"Compressed image {said} has more than {MAX_SEGMENTS} segments.")
+
+
+def _parts(raw: Bytes, start: int, step: int, count: int) -> list[int]:
+    """The numbers of the components that a frame or scan lists."""
+    return [int(number) for number in raw[start : start + step * count : step]]
 
 
 def _png_header(raw: Bytes, said: str) -> _Header:
