@@ -45,6 +45,7 @@ from vpr_ros.mapping.relocalization import (
 )
 
 WRONG = 8  # closures that are injected
+SEEN_M, SEEN_DEG = 2.0, 45.0  # from a keyframe of the map, which the robot sees so far away
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +113,12 @@ def corrected(keyframes: list[Keyframe], truth: list[Pose], wrong: int, seed: in
 
 def wake_ups(
     keyframes: list[Keyframe], first_lap: int, starts: int, seed: int
-) -> list[tuple[int, float, float] | None]:
-    """(keyframes until located, offset [m], turn [deg]) per start; None: not in 40 keyframes."""
-    rng, found = np.random.default_rng(seed), []
+) -> tuple[list[tuple[int, float, float] | None], int]:
+    """(keyframes until located, offset [m], turn [deg]) per start; None: not in 40 keyframes.
+
+    And the number of starts where nothing of the map can be seen: nowhere near, looking that way.
+    """
+    rng, found, unseen = np.random.default_rng(seed), [], 0
     poses = {k.id: k.pose for k in keyframes[:first_lap] if k.pose is not None}
     for start in rng.integers(first_lap, len(keyframes) - 10, starts):
         database = Database(DatabaseConfig())
@@ -123,6 +127,8 @@ def wake_ups(
         detector, relocalizer = LoopDetector(LoopConfig(), database), Relocalizer(poses)
         origin, answer = keyframes[start].pose, None
         assert origin is not None
+        near = (p for p in poses.values() if p.distance_m(origin) < SEEN_M)
+        unseen += not any(p.angle_deg(origin) < SEEN_DEG for p in near)
         for number, keyframe in enumerate(keyframes[start : start + 40], 1):
             assert keyframe.pose is not None
             odometry = origin.inverse().compose(keyframe.pose)
@@ -146,7 +152,7 @@ def wake_ups(
                 answer = (number, *off)
                 break
         found.append(answer)
-    return found
+    return found, unseen
 
 
 def main() -> None:
@@ -194,12 +200,13 @@ def main() -> None:
         f"one update: p50 {np.median(times):.0f} ms, p95 {np.percentile(times, 95):.0f} ms"
     )
 
-    found = wake_ups(keyframes, len(keyframes) // 2, options.starts, 0)
+    found, unseen = wake_ups(keyframes, len(keyframes) // 2, options.starts, 0)
     located = [f for f in found if f is not None]
     count, offset_m, turn_deg = (np.array(column) for column in zip(*located, strict=True))
     console.print(
-        f"woke up at {len(found)} places: {len(located)} located, {(count <= 5).sum()} within 5 "
-        f"keyframes (median {np.median(count):.0f}), {(offset_m > 5).sum()} in a wrong place"
+        f"woke up at {len(found)} places, {unseen} of them not on the map: {len(located)} "
+        f"located, {(count <= 5).sum()} within 5 keyframes (median {np.median(count):.0f}), "
+        f"{(offset_m > 5).sum()} in a wrong place"
     )
     for name, values in (("m", offset_m), ("degrees", turn_deg)):
         p50, p95 = np.percentile(values, (50, 95))

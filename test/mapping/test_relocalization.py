@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waking up in a saved map: a corridor of keyframes a metre apart."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from vpr_ros.core.pose import Pose
+from vpr_ros.mapping.graph_file import map_places
 from vpr_ros.mapping.relocalization import (
     CameraConfig,
     RelocalizationConfig,
@@ -92,6 +94,35 @@ def test_the_turn_between_the_views_and_the_mean_of_several():
         relocalizer.add_closure(index + 1, 150 + index, 0.99, turn)
     pose = relocalizer.localization.pose
     assert math.degrees(pose.yaw) == pytest.approx(30, abs=3)
+
+
+def test_the_map_says_how_far_apart_two_views_of_a_place_are(tmp_path):
+    rng, lines = np.random.default_rng(0), ["vpr_ros pose graph 1"]
+    for index in range(200):
+        match = Pose.planar(5.0 * index, 0.0, 1.0)  # and the query looks 90 degrees to the left
+        off = Pose.planar(*rng.normal(0, 0.4, 2), math.pi / 2 + math.radians(rng.normal(0, 3)))
+        for id, pose in ((2 * index + 1, match), (2 * index + 2, match.compose(off))):
+            values = " ".join(map(str, dataclasses.astuple(pose)))
+            lines.append(f"keyframe {id} {id} 0 {values} {values}")
+    closures = [f"closure {2 * k + 2} {2 * k + 1} 1 0 0 0.70710678 0.70710678" for k in range(200)]
+    refused = ["closure 2 399 0 0 0 0 1"]
+    graph = tmp_path / "a.vprgraph"
+    graph.write_text("\n".join([*lines, *closures, *refused]))
+    poses, offsets = map_places(tmp_path / "a.vprmap")
+    assert offsets.position_m == pytest.approx(0.4, rel=0.1)
+    assert offsets.rotation_deg == pytest.approx(3, rel=0.1)
+    relocalizer = Relocalizer(poses)
+    for relocalizer.offsets in (None, offsets):
+        relocalizer.restart()
+        for index in range(2):
+            odometry = Pose.planar(5.0 * index, 0.0, 0.0)
+            relocalizer.add_keyframe(1000 + index, index * 3 * 10**9, odometry, "odom")
+            turned = Pose.planar(0.0, 0.0, -1.0)
+            relocalizer.add_closure(1000 + index, 2 * index + 1, 0.99, turned)
+        expected = offsets.position_m if relocalizer.offsets else 1.0
+        assert relocalizer.localization.position_m == pytest.approx(expected / math.sqrt(2))
+    graph.write_text("\n".join([*lines, *closures[:19], *refused]))
+    assert map_places(tmp_path / "a.vprmap")[1] is None
 
 
 def test_closures_of_unknown_keyframes_are_no_sightings():

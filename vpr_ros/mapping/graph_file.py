@@ -38,10 +38,12 @@ from vpr_ros.mapping.pose_graph import (
     to_pose,
     to_pose3,
 )
+from vpr_ros.mapping.relocalization import ViewOffsets
 
 HEADER = "vpr_ros pose graph 1"
 SUFFIX = ".vprgraph"
 LONGEST_BYTES = 1_000_000_000
+FEWEST_OFFSETS = 20  # closures on which the offset between views is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,17 +125,37 @@ def save_graph(
         ) from None
 
 
-def map_poses(map_path: Path) -> dict[int, Pose]:
-    """The places of a saved map: the pose of each keyframe, by id.
+def map_places(map_path: Path) -> tuple[dict[int, Pose], ViewOffsets | None]:
+    """The places of a saved map, the pose of each keyframe by id, and its view offsets if known.
 
     From the graph file beside the map, or else from the poses in the map, of the session that
     has most. Raises GraphError or MapError; a map that does not exist yet has no places.
     """
-    return {k.id: k.pose for k in _stored(map_path).keyframes if k.pose is not None}
+    stored = _stored(map_path)
+    return {k.id: k.pose for k in stored.keyframes if k.pose is not None}, view_offsets(stored)
+
+
+def view_offsets(graph: StoredGraph) -> ViewOffsets | None:
+    """How far apart the two views of a closure are on a corrected map; None: too few closures."""
+    poses = {k.id: k.pose for k in graph.keyframes}
+    apart_m, apart_deg = [], []
+    for closure in graph.closures:
+        query, match = poses[closure.query_id], poses[closure.match_id]
+        if closure.accepted and closure.rotation and query is not None and match is not None:
+            said = match.compose(closure.rotation)
+            apart_m.append(said.distance_m(query))
+            apart_deg.append(said.angle_deg(query))
+    if len(apart_m) < FEWEST_OFFSETS:
+        return None
+    position_m, rotation_deg = (
+        float(np.sqrt(np.mean(np.square(x)))) for x in (apart_m, apart_deg)
+    )
+    # A distance in the plane has two axes, a turn of a robot one.
+    return ViewOffsets(max(position_m / math.sqrt(2), 0.01), max(rotation_deg, 0.1))
 
 
 def load_graph(map_path: Path, graph: PoseGraph) -> Correction:
-    """Put a saved map into an empty graph; returns where it is on the map. Raises as `map_poses`.
+    """Put a saved map into an empty graph; returns where it is on the map. Raises as `map_places`.
 
     The whole of it: saved again, the graph has what it had, be it on the map or not.
     """

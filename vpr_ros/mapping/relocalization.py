@@ -74,14 +74,15 @@ class RelocalizationConfig(Config):
     )
     position_m: float = param(
         1.0,
-        "standard deviation of the distance between the two views of a closure",
+        "standard deviation of the distance between the two views of a closure, where the map has "
+        "too few closures to measure it",
         unit="m",
         minimum=0.01,
         maximum=100.0,
     )
     rotation_deg: float = param(
         6.0,
-        "standard deviation of a closure's rotation",
+        "the same of a closure's rotation",
         unit="deg",
         minimum=0.1,
         maximum=180.0,
@@ -104,6 +105,14 @@ class CameraConfig(Config):
     pitch_deg: float = param(
         0.0, "downward tilt of the camera on the robot", unit="deg", minimum=-90.0, maximum=90.0
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewOffsets:
+    """How far apart the two views of a closure are: standard deviations along each axis."""
+
+    position_m: float
+    rotation_deg: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +160,7 @@ class Relocalizer:
         """The map: the poses of its keyframes, by id."""
         self.config = config or RelocalizationConfig()
         self.poses = poses
+        self.offsets: ViewOffsets | None = None  # measured on the map, instead of the parameters
         self.restart()
 
     def restart(self) -> None:
@@ -246,14 +256,15 @@ class Relocalizer:
         quality = 1.0 - math.prod(1.0 - min(max(s.confidence, 0.0), 1.0) for s in group)
         # Views a step apart err alike, so the mean is not as sure as it would be of N unlike ones.
         root = math.sqrt(min(len(said), 4))
+        sure = self.offsets or ViewOffsets(self.config.position_m, self.config.rotation_deg)
         return Localization(
             state,
             pose,
             quality * len(group) / len(self._sightings),
             len(group),
             last.match_id,
-            self.config.position_m / root,
-            math.radians(self.config.rotation_deg) / root,
+            sure.position_m / root,
+            math.radians(sure.rotation_deg) / root,
         )
 
     def _moved_on(self, odometry: Pose | None) -> Localization:

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from vpr_msgs.msg import Keyframe, Localization, LoopClosure
 from vpr_ros.core.config import Config, param
-from vpr_ros.mapping.graph_file import map_poses
+from vpr_ros.mapping.graph_file import map_places
 from vpr_ros.mapping.relocalization import (
     CameraConfig,
     RelocalizationConfig,
@@ -88,10 +88,12 @@ class RelocalizerNode(GuardedNode):
             return
         with self.problems.caught():
             self._problem = f"No poses were read from map {path}; see the log."
-            self._relocalizer.poses = map_poses(path)
+            self._relocalizer.poses, self._relocalizer.offsets = map_places(path)
             count = len(self._relocalizer.poses)
             self._problem = "" if count else f"Map {path} has no keyframe with a pose."
-            self.get_logger().info(f"{count} places on the map {path}")
+            known = self._relocalizer.offsets
+            text = f"; views of a place {known.position_m:.2f} m apart" if known else ""
+            self.get_logger().info(f"{count} places on the map {path}{text}")
 
     def _on_keyframe(self, message: Keyframe) -> None:
         self._keyframes += 1
