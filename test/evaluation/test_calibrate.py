@@ -20,6 +20,8 @@ from vpr_ros.evaluation.bag_calibration import (
     CalibrationError,
     Trial,
     calibrate,
+    lower_bound,
+    needed,
     results_table,
     run_calibrate,
 )
@@ -144,3 +146,14 @@ def test_what_cannot_be_calibrated(tmp_path, lap_bag):
         run(tmp_path, bag, [], precision=99)
     with pytest.raises(ConfigError, match=r"Sparsity 0.9 is out of range"):
         run(tmp_path, bag, [0.9], settings=settings_from(None))
+
+
+def test_how_many_loops_promise_a_precision():
+    assert needed(0.99) == 299  # 0.99 ** 299 < 0.05 <= 0.99 ** 298
+    assert needed(0.9) == 29
+    assert needed(1.0) == 0
+    assert lower_bound(299, 299) >= 0.99 > lower_bound(298, 298)
+    assert lower_bound(10, 10) == pytest.approx(0.05 ** (1 / 10))  # by hand: p ** 10 = 0.05
+    assert lower_bound(0, 5) == 0.0
+    # one of two: 1 - (1 - p) ** 2 = 0.05
+    assert lower_bound(1, 2) == pytest.approx(1 - math.sqrt(0.95))

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
+from scipy.stats import beta
 
 from vpr_ros.core.battery import UNMEASURED
 from vpr_ros.core.calibration import Calibration, calibration_text
@@ -20,7 +20,6 @@ from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_confidence import PRECISIONS, required
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.evaluation.bag import choose_topics
-from vpr_ros.evaluation.confidence import Closures, bootstrap, lower_bound, needed
 from vpr_ros.evaluation.console import Progress, TextTable, say
 from vpr_ros.evaluation.drive_folders import open_drive
 from vpr_ros.evaluation.evaluated_drive import Drive, Outcome, evaluate_drive
@@ -33,6 +32,23 @@ from vpr_ros.evaluation.truth_source import TruthSource, find_truth, require_tru
 ENDS = (0.0, 0.6)  # tried besides the sparsities that the battery sets
 OPEN = -0.9999  # a threshold that everything reaches; -1 would mean the model's own
 STEP = 0.02  # of score thresholds
+LEVEL = 0.95  # of confidence
+
+
+def lower_bound(right: int, total: int) -> float:
+    """The least precision that `right` of `total` still allow, at 95 % confidence (one-sided).
+
+    Clopper and Pearson (Biometrika 1934), for matches that are independent; those of neighbours
+    are not.
+    """
+    return float(beta.ppf(1 - LEVEL, right, total - right + 1)) if right else 0.0
+
+
+def needed(precision: float) -> int:
+    """Right matches without a wrong one that promise this precision, at 95 % confidence."""
+    if precision >= 1:
+        return 0  # no number promises that nothing ever goes wrong
+    return math.ceil(math.log(1 - LEVEL) / math.log(precision))
 
 
 class CalibrationError(VprError):
@@ -200,21 +216,6 @@ def calibrate(drives: _Drives, precision: float) -> CalibrationResult:
     return CalibrationResult(tuple(drives.encoded), precision, before, after, tuple(changes))
 
 
-def closures(trial: Trial) -> Closures:
-    """The closures that can be judged, of all sparsities."""
-    found = [
-        (verdict.answer.confidence, verdict.outcome is Outcome.RIGHT, (number, verdict.index))
-        for number, drive in enumerate(trial.drives)
-        for verdict in drive.verdicts
-        if verdict.outcome in (Outcome.RIGHT, Outcome.WRONG)
-    ]
-    return Closures(
-        np.array([one[0] for one in found], np.float64),
-        np.array([one[1] for one in found], bool),
-        np.array([one[2] for one in found], np.int64).reshape(-1, 2),
-    )
-
-
 def _limit(opened: Trial, before: Trial, precision: float) -> float:
     """The value of loop.precision to try beside the one in force.
 
@@ -222,12 +223,16 @@ def _limit(opened: Trial, before: Trial, precision: float) -> float:
     enough closures to promise the precision, since a short bag without mistakes proves little,
     and no further than right ones come in.
     """
-    found = closures(opened)
+    found = [
+        (verdict.answer.confidence, verdict.outcome is Outcome.RIGHT)
+        for drive in opened.drives
+        for verdict in (*drive.of(Outcome.RIGHT), *drive.of(Outcome.WRONG))
+    ]
     in_force = before.loop.precision
 
     def counts(value: float) -> tuple[int, int]:
-        accepted = found.confidence >= required(value)
-        return int(found.right[accepted].sum()), int(accepted.sum())
+        accepted = [right for confidence, right in found if confidence >= required(value)]
+        return sum(accepted), len(accepted)
 
     def enough(value: float, promised: bool) -> bool:
         right, total = counts(value)
@@ -272,8 +277,7 @@ def results_table(found: CalibrationResult) -> TextTable:
     for number, sparsity in enumerate(found.sparsities):
         before, after = found.before.drives[number], found.after.drives[number]
         rows.append((f"{sparsity:g}", str(after.revisits), *_counts(before), *_counts(after)))
-    found_closures = closures(found.after)
-    interval = bootstrap(found_closures)
+    right, wrong = found.after.right, found.after.wrong
     headings = (
         "sparsity",
         "revisits",
@@ -285,8 +289,9 @@ def results_table(found: CalibrationResult) -> TextTable:
     notes = (
         *(found.changes or ("Nothing was changed: no other setting closes more right loops at "
                             f"{percent(found.wanted)}.",)),
-        f"Precision of the closures: {percent(interval.low)} to {percent(interval.high)} (95 %, "
-        "bootstrap over stretches of the drive).",
+        f"Precision of the {right + wrong} closures: at least "
+        f"{percent(lower_bound(right, right + wrong))} (95 % confidence, as if each were of a "
+        "place of its own).",
         *([found.remark] if found.remark else []),
     )  # fmt: skip
     return TextTable(f"Calibrated for {found.wanted:.1%} precision", headings, tuple(rows), notes)
