@@ -143,11 +143,6 @@ def test_a_list_of_pairs(make_answer):
 
 def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer):
     """Geometry may take another keyframe of the place (`loop.verified_candidates`)."""
-    pytest.importorskip("rosbags")
-    pytest.importorskip("rich")
-    from vpr_ros.core.loop_config import LoopConfig
-    from vpr_ros.evaluation.bag_calibration import Trial, closures
-
     answers = [
         make_answer(0),
         make_answer(1),
@@ -156,9 +151,9 @@ def test_to_calibrate_the_match_counts_not_the_most_similar_keyframe(make_answer
         make_answer(50, best=0, score=0.7),  # gated: nothing to learn from
     ]
     truth = pair_truth(np.arange(5) * 10, {20: [0], 30: [0], 40: [0]}, LoopRule(frames=0))
-    closed = closures(Trial(LoopConfig(), (judged(answers, truth),)))
-    assert closed.right.tolist() == [True, False]
-    assert closed.confidence.tolist() == [0.9, 0.8]
+    drive = judged(answers, truth)
+    assert [v.answer.confidence for v in drive.of(Outcome.RIGHT)] == [0.9]
+    assert [v.answer.confidence for v in drive.of(Outcome.WRONG)] == [0.8]
 
 
 @pytest.mark.parametrize("stamps", [range(60), [*range(40), *range(5, 25)]])

@@ -30,8 +30,6 @@ AREA_PER_MB = 12.0  # points^2
 LEAST_AREA = 30.0
 GFLOP = (
     "GFLOP: two operations per multiply-accumulate, of what is computed; published: as TAT-VPR's "
-)
-GFLOP += (
     "figures count, with (1 - s) on all linear layers with a bias, dense ones too, not on qkv."
 )
 
