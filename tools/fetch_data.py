@@ -6,29 +6,22 @@ python -m tools.fetch_data                      which sets there are, and their 
 python -m tools.fetch_data ../data corridor     one of them, or several
 python -m tools.shared_sets ../sets --data ../data     what `vpr benchmark` reads
 
-What comes from GitHub is one folder of one commit, whose hash is that of the content. Zenodo's
-record says what the MD5 of its file is.
+Each is one folder of one commit, whose hash is that of the content: Git checks it.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import urllib.request
-import zipfile
 from pathlib import Path
 
 from vpr_ros.core.errors import VprError
 
 REVISITS = Path(__file__).parent / "rtabmap_revisits.csv"  # verified by hand, for this project
-BLOCK = 1 << 20  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,47 +47,10 @@ class Git:
 
 
 @dataclasses.dataclass(frozen=True)
-class Archive:
-    """A zip or tar file; of Zenodo with the checksum of its record, else with a known size."""
-
-    url: str
-    record: str = ""  # address of Zenodo's description
-    size: int = 0  # bytes; 0: the record says it
-
-    def fetch(self, target: Path) -> None:
-        """Get it, check it, unpack it into `target`."""
-        size, md5 = self.size, ""
-        name = self.url.rpartition("/")[2]
-        if self.record:
-            with urllib.request.urlopen(self.record) as answer:
-                files = {file["key"]: file for file in json.load(answer)["files"]}
-            size, md5 = files[name]["size"], files[name]["checksum"].removeprefix("md5:")
-        with tempfile.TemporaryDirectory(prefix="vpr_data-", dir=target.parent) as place:
-            file, digest = Path(place, name), hashlib.md5(usedforsecurity=False)
-            with urllib.request.urlopen(self.url) as answer, file.open("wb") as copy:
-                while block := answer.read(BLOCK):
-                    digest.update(block)
-                    copy.write(block)
-            if file.stat().st_size != size or md5 not in ("", digest.hexdigest()):
-                raise VprError(
-                    f"{self.url} has {file.stat().st_size} bytes and MD5 {digest.hexdigest()}; "
-                    f"{size} bytes and MD5 {md5 or 'not known'} were expected. Nothing was kept."
-                )
-            whole = Path(place, "unpacked")
-            if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    archive.extractall(whole)
-            else:
-                with tarfile.open(file) as archive:
-                    archive.extractall(whole, filter="data")
-            whole.rename(target)
-
-
-@dataclasses.dataclass(frozen=True)
 class DataSet:
     """Where a set is from, and what is measured on it."""
 
-    source: Git | Archive
+    source: Git
     licence: str
     command: str  # {}: the folder
 
@@ -129,24 +85,6 @@ SETS = {
         "MIT",
         "vpr benchmark ../sets/campus_robot",
     ),
-    # Not tried: addresses and size as others have them.
-    "gardens_point": DataSet(
-        Archive(
-            "https://zenodo.org/records/4590133/files/GardensPointWalking.zip",
-            "https://zenodo.org/api/records/4590133",
-        ),
-        "see zenodo.org/records/4590133",
-        "vpr benchmark {}/GardensPointWalking --database day_right --queries night_right",
-    ),
-    "tum_office": DataSet(
-        Archive(
-            "https://cvg.cit.tum.de/rgbd/dataset/freiburg3/"
-            "rgbd_dataset_freiburg3_long_office_household.tgz",
-            size=1_483_556_251,
-        ),
-        "CC BY 4.0; cite Sturm et al., IROS 2012",
-        "vpr evaluate {}/rgbd_dataset_freiburg3_long_office_household",
-    ),
 }
 
 
@@ -158,7 +96,7 @@ def fetch(name: str, data: Path) -> Path:
     data.mkdir(parents=True, exist_ok=True)
     try:
         SETS[name].source.fetch(target)
-    except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise VprError(f"{name} cannot be fetched: {error}") from None
     return target

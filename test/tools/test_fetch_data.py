@@ -2,17 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets are fetched whole and checked, or not at all; from folders, since tests need no network."""
 
-import hashlib
-import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from tools import fetch_data
-from tools.fetch_data import REVISITS, SETS, Archive, DataSet, Git, fetch
+from tools.fetch_data import REVISITS, SETS, DataSet, Git, fetch
 from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,24 +41,6 @@ def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set):
     one_set(Git(place.as_uri(), "0" * 40, "images"))
     assert fetch("one", tmp_path / "data") == folder  # it is there
     with pytest.raises(VprError, match="one cannot be fetched: "):
-        fetch("one", tmp_path / "other")
-    assert list((tmp_path / "other").iterdir()) == []
-
-
-def test_an_archive_must_be_the_one_of_the_record(tmp_path, one_set):
-    file, record = tmp_path / "set.zip", tmp_path / "record.json"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("day/1.jpg", "image")
-    md5 = hashlib.md5(file.read_bytes()).hexdigest()
-    entry = {"key": "set.zip", "size": file.stat().st_size, "checksum": f"md5:{md5}"}
-    record.write_text(json.dumps({"files": [entry]}))
-    one_set(Archive(file.as_uri(), record.as_uri()))
-    assert (fetch("one", tmp_path / "data") / "day" / "1.jpg").read_text() == "image"
-    record.write_text(json.dumps({"files": [entry | {"checksum": "md5:0"}]}))
-    with pytest.raises(VprError, match="MD5 0 were expected"):
-        fetch("one", tmp_path / "other")
-    one_set(Archive(file.as_uri(), size=7))
-    with pytest.raises(VprError, match="7 bytes and MD5 not known were expected"):
         fetch("one", tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
 
