@@ -149,9 +149,10 @@ def test_a_corrupt_map_costs_a_message_not_the_node(robot, tmp_path):
 
 def test_another_models_map_and_keyframes_are_refused(robot, tmp_path):
     robot.start("database", map_folder=tmp_path)
-    fill(robot, 3)
+    _, first, _ = fill(robot, 3)
     assert robot.call(SaveMap, "save_map", path="office").success
     robot.kill("database")
+    robot.node.destroy_publisher(first)
     robot.start("database", map_folder=tmp_path)
     publisher = robot.publisher(Keyframe, "keyframes", 100)
     publisher.publish(keyframe(robot, 1, model="other"))
@@ -162,6 +163,8 @@ def test_another_models_map_and_keyframes_are_refused(robot, tmp_path):
     publisher.publish(keyframe(robot, 2, model="other"))
     robot.wait(lambda: "'other'" in robot.status["database"]["message"], "a complaint")
     assert robot.status["database"]["keyframes"] == "3"
+    robot.node.destroy_publisher(publisher)  # the encoder with that model ends
+    robot.wait(lambda: robot.status["database"]["level"] == b"\0", "an end of the complaint")
 
 
 def hostile_keyframes(robot):

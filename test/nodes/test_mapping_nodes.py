@@ -192,14 +192,17 @@ def test_what_is_missing_is_said(robot):
     other = TransformStamped(child_frame_id="odom")
     other.header.frame_id, other.transform.translation.x = "map", 5.0
     transforms = robot.node.create_publisher(TFMessage, "/tf", 10)
-    robot.node.create_timer(0.1, lambda: transforms.publish(TFMessage(transforms=[other])))
+    timer = robot.node.create_timer(0.1, lambda: transforms.publish(TFMessage(transforms=[other])))
     robot.start("graph")
     robot.wait(lambda: any("Somebody else" in line for line in robot.logs), "a warning")
+    assert "Somebody else" in robot.status["graph"]["message"]
+    timer.cancel()
     robot.start("relocalizer", map="/none/there.vprmap")
     keyframes = robot.publisher(Keyframe, "keyframes", 100)
     robot.wait(lambda: keyframes.get_subscription_count() == 2, "both nodes")
     keyframes.publish(keyframe(1, 0.0, pose=False))
     robot.wait(lambda: robot.status["graph"]["keyframes_without_pose"] == "1", "a report")
+    robot.wait(lambda: "carry no pose" in robot.status["graph"]["message"], "what is amiss now")
     assert robot.status["graph"]["level"] == b"\1"
     assert "no keyframe with a pose" in robot.status["relocalizer"]["message"]
     assert robot.status["relocalizer"]["level"] == b"\1"

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 import time
+import types
 from pathlib import Path
 
 import messages
@@ -21,6 +22,7 @@ from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.nodes import encoder_node, model_choice
 from vpr_ros.nodes.diagnostics import Latency, Rate
 from vpr_ros.nodes.image_input import LatestImage
+from vpr_ros.nodes.notices import Notices
 
 
 def test_the_latest_image_wins_and_drops_are_counted():
@@ -61,6 +63,25 @@ def test_rate_counts_the_last_seconds(monkeypatch):
     assert rate.per_second() == pytest.approx(2.0) and rate.total == 10
     now[0] += 60
     assert rate.per_second() == 0.0
+
+
+def test_a_complaint_about_messages_ends_when_they_cease(monkeypatch):
+    now, logged = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    logger = types.SimpleNamespace(warning=logged.append)
+    notices = Notices(types.SimpleNamespace(get_logger=lambda: logger))
+    notices.say("model", "no model")
+    for _ in range(3):  # a driver that sends every 40 s
+        now[0] += 40
+        notices.say("battery", "no charge", 60.0)
+        assert notices.current == "no model no charge"
+    now[0] += 61
+    assert notices.current == "no model" and notices.about("battery") == ""
+    notices.say("battery", "no charge", 60.0)
+    assert "no charge" in notices.current and logged.count("no charge") == 3
+    notices.say("battery", "")
+    notices.say("model", "")
+    assert notices.current == ""
 
 
 class SlowEncoder:

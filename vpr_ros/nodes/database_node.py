@@ -358,6 +358,8 @@ class DatabaseNode(GuardedNode):
     # Diagnostics
 
     def _report(self) -> Report:
+        if not self.count_publishers("keyframes"):  # who sent what did not fit is gone
+            self._mismatch = self._foreign = ""
         database, p = self._database, self._latency.percentiles_ms()
         trouble = self._maps.trouble or self.problems.current or self._foreign
         level = WARN if trouble else OK

@@ -47,6 +47,7 @@ from vpr_ros.nodes.notices import Notices, TopicWatch
 from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.robot_inputs import INPUTS, RobotInputs
 
+BATTERY_SILENT_S = 60.0  # drivers send seldom
 SILENT_S = 3.0  # without an image for this long, the diagnostics warn
 
 
@@ -84,6 +85,7 @@ class EncoderNode(GuardedNode):
         """Load the model and subscribe; without a usable model the node waits for one."""
         super().__init__("encoder")
         self._battery = BatteryPolicy(BatteryConfig())
+        self._battery_heard_s = math.inf  # monotonic
         self._battery_is_setting = False
         self._model = ModelChoice(self.get_logger().info)
         self._frontend: Frontend | None = None
@@ -225,7 +227,9 @@ class EncoderNode(GuardedNode):
         now_s = self.get_clock().now().nanoseconds * 1e-9
         decision = self._battery.update(conversions.to_reading(message, now_s))
         followed = self._config[EncoderConfig].sparsity_mode == "auto"
-        self._notices.say("battery", decision.reason if decision.faulty and followed else "")
+        complaint = decision.reason if decision.faulty and followed else ""
+        self._notices.say("battery", complaint, BATTERY_SILENT_S)
+        self._battery_heard_s = time.monotonic()
         self._follow_battery()
 
     def _follow_battery(self) -> None:
@@ -328,6 +332,9 @@ class EncoderNode(GuardedNode):
     def _report(self) -> Report:
         frontend, config = self._frontend, self._config[EncoderConfig]
         decision, silence = self._battery.decision, self._silence()
+        battery, silent_s = decision.reason, time.monotonic() - self._battery_heard_s
+        if silent_s > BATTERY_SILENT_S:
+            battery += f", but silent for {silent_s:.0f} s"
         if not silence or self._input.silent_s > SILENT_S:
             self._notices.say("silence", "" if self._notices.about("image") else silence)
         if frontend is None:
@@ -341,7 +348,7 @@ class EncoderNode(GuardedNode):
         elif self._notices.current:
             level, summary = WARN, self._notices.current
         else:
-            set_by = decision.reason if config.sparsity_mode == "auto" else "set by hand"
+            set_by = battery if config.sparsity_mode == "auto" else "set by hand"
             level = OK
             summary = f"encoding {self._input.topic} at sparsity {config.sparsity:g} ({set_by})"
         p50, p95 = self._latency.percentiles_ms()
@@ -360,7 +367,7 @@ class EncoderNode(GuardedNode):
                 "provider": frontend.encoder.provider if frontend else "none",
                 "sparsity": config.sparsity,
                 "sparsity_mode": config.sparsity_mode,
-                "battery": decision.reason,
+                "battery": battery,
                 "charge": math.nan if decision.charge is None else decision.charge,
                 "images": self._input.received,
                 "image_rate_hz": self._rate.per_second(),

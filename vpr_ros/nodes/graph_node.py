@@ -224,7 +224,10 @@ class GraphNode(GuardedNode):
             if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame or "odom"):
                 continue
             t = transform.transform.translation
-            if math.dist((t.x, t.y, t.z), (ours.x, ours.y, ours.z)) > 1e-6 and not self._other:
+            if math.dist((t.x, t.y, t.z), (ours.x, ours.y, ours.z)) <= 1e-6:
+                continue
+            self._listening_ends = time.monotonic() + OTHER_AUTHORITY_S
+            if not self._other:
                 self._other = (
                     f"Somebody else publishes {frames[0]} -> {frames[1]} as well. Only one may: "
                     "stop it, or set publish_tf to false."
@@ -252,7 +255,7 @@ class GraphNode(GuardedNode):
             keyframes, closures = self._graph.snapshot()
         correction = correct(keyframes, closures, self._config[GraphConfig], self._correction)
         with self._lock:
-            self._correction = correction
+            self._correction, self._changed = correction, True
             before, joined = self._map_odom, self._joined
             pose = correction.poses[-1] if correction.poses else None
             last = keyframes[-1]
@@ -316,7 +319,7 @@ class GraphNode(GuardedNode):
         """Publish what can be seen, and save, if it has changed."""
         if self._others is not None and time.monotonic() > self._listening_ends:
             self.destroy_subscription(self._others)
-            self._others = None
+            self._others, self._other = None, ""  # nobody, or not any more
         if not self._changed or time.monotonic() < self._next_view:
             return
         began_s = time.thread_time()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -32,24 +33,28 @@ class Notices:
     def __init__(self, node: GuardedNode) -> None:
         self._logger = node.get_logger()
         self._logged: dict[str, float] = {}
-        self._current: dict[str, str] = {}
+        self._current: dict[str, tuple[str, float]] = {}  # and until when
 
     @property
     def current(self) -> str:
         """All of the states; empty if all is well."""
-        return " ".join(dict.fromkeys(list(self._current.values())))
+        return " ".join(dict.fromkeys(filter(None, map(self.about, list(self._current)))))
 
     def about(self, kind: str) -> str:
         """The state of a kind; empty if all is well."""
-        return self._current.get(kind, "")
+        text, until = self._current.get(kind, ("", 0.0))
+        return text if time.monotonic() < until else ""
 
-    def say(self, kind: str, text: str) -> None:
-        """Log a state at once, then seldom while it lasts; an empty text ends it."""
+    def say(self, kind: str, text: str, for_s: float = math.inf) -> None:
+        """Log a state at once, then seldom while it lasts; an empty text ends it.
+
+        So does `for_s` without a repetition: who complains of messages hears no end of them.
+        """
         if not text:
-            if self._current.pop(kind, ""):
+            if self._current.pop(kind, None):
                 self._logged.pop(kind, None)
             return
-        self._current[kind] = text
+        self._current[kind] = text, time.monotonic() + for_s
         now = time.monotonic()
         if now - self._logged.get(kind, -REPEAT_S) >= REPEAT_S:
             self._logged[kind] = now

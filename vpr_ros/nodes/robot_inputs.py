@@ -20,6 +20,7 @@ from vpr_ros.nodes.guarded_node import GuardedNode
 from vpr_ros.nodes.image_input import ImageInput
 from vpr_ros.nodes.notices import PATIENCE_S, Notices
 
+SILENT_S = 10.0  # without a message, what was wrong with them is over
 INPUTS = {"odom": Odometry, "camera_info": CameraInfo}
 
 
@@ -87,7 +88,7 @@ class RobotInputs:
             self._lasting.pop(kind, None)
             self._notices.say(kind, "")
         elif time.monotonic() - self._lasting.setdefault(kind, time.monotonic()) > PATIENCE_S:
-            self._notices.say(kind, text)
+            self._notices.say(kind, text, SILENT_S)
 
     def _on_info(self, message: CameraInfo) -> None:
         rectified = is_rectified(self._images.topic)
