@@ -90,6 +90,7 @@ setup(
         # Of what onnx needs, newer ml_dtypes require NumPy 2.
         "cli": ["typer", "rich", "onnx", "ml_dtypes<0.6", "rosbags", "matplotlib", "scipy"],
         "graph": ["gtsam>=4.3"],
+        "rerun": ["rerun-sdk"],  # 170 MB; Python 3.11, NumPy 2
         "fleet": ["pymilvus>=2.4.15"],
         "train": [
             "torch",

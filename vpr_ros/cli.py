@@ -41,6 +41,7 @@ from vpr_ros.cli_options import (
     ProviderName,
     ProviderOptions,
     QueriesFolder,
+    Rerun,
     Side,
     Sparsities,
     Threads,
@@ -100,6 +101,7 @@ def evaluate(
         int, typer.Option(min=0, help="also match sequences of this many keyframes; 0: do not")
     ] = 10,
     baselines: Baselines = True,
+    rerun: Rerun = None,
     output: Output = Path("results"),
 ) -> None:
     """How well are loops closed on a bag of your robot?
@@ -117,7 +119,7 @@ def evaluate(
     from vpr_ros.evaluation.truth import LoopRule
 
     settings, rule = settings_from(params, model, sparsity), LoopRule(metres, degrees, frames)
-    request = Request(bag, settings, rule, image, odom, truth, truth_frame)
+    request = Request(bag, settings, rule, image, odom, truth, truth_frame, rerun)
     run_evaluate(request, output, baselines=baselines, sequence=sequence)
 
 

@@ -74,6 +74,9 @@ ProviderName = Annotated[
 ProviderOptions = Annotated[str, typer.Option(help="NAME=VALUE, separated by ;")]
 # Of both
 Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
+Rerun = Annotated[
+    Optional[Path], typer.Option(help="also write a file for the Rerun viewer, FILE.rrd")
+]
 Output = Annotated[Path, typer.Option(help="folder of all results")]
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
 

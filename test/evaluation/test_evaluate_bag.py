@@ -4,6 +4,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -22,11 +24,14 @@ pytest.importorskip("rich")
 pytest.importorskip("typer")
 
 
-from vpr_ros.core.errors import VprError
+from vpr_ros.core.errors import ConfigError, VprError
+from vpr_ros.core.keyframe import Keyframe, Place, Thumbnail
+from vpr_ros.core.loop_detector import LoopClosure, Query, Reason
+from vpr_ros.core.pose import Pose
 from vpr_ros.evaluation.bag import BagError
 from vpr_ros.evaluation.bag_evaluation import run_evaluate
 from vpr_ros.evaluation.params import Settings, read_params, settings_from
-from vpr_ros.evaluation.replay import Request
+from vpr_ros.evaluation.replay import Recording, Request
 from vpr_ros.evaluation.truth import LoopRule
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -263,3 +268,27 @@ def test_campus_with_its_poses(tmp_path, shared_data, bag_writer):
     assert (done.metrics["images"], done.metrics["bad_images"]) == (72, 0)
     assert done.drive.truth.known.all()
     assert "from above" in (folder / "report.html").read_text()
+
+
+def test_a_recording_holds_every_answer(monkeypatch, tmp_path):
+    """With a stand-in for rerun, which not everybody has."""
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(ConfigError, match="Run: pip install rerun-sdk"):
+        Recording(tmp_path / "a.rrd")
+    rerun = MagicMock()
+    monkeypatch.setitem(sys.modules, "rerun", rerun)
+    recording = Recording(tmp_path / "a.rrd")
+    file = rerun.RecordingStream.return_value
+    file.save.assert_called_once_with(tmp_path / "a.rrd")
+    row, picture = np.array([1, 0], np.float32), Thumbnail(b"x", 9)
+    first = Keyframe(0, 1, "m", 0.0, row, pose=Pose.planar(1, 2, 0), thumbnail=picture)
+    second = Keyframe(1, 2, "m", 0.0, row, pose=Pose.planar(1, 3, 0))
+    old, new = (Place.of(k, k.id, 0) for k in (first, second))
+    recording.add(first, Query(old, (), Reason.NO_OLDER_PLACES, "new", math.nan))
+    logged = [call.args[0] for call in file.log.call_args_list]
+    assert logged == ["camera", "answer", "map/keyframes/0"]
+    closure = LoopClosure(old, 0.9, 0.1, 0.99, None)
+    recording.add(second, Query(new, (), Reason.ACCEPTED, "loop", 0.1, closure))
+    logged = {call.args[0] for call in file.log.call_args_list}
+    assert {"closure", "confidence", "map/closures/1"} < logged
+    assert rerun.LineStrips3D.call_args.args[0] == [[(1, 3, 0), (1, 2, 0)]]

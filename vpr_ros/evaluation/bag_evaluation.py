@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vpr_ros.core.encoder import Encoder, open_encoder
+from vpr_ros.core.images import ImageConfig
 from vpr_ros.evaluation.bag import Bag, Topics, cameras, choose_topics
 from vpr_ros.evaluation.comparison import compare
 from vpr_ros.evaluation.console import Progress, TextTable, say, show
@@ -27,12 +28,13 @@ from vpr_ros.evaluation.metrics import (
     summary,
 )
 from vpr_ros.evaluation.params import write_params
-from vpr_ros.evaluation.replay import EncoderReplay, Request, replay_database
+from vpr_ros.evaluation.replay import EncoderReplay, Recording, Request, replay_database
 from vpr_ros.evaluation.report import TERMS, drive_sections, write_page
 from vpr_ros.evaluation.run_folder import latest, own_command, run_folder, write_json
 from vpr_ros.evaluation.truth_source import WAY_OUT, find_truth
 
 OWN_TERMS = ("Encode", "Search and decision")  # that need no truth
+THUMBNAIL = ImageConfig().thumbnail
 SEQUENCE = 10  # keyframes; 0: no sequence matching
 COLUMNS = (
     "keyframe", "image", "stamp_ns", "outcome", "reason", "best", "score", "margin", "match",
@@ -68,10 +70,11 @@ def run_bag(bag: Bag, request: Request, progress: Progress) -> BagRun:
     for topic, why in bag.unreadable.items():
         say(progress.console, f"Topic {topic} is skipped: {why}.")
     source = find_truth(bag, request.truth, request.rule, topics.odometry, request.truth_frame)
-    front = EncoderReplay(encoder, settings)
+    recording = Recording(request.rerun) if request.rerun else None
+    front = EncoderReplay(encoder, settings, THUMBNAIL if recording else 0)
     started = time.perf_counter()
     keyframes = front.keyframes(bag, topics, progress)
-    replay = replay_database(keyframes, settings.loop, settings.database)
+    replay = replay_database(keyframes, settings.loop, settings.database, recording)
     replayed = time.perf_counter()
     progress.begin("Comparing with the ground truth")
     drive = evaluate_drive(replay.answers, replay.descriptors, source, settings.database)

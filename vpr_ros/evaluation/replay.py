@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from vpr_ros.core.closure_picture import closure_picture
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
-from vpr_ros.core.errors import DescriptorError, ImageError
+from vpr_ros.core.errors import ConfigError, DescriptorError, ImageError
 from vpr_ros.core.feature_extractor import FeatureExtractor
 from vpr_ros.core.frontend import Frontend
 from vpr_ros.core.gate import KeyframeGate
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.core.loop_detector import LoopDetector, Reason
+from vpr_ros.core.loop_detector import LoopDetector, Query, Reason
 from vpr_ros.evaluation.bag import Bag, BagError, Topics, bag_images
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.params import Settings
@@ -39,6 +42,7 @@ class Request:
     odometry: str = ""  # topic for the keyframe gate
     truth: str = ""  # topic or file
     truth_frame: str = ""  # of tf
+    rerun: Path | None = None  # file for the Rerun viewer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Answer:
 class EncoderReplay:
     """The encoder node without ROS: turns images into keyframes and counts the bad ones."""
 
-    def __init__(self, encoder: Encoder, settings: Settings) -> None:
+    def __init__(self, encoder: Encoder, settings: Settings, thumbnail: int = 0) -> None:
         """ConfigError if `encoder` cannot run at the sparsity of the settings."""
         encoder.check_sparsity(settings.model.sparsity)
         self.images = 0
@@ -87,6 +91,7 @@ class EncoderReplay:
             FeatureExtractor(settings.features),
             settings.view,
         )
+        self._frontend.thumbnail = thumbnail  # longer side [px]
 
     def keyframes(self, bag: Bag, topics: Topics, progress: Progress) -> Iterator[EncodedImage]:
         """The keyframes among a bag's images; BagError at the end if no image could be used."""
@@ -130,8 +135,52 @@ class DatabaseReplay:
     database: Database
 
 
+class Recording:
+    """A file for the Rerun viewer: camera, answers, places, and the picture of each closure."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError without rerun-sdk, or if the file cannot be written."""
+        try:
+            self._rerun: Any = importlib.import_module("rerun")
+            self._file = self._rerun.RecordingStream("vpr_ros")
+            self._file.save(path)
+        except ImportError:
+            raise ConfigError(
+                "--rerun needs rerun-sdk. Run: pip install rerun-sdk (Python 3.11 or newer, "
+                "NumPy 2)."
+            ) from None
+        except Exception as error:
+            raise ConfigError(f"--rerun: {path} cannot be written ({error}).") from None
+
+    def add(self, keyframe: Keyframe, query: Query) -> None:
+        """Log a keyframe and the answer to it."""
+        rerun, file, closure = self._rerun, self._file, query.closure
+        file.set_time("stamp", timestamp=np.datetime64(keyframe.stamp_ns, "ns"))
+        file.set_time("keyframe", sequence=keyframe.id)
+        if keyframe.thumbnail:
+            jpeg = keyframe.thumbnail.jpeg
+            file.log("camera", rerun.EncodedImage(contents=jpeg, media_type="image/jpeg"))
+        file.log("answer", rerun.TextLog(f"{query.reason.name}: {query.message}"))
+        places = [query.place, *([closure.match] if closure else [])]
+        ends = [(p.pose.x, p.pose.y, p.pose.z) for p in places if p.pose is not None]
+        if ends:
+            file.log(f"map/keyframes/{keyframe.id}", rerun.Points3D(ends[:1], radii=0.1))
+        if closure is not None:
+            file.log("confidence", rerun.Scalars(closure.confidence))
+            picture = closure_picture(
+                query.place, closure.match, closure.verification, query.message, True
+            )
+            shown = rerun.Image(picture, color_model="BGR").compress(jpeg_quality=85)
+            file.log("closure", shown)
+            if len(ends) == 2:
+                file.log(f"map/closures/{keyframe.id}", rerun.LineStrips3D([ends]))
+
+
 def replay_database(
-    keyframes: Iterable[EncodedImage], loop: LoopConfig, config: DatabaseConfig
+    keyframes: Iterable[EncodedImage],
+    loop: LoopConfig,
+    config: DatabaseConfig,
+    recording: Recording | None = None,
 ) -> DatabaseReplay:
     """The detector's answers to keyframes, one after another."""
     database = Database(config)
@@ -141,6 +190,8 @@ def replay_database(
         started = time.perf_counter()
         query = detector.process(encoded.keyframe)
         search_ms = (time.perf_counter() - started) * 1e3
+        if recording is not None:
+            recording.add(encoded.keyframe, query)
         closure = query.closure
         verification = closure.verification if closure else None
         answers.append(
