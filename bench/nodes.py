@@ -1,18 +1,26 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes add: two processes over DDS, 640x480 raw images at 5 Hz, each one a closure."""
+"""What the nodes add: two processes over DDS, 640x480 raw images at 5 Hz, each one a closure.
+
+python -m bench.nodes    the memory of the nodes: in processes of their own, in one, and inactive
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -79,6 +87,77 @@ def drive(features: int) -> dict[str, Cells]:
         "encoder's CPU per frame": (f"{1e3 * cpu:.1f}", "", "ms"),
         "  over the work alone": (f"{cpu / work:.2f}", "", "ratio"),
     }
+
+
+ALL = ("encoder", "database", "graph", "relocalizer")
+
+
+def memory(names: tuple[str, ...], single: bool) -> tuple[dict[str, float], float]:
+    """Memory [MB] after two laps, by process, and the latency [ms] from image to answer.
+
+    A page that several processes share counts by the share of each.
+    """
+    domain, holder = free_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    code = "from vpr_ros.nodes.start import {0}; {0}()"
+    if single:
+        processes = {"one process": _run(code.format("nodes"), *names)}
+    else:
+        processes = {name: _run(code.format(name)) for name in names}
+    rclpy.init()
+    try:
+        robot = _Robot()
+        for lap in range(2):
+            robot.lap([picture(number) for number in range(PLACES)], lap)
+        found = {name: _pss_mb(process.pid) for name, process in processes.items()}
+        return found, robot.database_latency_ms
+    finally:
+        _end(processes.values())
+        holder.close()
+
+
+def inactive_memory(name: str) -> list[tuple[str, float]]:
+    """Memory [MB] of a managed node, state after state."""
+    domain, holder = free_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    process = _run(f"from vpr_ros.nodes.start import {name}; {name}()", "--lifecycle")
+    rclpy.init()
+    found = []
+    try:
+        node = rclpy.create_node("manager", namespace="vpr")
+        client = node.create_client(ChangeState, f"{name}/change_state")
+        client.wait_for_service()
+        cycle = [Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE] * 3
+        for step in (Transition.TRANSITION_CONFIGURE, *cycle):
+            request = ChangeState.Request(transition=Transition(id=step))
+            answer = client.call_async(request)
+            rclpy.spin_until_future_complete(node, answer)
+            assert answer.result().success
+            time.sleep(2.0)
+            state = "active" if step == Transition.TRANSITION_ACTIVATE else "inactive"
+            found.append((state, _pss_mb(process.pid)))
+        return found
+    finally:
+        _end([process])
+        holder.close()
+
+
+def _run(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    ros = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", "error"]
+    return subprocess.Popen([sys.executable, "-c", code, *arguments, *ros])
+
+
+def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    rclpy.shutdown()
+    for process in processes:
+        process.terminate()
+        process.wait(20)
+
+
+def _pss_mb(pid: int) -> float:
+    """Memory of a process, shared pages divided by the number of those that share them."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return float(re.search(r"^Pss:\s+(\d+) kB", text, re.M)[1]) * 1024 / 1e6  # type: ignore[index]
 
 
 class _Robot(Node):
@@ -186,3 +265,19 @@ def picture(number: int) -> np.ndarray:
         x, y, width, height = random.integers((0, 0, 10, 10), (620, 460, 200, 150)).tolist()
         cv2.rectangle(picture, (x, y), (x + width, y + height), colour, -1)
     return picture
+
+
+def main() -> None:
+    """Print the memory of the nodes."""
+    for names in (ALL[:2], ALL):
+        for single in (False, True):
+            found, latency_ms = memory(names, single)
+            each = ", ".join(f"{name} {megabytes:.0f}" for name, megabytes in found.items())
+            total = sum(found.values())
+            print(f"{len(names)} nodes: {total:.0f} MB ({each}), {latency_ms:.0f} ms", flush=True)
+    for state, megabytes in inactive_memory("encoder"):
+        print(f"encoder {state}: {megabytes:.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

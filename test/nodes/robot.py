@@ -45,11 +45,13 @@ class Robot:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self.node.create_subscription(Log, "/rosout", self._on_log, 1000)
 
-    def start(self, name, **parameters):
+    def start(self, name, params_file=None, **parameters):
         """Start a node as a process; parameters as dotted names with __ for the dot."""
         arguments = ["--ros-args", "-r", "__ns:=/vpr"]
         for key, value in parameters.items():
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
+        if params_file is not None:
+            arguments += ["--params-file", str(params_file)]
         code = f"from vpr_ros.nodes.start import {name}; {name}()"
         environment = dict(
             os.environ, ROS_DOMAIN_ID=str(self.domain), XDG_DATA_HOME=self.data.name

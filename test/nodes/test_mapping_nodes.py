@@ -5,6 +5,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
@@ -188,11 +189,29 @@ def test_a_graph_that_cannot_be_read_is_never_replaced(robot, tmp_path):
     assert (tmp_path / "office.vprgraph").read_text() == damaged
 
 
-def test_what_is_missing_is_said(robot):
+def test_who_publishes_the_transform_and_what_is_missing(robot):
     other = TransformStamped(child_frame_id="odom")
     other.header.frame_id, other.transform.translation.x = "map", 5.0
     transforms = robot.node.create_publisher(TFMessage, "/tf", 10)
     timer = robot.node.create_timer(0.1, lambda: transforms.publish(TFMessage(transforms=[other])))
+    # Beside AMCL or slam_toolbox the transform is theirs.
+    file = FilePath(__file__).parents[2] / "config" / "navigation.yaml"
+    process = robot.start("graph", file)
+    assert robot.get("graph", "publish_tf") is False
+    odometer = robot.publisher(Odometry, "odom")
+    heard = robot.listen(TFMessage, "/tf")
+    for x in range(20):
+        odometer.publish(odometry(x, robot.stamp()))
+        robot.spin(0.1)
+    assert len(heard) > 10 and all(m.transforms == [other] for m in heard)
+    assert not any("Somebody else" in line for line in robot.logs)
+    robot.start("relocalizer", file)
+    assert robot.get("relocalizer", "relocalization.min_agreeing") == 3
+    assert not any("does not exist and is ignored" in line for line in robot.logs)
+    for name in ("graph", "relocalizer"):
+        robot.processes[name].send_signal(2)
+        assert robot.processes.pop(name).wait(20) == 0
+    assert process.returncode == 0
     robot.start("graph")
     robot.wait(lambda: any("Somebody else" in line for line in robot.logs), "a warning")
     assert "Somebody else" in robot.status["graph"]["message"]

@@ -218,6 +218,8 @@ class GraphNode(GuardedNode):
 
     def _on_tf(self, message: TFMessage) -> None:
         """Listen for another publisher of the same transform; ours comes back as it went out."""
+        if not self._config[GraphNodeConfig].publish_tf:
+            return
         ours = to_pose(self._map_odom)
         for transform in message.transforms:
             frames = transform.header.frame_id, transform.child_frame_id

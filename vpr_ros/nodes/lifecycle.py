@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 from collections.abc import Callable
 
@@ -58,5 +60,11 @@ class ManagedNode(LifecycleNode):
         with self.problems.caught():
             node.finish()
         node.destroy_node()
-        del node
-        gc.collect()  # nodes and their callbacks refer to each other
+        # In the next round, when the executor has let go of the node.
+        self.executor_of_both.create_task(_release_memory)
+
+
+def _release_memory() -> None:
+    gc.collect()  # nodes and their callbacks refer to each other
+    with contextlib.suppress(AttributeError):  # glibc keeps what is freed until it is told
+        ctypes.CDLL(None).malloc_trim(0)
