@@ -121,6 +121,7 @@ def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, pictu
     assert run.train()
     network, notes = load_checkpoint(tmp_path / "run" / BEST)
     assert notes["validation"]["drive R@1"] == 100.0  # the very images of the database
+    assert 0 < notes["trainable"] <= sum(p.numel() for p in network.parameters())
     assert network.config == EfficientVPRConfig(**TINY)
     assert (tmp_path / "run" / "curves.png").stat().st_size > 5000
 
