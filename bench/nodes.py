@@ -26,7 +26,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from tools.dds_domain import free_domain
+from tools.dds_domain import free_domain, send_raw_images
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
@@ -52,6 +52,7 @@ def drive(features: int) -> dict[str, Cells]:
     loop = ["loop.score_threshold:=0.9"]
     recent = ["database.exclude_recent_s:=1.0"]
     nodes = [_start("encoder", common), _start("database", loop + recent)]
+    send_raw_images()
     rclpy.init()
     try:
         robot = _Robot()

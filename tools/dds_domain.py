@@ -1,16 +1,30 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A DDS domain of one's own, so that tests, measurements and demos never hear one another."""
+"""DDS for tests, measurements and demos: a domain that nobody else hears, room for raw images."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import socket
+from pathlib import Path
 
 HIGHEST = 101  # beyond, a domain's ports clash with those that Linux hands out
 # In turn: a node that was killed is remembered for a while by those of its domain.
 _turn = itertools.cycle(random.sample(range(1, HIGHEST + 1), HIGHEST))
+
+
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+def send_raw_images() -> None:
+    """Give this process, which is to send them, shared memory that holds some (32 MB).
+
+    Before its first rclpy.init(). Nodes that only receive them need none: they are started
+    without this variable.
+    """
+    os.environ.setdefault(PROFILE, str(Path(__file__).parents[1] / "config" / "fastdds.xml"))
 
 
 def free_domain() -> tuple[int, socket.socket]:

@@ -10,5 +10,4 @@ tf2=$(echo "$root"/install/tf2_msgs/lib/python3.*/site-packages)
 export AMENT_PREFIX_PATH="$root/install/vpr_ros:$root/install/vpr_msgs:$root/install/tf2_msgs:$venv"
 export PYTHONPATH="$root:$site:$tf2:$(echo "$root"/install/vpr_ros/lib/python3.*/site-packages)"
 export LD_LIBRARY_PATH="$root/install/vpr_msgs/lib:$root/install/tf2_msgs/lib"
-export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}"
 exec "$@"

@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
-from tools.dds_domain import free_domain
+from tools.dds_domain import PROFILE, free_domain, send_raw_images
 
 
 def read_errors(process):
@@ -32,6 +32,7 @@ class Robot:
 
     def __init__(self):
         self.domain, self.holder = free_domain()
+        send_raw_images()
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node("robot", namespace="vpr", context=self.context)
@@ -57,7 +58,7 @@ class Robot:
             os.environ, ROS_DOMAIN_ID=str(self.domain), XDG_DATA_HOME=self.data.name
         )
         # Only the sender of images, this process, needs a large shared memory segment.
-        environment.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
+        environment.pop(PROFILE, None)
         # A file, since a pipe that nobody reads would fill and block the node.
         errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.processes[name] = subprocess.Popen(
