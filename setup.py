@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from vpr_ros.kernels.build import LIBRARY, SOURCES, build_or_note
 
 NAME = "vpr_ros"
-NODES = ("encoder", "database", "graph", "relocalizer", "bridge", "nodes")
+NODES = ("encoder", "database", "graph", "relocalizer", "bridge", "fleet", "nodes")
 
 
 class BuildOperators(build_ext):

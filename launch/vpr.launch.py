@@ -55,6 +55,9 @@ ARGUMENTS = (
     ("relocalizer", "false", "also find the robot on the map: localization and initialpose"),
     ("bridge", "", "also pass closures on to the back end `rtabmap` or `hydra`"),
     ("initialpose", "/initialpose", "topic of the relocalizer's pose, for AMCL and others"),
+    ("fleet", "false", "also share keyframes with other robots through Milvus; needs pymilvus"),
+    ("fleet_uri", "", "where the fleet's Milvus is; empty: as in params_file"),
+    ("robot", "", "this robot's name in the fleet; empty: as in params_file"),
     (
         "lifecycle",
         "false",
@@ -88,6 +91,7 @@ def nodes(context: LaunchContext) -> list[Node | LogInfo]:
         "graph": {"map": value["map"]},
         "relocalizer": {"map": value["map"]},
         "bridge": {"to": value["bridge"]},
+        "fleet": {"fleet.robot": value["robot"], "milvus.uri": value["fleet_uri"]},
     }
     # Arguments that were not given leave the file's values alone.
     own = {name: {key: v for key, v in own.items() if v} for name, own in given.items()}
@@ -104,13 +108,14 @@ def nodes(context: LaunchContext) -> list[Node | LogInfo]:
         "database": [],
         "graph": [("odom", topic["odom"])],
         "relocalizer": [("initialpose", topic["initialpose"])],
+        "fleet": [],
         "bridge": [
             ("info", "/rtabmap/info"),
             ("add_link", "/rtabmap/add_link"),
             ("external_loop_closures", "/hydra/external_loop_closures"),
         ],
     }
-    optional = [name for name in ("graph", "relocalizer") if _is_true(value[name])]
+    optional = [name for name in ("graph", "relocalizer", "fleet") if _is_true(value[name])]
     optional += ["bridge"] if value["bridge"] else []
     names = ["encoder", "database", *optional]
     common = {

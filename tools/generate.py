@@ -9,8 +9,10 @@ python -m tools.generate --check  fails if they are not up to date
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from vpr_ros.core.config import Doc
 from vpr_ros.nodes.bridge_node import BridgeNode
 from vpr_ros.nodes.database_node import DatabaseNode
 from vpr_ros.nodes.encoder_node import EncoderNode
+from vpr_ros.nodes.fleet_node import FleetNode
 from vpr_ros.nodes.graph_node import GraphNode
 from vpr_ros.nodes.relocalizer_node import RelocalizerNode
 
@@ -34,6 +37,7 @@ NODES = {
     "graph": GraphNode,
     "relocalizer": RelocalizerNode,
     "bridge": BridgeNode,
+    "fleet": FleetNode,
 }
 
 
@@ -169,6 +173,8 @@ def _yaml(value: object) -> str:
 
 def main() -> None:
     """Write the files, or compare them if --check is given."""
+    # The nodes made here must not open files that the robot's own use.
+    os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="vpr_generate_")
     wanted = {
         ROOT / "config" / "vpr.yaml": params_file(),
         INTERFACES: page(INTERFACES.read_text()),

@@ -6,43 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from robots import RUN, features, item
 
 from vpr_ros.core.errors import ConfigError, FleetError
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures
-from vpr_ros.core.pose import Pose
-from vpr_ros.fleet.fleet import FleetKeyframe, Where
+from vpr_ros.fleet.fleet import Where
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet, expression
 from vpr_ros.fleet.payload import MAX_PAYLOAD, decode, encode
-
-RUN = 5 << 23  # the first id of a run of an encoder
-
-
-def features(count, seed=0):
-    random = np.random.default_rng(seed)
-    return LocalFeatures(
-        random.uniform(0, 640, (count, 2)).astype(np.float32),
-        random.integers(0, 256, (count, 128), np.uint8),
-        2.5,
-        np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]),
-    )
-
-
-def item(number, robot="red", size=16, run=RUN, links=(), **changes):
-    """A keyframe of a robot; equal numbers look alike."""
-    descriptor = np.random.default_rng(number).standard_normal(size).astype(np.float32)
-    keyframe = Keyframe(
-        id=run + number,
-        stamp_ns=1_000 + number,
-        model="m",
-        sparsity=0.5,
-        descriptor=descriptor / np.linalg.norm(descriptor),
-        frame="camera",
-        pose=Pose(1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0),
-        pose_frame="odom",
-        features=features(20, number),
-        model_digest="ab" * 16,
-    )
-    return FleetKeyframe(robot, "office", dataclasses.replace(keyframe, **changes), links)
 
 
 @pytest.fixture
@@ -79,7 +48,7 @@ def test_what_is_put_is_found_counted_read_and_deleted(fleet):
     blue = [item(n, "blue", run=9 << 23, links=(RUN + n,)) for n in range(3, 8)]
     assert fleet.put(red) == fleet.put(blue) == fleet.put(red) == []
     assert fleet.health().keyframes == fleet.count(Where(map="office")) == 10
-    others = Where("office", model="ab" * 16, without_session=5)
+    others = Where("office", model="ab" * 16, without_sessions=(5,))
     queries = np.stack([item(n).keyframe.descriptor for n in (4, 7)])
     first, second = fleet.find(queries, 2, others)
     assert [f.entry.id for f in (first[0], second[0])] == [(9 << 23) + 4, (9 << 23) + 7]
@@ -157,9 +126,10 @@ def test_a_server_out_of_reach_and_secrets(tmp_path):
 
 
 def test_an_expression_cannot_be_broken_out_of():
-    where = Where("office", model='a" or id > 0 or "', without_session=3, ids=(1, 2))
+    where = Where("office", model='a" or id > 0 or "', without_sessions=(3,), ids=(1, 2))
     assert expression(where) == (
-        'map == "office" and model == "a\\" or id > 0 or \\"" and session != 3 and id in [1, 2]'
+        'map == "office" and model == "a\\" or id > 0 or \\"" '
+        "and session not in [3] and id in [1, 2]"
     )
     with pytest.raises(ConfigError, match="no name"):
         expression(Where(map='a" or "'))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for robot.py, beside the tests
+sys.path.insert(0, str(Path(__file__).parents[1] / "fleet"))  # for robots.py
 
 try:  # beside the sources, a folder vpr_msgs can always be imported, but it is empty
     import rclpy  # noqa: F401

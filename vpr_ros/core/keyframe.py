@@ -15,7 +15,7 @@ from vpr_ros.core.pose import Pose
 
 NS_PER_S = 1_000_000_000
 
-_COUNTER_BITS = 23  # a keyframe id is 40 random bits of a run, then the number in the run
+COUNTER_BITS = 23  # a keyframe id is 40 random bits of a run, then the number in the run
 FEATURE_SIZES = {"sift": 128, "orb": 32}  # bytes of a local feature's descriptor, by kind
 
 # Limits on what arrives, from messages and in maps.
@@ -35,12 +35,12 @@ def random_first_id() -> int:
     for its clock starts every day at the same time. A thousand runs in one map share an id with
     a probability of one in two million.
     """
-    return int.from_bytes(os.urandom(5), "big") << _COUNTER_BITS | 1
+    return int.from_bytes(os.urandom(5), "big") << COUNTER_BITS | 1
 
 
 def run_of(id: int) -> int:
     """The run of an encoder that a keyframe id belongs to."""
-    return id >> _COUNTER_BITS
+    return id >> COUNTER_BITS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,11 @@ class PlaceGraph:
         if query.sequence in self._sessions and match.sequence in self._sessions:
             self._link(query.sequence, match.sequence)
 
+    def join(self, place: Place, sequence: int, session: int) -> None:
+        """Link a keyframe with another that somebody else saw there, and that may be unknown."""
+        self._sessions.setdefault(sequence, session)
+        self._link(place.sequence, sequence)
+
     def links(self) -> list[tuple[int, int]]:
         """Every link once, as (older, newer) sequence numbers, in order."""
         return [(a, b) for a in sorted(self._links) for b in sorted(self._links[a]) if a < b]

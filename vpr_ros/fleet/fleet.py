@@ -80,7 +80,8 @@ class Where:
     robot: str = ""
     model: str = ""  # see weights_of
     session: int | None = None
-    without_session: int | None = None
+    without_sessions: tuple[int, ...] = ()
+    since_ns: int | None = None  # stamp at least this
     before_ns: int | None = None  # stamp below this
     ids: tuple[int, ...] = ()
 

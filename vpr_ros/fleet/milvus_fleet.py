@@ -327,10 +327,12 @@ def expression(where: Where) -> str:
     parts = [f"{name} == {_quoted(value)}" for name, value in equal.items() if value]
     numbers: dict[str, int | None] = {
         "session ==": where.session,
-        "session !=": where.without_session,
+        "stamp_ns >=": where.since_ns,
         "stamp_ns <": where.before_ns,
     }
     parts += [f"{name} {int(value)}" for name, value in numbers.items() if value is not None]
+    if where.without_sessions:
+        parts.append(f"session not in {[int(number) for number in where.without_sessions]}")
     if where.ids:
         parts.append(f"id in {[int(id) for id in where.ids]}")
     return " and ".join(parts)

@@ -19,6 +19,7 @@ NODES = {
     "graph": "GraphNode",
     "relocalizer": "RelocalizerNode",
     "bridge": "BridgeNode",
+    "fleet": "FleetNode",
 }
 MANAGED = "--lifecycle"  # option: the node has lifecycle states and begins unconfigured
 CONFIGURATION = 2  # exit status: what the node was given keeps it from starting, and will again
@@ -48,6 +49,12 @@ def relocalizer() -> None:
 def bridge() -> None:
     """Run the node `bridge`."""
     _start("bridge")
+
+
+def fleet() -> None:
+    """Run the node `fleet`, which gives way to those that close loops at home."""
+    os.nice(5)
+    _start("fleet")
 
 
 def nodes() -> None:
