@@ -89,7 +89,8 @@ def test_versions_and_licences_agree():
 def test_the_parameter_file_is_yaml_for_the_nodes():
     values = yaml.safe_load((ROOT / "config/vpr.yaml").read_text())
     assert set(values) == {
-        f"/**/{node}" for node in ("encoder", "database", "graph", "relocalizer", "bridge")
+        f"/**/{node}"
+        for node in ("encoder", "database", "graph", "relocalizer", "bridge", "fleet")
     }
 
 

@@ -49,7 +49,7 @@ def view(number, aside_px=0.0, **fields):
     depths = np.random.default_rng(number).uniform(0.1, 1.0, (150, 1))
     moved = (there.keypoints + aside_px * depths * [[1.0, 0.3]]).astype(np.float32)
     moved_features = dataclasses.replace(there, keypoints=moved)
-    calibration = Calibration(0.5, 0.5, 0.0)
+    calibration = Calibration(0.5, 0.5)
     return item(number, features=moved_features, calibration=calibration, **fields)
 
 

@@ -16,7 +16,7 @@ from vpr_ros.fleet.courier import Courier, FleetConfig
 from vpr_ros.fleet.outbox import Outbox
 
 OTHER = 9 << 23
-CALIBRATION = Calibration(0.0, 0.5, 0.0)
+CALIBRATION = Calibration(0.0, 0.5)
 
 
 class World:

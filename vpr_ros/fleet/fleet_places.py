@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -97,9 +97,9 @@ class FleetPlaces(Database):
                 break
         return sorted(candidates, key=lambda c: -c.score)
 
-    def descriptor(self, place: Place) -> Vector:
-        """The descriptor (D,)."""
-        return self._items[place.sequence][1]
+    def descriptors(self, places: Iterable[Place]) -> Vector:
+        """Their descriptors (N, D)."""
+        return np.stack([self._items[place.sequence][1] for place in places])
 
     def neighbours(self, place: Place, reach: int) -> list[Place]:
         """The keyframes found of a place's session, at most `reach` before or after it."""
