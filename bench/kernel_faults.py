@@ -181,10 +181,9 @@ def graphs(random: np.random.Generator) -> list[Graph]:
 
 
 def change_tensor(graph: Graph, random: np.random.Generator) -> None:
-    """Another type, another shape or other values of one tensor."""
+    """Another type, another shape or other values of one tensor, if NumPy can make it."""
     name = random.choice(sorted(graph.constants | graph.feed))
     place = graph.constants if name in graph.constants else graph.feed
-    # What NumPy itself cannot make is left as it was.
     with np.errstate(all="ignore"), contextlib.suppress(ValueError, IndexError):
         place[name] = np.asarray(_changed(place[name], random))
 
@@ -371,8 +370,8 @@ def kernel_faults(short: bool = False) -> list[Count]:
         library, environment = sanitized(folder / "sanitized")
         found = survived("graph", library, range(cases, 2 * cases), environment)
         count("operators: malformed graph, with sanitizers", cases, *found)
-        compiler, flags = build.find_compiler()[0], f"-O1 {SANITIZERS}"
-        driver = fuzz_driver(folder, compiler, flags, native_backends())
+        flags = f"-O1 {SANITIZERS}"
+        driver = fuzz_driver(folder, build.find_compiler()[0], flags, native_backends())
         ran = fuzz(driver, "1000", "1000000", str(seconds))
         count("operators: random layer, with sanitizers", ran["cases"], ran["cases"], [])
         count("the same: an allocation fails", ran["starved"], ran["starved"], [])
@@ -390,8 +389,7 @@ def main() -> int:
         for seed in range(int(start), int(stop)):
             print(TRIES[what](seed, Path(library)).splitlines()[0][:300], flush=True)
         return 0
-    counts = kernel_faults(arguments.short)
-    table = Table("fault", "tried", "survived")
+    counts, table = kernel_faults(arguments.short), Table("fault", "tried", "survived")
     for one in counts:
         table.add_row(one.kind, str(one.tried), str(one.survived))
     Console().print(table)
