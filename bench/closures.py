@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,7 +32,7 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.image_files import read_image
-from vpr_ros.core.keyframe import Keyframe
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector
 from vpr_ros.core.model_files import find_model
@@ -102,18 +103,23 @@ def looker(encoder: Encoder, change: Callable[[np.ndarray], np.ndarray] | None =
     extractor = FeatureExtractor(FeatureConfig())
     contract = encoder.contract
 
-    def look(view: View, number: int) -> Keyframe:
-        pixels = read_image(view.image)
+    @functools.cache  # a map without one floor shares its images with the next
+    def seen(path: Path) -> tuple[np.ndarray, LocalFeatures | None]:
+        pixels = read_image(path)
         pixels = pixels if change is None else change(pixels)
+        return encoder.encode(pixels), extractor.extract(pixels)
+
+    def look(view: View, number: int) -> Keyframe:
+        descriptor, features = seen(view.image)
         return Keyframe(
             id=number,
             stamp_ns=round(view.stamp_s * 1e9) + number,
             model=contract.name,
             sparsity=0.0,
-            descriptor=encoder.encode(pixels),
+            descriptor=descriptor,
             pose=view.pose,
             pose_frame="odom" if view.pose else "",
-            features=extractor.extract(pixels),
+            features=features,
             calibration=contract.calibration_at(0.0),
         )
 

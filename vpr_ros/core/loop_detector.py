@@ -23,7 +23,13 @@ from vpr_ros.core.loop_confidence import Evidence, probabilities, required
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.recency import MAX_RUNS
 from vpr_ros.core.trail import ONE_VIEW_DEG, ORDER, Trail, in_order
-from vpr_ros.core.verifier import Verification, comparable, fixed_features, verify
+from vpr_ros.core.verifier import (
+    Verification,
+    comparable,
+    fixed_features,
+    has_motion,
+    verify,
+)
 
 FIRST_VERIFIED = 3  # candidates, of different places, after which verification may end
 LEAST_SIGNIFICANCE = 2.0  # below it a candidate shares nothing with the view
@@ -223,10 +229,9 @@ class LoopDetector:
             return self._rejection(matches, chances, needed)
         matches[0] = match = self._best_view(place, matches[0], considered)
         verification = match.evidence.verification
-        if verification is not None and place.features and match.place.features:
-            verification = verify(
-                place.features, match.place.features, self._walk.fixed, motion=True
-            )
+        seen, known = place.features, match.place.features
+        if verification is not None and seen and known and has_motion(seen, known):
+            verification = verify(seen, known, self._walk.fixed, motion=True)
             if verification.turn_deg > ONE_VIEW_DEG:
                 turned, most = _apart(verification.turn_deg, ONE_VIEW_DEG, 0)
                 return _Rejection(

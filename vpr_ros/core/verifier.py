@@ -77,6 +77,11 @@ def comparable(query: LocalFeatures | None, match: LocalFeatures | None) -> bool
     return query.kind == match.kind or not len(query.keypoints) or not len(match.keypoints)
 
 
+def has_motion(query: LocalFeatures, match: LocalFeatures) -> bool:
+    """Whether the motion between two views can be known: both cameras are."""
+    return query.camera_matrix is not None and match.camera_matrix is not None
+
+
 def fixed_features(view: LocalFeatures, before: LocalFeatures | None) -> npt.NDArray[np.bool_]:
     """Which features (N,) of a view were at the same pixel in the view `before` it.
 
@@ -267,8 +272,10 @@ def _spanned(keypoints: Points, inliers: Points) -> int:
 
 def _on_a_line(points: Points, pixel_size: float) -> bool:
     """Whether points lie on a line, so that nearly any epipolar geometry fits them."""
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[1]
-    return bool(spread / math.sqrt(len(points)) < NARROWEST * pixel_size)
+    offset = (points - points.mean(axis=0)).astype(np.float64)
+    (xx, xy), (_, yy) = (offset.T @ offset / len(points)).tolist()
+    across = (xx + yy - math.hypot(xx - yy, 2 * xy)) / 2  # variance, the smaller eigenvalue
+    return bool(across < (NARROWEST * pixel_size) ** 2)
 
 
 def _motion(
