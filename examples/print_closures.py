@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 
 import rclpy
+from rclpy.executors import ExternalShutdownException
 
 from vpr_msgs.msg import LoopClosure
 
@@ -25,7 +26,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("print_closures")
     node.create_subscription(LoopClosure, "/vpr/loop_closures", show, 10)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
 
 

@@ -138,5 +138,5 @@ def test_a_package_that_is_missing_takes_one_line(to):
     code = "from vpr_ros.nodes.start import bridge; bridge()"
     command = [sys.executable, "-c", code, "--ros-args", "-p", f"to:={to}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "needs the package" in done.stderr
