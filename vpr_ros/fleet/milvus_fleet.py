@@ -248,8 +248,8 @@ class MilvusFleet:
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # its errors are said from here
         uri = config.uri
         if "://" in uri:
-            # A connection of its own: the one that pymilvus shares between clients does not recover
-            # from a server that was gone.
+            # A connection of its own: the one that pymilvus shares between clients does not
+            # recover from a server that was gone.
             given["dedicated"] = True
             given["grpc_options"] = {"grpc.max_reconnect_backoff_ms": RECONNECT_MS}
         else:
