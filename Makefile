@@ -2,7 +2,7 @@
 PYTHON ?= python3
 IN_ROS := tools/in_ros.sh
 
-.PHONY: demo test bench bench-kernels lint setup setup-torch tables wheels clean
+.PHONY: demo demo-fleet test bench bench-kernels lint setup setup-torch tables wheels clean
 
 setup:
 	@$(PYTHON) tools/setup_workspace.py
@@ -12,6 +12,10 @@ setup-torch:
 
 demo: setup  ## drive a rendered route, correct it, wake up in its map; results/latest
 	@$(IN_ROS) python -m demo
+
+demo-fleet: setup  ## three robots share a real Milvus server and close loops with one another
+	@test -d results/demo/closures || $(IN_ROS) python -m demo
+	@$(IN_ROS) python -m demo.fleet_demo
 
 test: setup-torch lint  ## everything that is checked
 	@$(IN_ROS) python -m pytest -q

@@ -82,6 +82,12 @@ class Processes:
         for name in names:
             del self._running[name]
 
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
     def log(self, name: str) -> Path:
         """The file with a process's output."""
         return self._logs / f"{name}.log"

@@ -25,8 +25,6 @@ TEXT_FIELDS = {"robot": 64, "map": 64, "model": 300, "payload": MAX_PAYLOAD}  # 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Entry))
 INDEX = {"index_type": "AUTOINDEX", "metric_type": "COSINE"}
 CONNECT_S, FIND_S, PUT_S = 5.0, 5.0, 30.0
-# gRPC by itself waits for up to two minutes before it tries again to reach a server that was gone.
-RECONNECT_MS = 5000
 PAGE = 100  # keyframes with everything
 PAGE_OF_ENTRIES = 5000
 MAX_FOUND = 1000  # per descriptor
@@ -244,16 +242,9 @@ class MilvusFleet:
             "client_pem_path": config.cert_file,
             "client_key_path": config.key_file,
         }
-        given: dict[str, Any] = {key: value for key, value in {**login, **tls}.items() if value}
+        given = {key: value for key, value in {**login, **tls}.items() if value}
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # its errors are said from here
-        uri = config.uri
-        if "://" in uri:
-            # A connection of its own: the one that pymilvus shares between clients does not
-            # recover from a server that was gone.
-            given["dedicated"] = True
-            given["grpc_options"] = {"grpc.max_reconnect_backoff_ms": RECONNECT_MS}
-        else:
-            uri = str(absolute(Path(uri)))
+        uri = config.uri if "://" in config.uri else str(absolute(Path(config.uri)))
         return MilvusClient(uri=uri, timeout=CONNECT_S, **given)
 
     def _check_collection(self) -> int:
