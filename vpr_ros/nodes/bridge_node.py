@@ -11,7 +11,7 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.config import Config, param
@@ -26,6 +26,7 @@ from vpr_ros.nodes.parameters import Parameters
 
 USER_CLOSURE = 4  # rtabmap::Link::kUserClosure
 MOST_NODES, MOST_WAITING = 1_000_000, 100
+INFO_QOS = QoSProfile(depth=100)  # reliable, as rtabmap sends it: a node missed is a closure lost
 UNKNOWN_RAD = math.pi  # standard deviation of a rotation that is not known
 
 
@@ -74,7 +75,7 @@ class BridgeNode(GuardedNode):
             service = _package("rtabmap_msgs.srv").AddLink
             self._client = self.create_client(service, "add_link")
             info = _package("rtabmap_msgs.msg").Info
-            self.create_subscription(info, "info", self._on_info, qos_profile_sensor_data)
+            self.create_subscription(info, "info", self._on_info, INFO_QOS)
         elif self._to == "hydra":
             self._graph = _package("pose_graph_tools_msgs.msg").PoseGraph
             self._edge = _package("pose_graph_tools_msgs.msg").PoseGraphEdge
