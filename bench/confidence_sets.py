@@ -19,7 +19,7 @@ import numpy as np
 import vizdoom
 
 from bench.closure_sets import ClosureSet, View
-from demo.building import building, corridor
+from demo.building import building, corridor, opposite
 from demo.camera import Camera
 from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drive
 from demo.floor_plan import Area, Plan, Thing
@@ -115,8 +115,8 @@ def _rebuilt(random: np.random.Generator, identical: bool) -> Plan:
     wall, *others = random.choice(walls, 5, replace=False).tolist()
     second = others[:2] if identical else others[2:]
     corridors = (
-        *corridor("corridor A", 6.0, 0.0, False, wall, others[0], others[1]),
-        *corridor("corridor B", 14.0, 16.0, True, wall, second[0], second[1]),
+        *corridor("corridor A", wall, others[0], others[1]),
+        *opposite(corridor("corridor A", wall, second[0], second[1])),
     )
     doors = [area for area in rooms if area.name == "door"]
     areas = [

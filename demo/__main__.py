@@ -56,16 +56,16 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 
     started = time.monotonic()
-    seed, wrong = arguments.seed, arguments.wrong
+    seed, wrong, plan = arguments.seed, arguments.wrong, building(arguments.twins)
     node_commands(arguments.param, Path())  # a mistake is told before the work begins
     logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
     try:
         with run_folder() as folder:
             commands = node_commands(arguments.param, folder / MAP)
-            poses, again = drive(building()), folder / WAKE_UP
+            poses, again = drive(plan), folder / WAKE_UP
             morning = wake_up(poses, seed)
-            write_bag(folder / "drive", poses, seed)
-            write_bag(again / "drive", morning, seed + 1, battery=False)
+            write_bag(folder / "drive", plan, poses, seed)
+            write_bag(again / "drive", plan, morning, seed + 1, battery=False)
             (logs / WAKE_UP).mkdir()
             for where, seconds, nodes, injected in (
                 (folder, poses[-1].stamp_s, NODES, (wrong, seed) if wrong else ()),
@@ -75,7 +75,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
                 log = logs if where == folder else logs / WAKE_UP
                 run_live(where, log, seconds, arguments.domain, chosen, console, injected)
             with console.status("Writing the report"), Bag(folder / "drive") as bag:
-                live = read_live_run(folder, bag)
+                live = read_live_run(folder, bag, plan)
                 mapped = read_mapped_run(folder, bag)
                 metrics = live_metrics(live, mapped, own_command())
                 write_report(folder, live, mapped, bag, metrics)
@@ -86,7 +86,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
         shutil.rmtree(logs)
         raise
     # The next command takes `latest` for its own results; the drive stays at `demo`.
-    link, fresh = RESULTS / "demo", RESULTS / ".demo"
+    link, fresh = RESULTS / ("demo_twins" if arguments.twins else "demo"), RESULTS / ".demo"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(latest().name)
     fresh.replace(link)
@@ -103,6 +103,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of noise and battery (default 1)")
     parser.add_argument(
         "--wrong", type=int, default=0, metavar="N", help="inject N wrong closures (default 0)"
+    )
+    parser.add_argument(
+        "--twins",
+        action="store_true",
+        help="make the corridors and the rooms behind them look the same; results/demo_twins",
     )
     parser.add_argument(
         "--param",

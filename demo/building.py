@@ -4,35 +4,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
+
 from demo.floor_plan import Area, Plan, Thing
 
 TREE_BARE, TREE_BIG, LAMP, LAMP_TALL, LAMP_SHORT, BARREL = 43, 54, 2028, 85, 86, 2035
 PILLAR_GREEN, PILLAR_RED, CANDELABRA, TORCH_BLUE, TORCH_RED, TECH_PILLAR = 30, 32, 35, 44, 46, 48
 STALAGMITE, EYE = 47, 41
+OPPOSITE = {"corridor A": "corridor B", "garden": "courtyard"}
 
 
-def corridor(
-    name: str, x: float, y: float, turned: bool, wall: str, niche: str, sign: str
-) -> tuple[Area, ...]:
-    """Four equal bays over 12 m eastwards from (x, y); `turned`: the same for driving westwards.
+def corridor(name: str, wall: str, niche: str, sign: str) -> tuple[Area, ...]:
+    """Four equal bays over 12 m, driven eastwards.
 
     The corridors of the ring have one shape, colour and light. What tells them apart is fine:
     the joints of the `wall`, the doors of the cabinets in each `niche`, and one `sign`.
     """
     floor, ceiling = "FLAT23", "FLAT1"
-    local = [(0.0, -2.0, 12.0, 2.0, wall, ceiling, 176)]
+    areas = [(6.0, -2.0, 18.0, 2.0, wall, floor, ceiling, 176)]
     for bay in range(4):
-        left = 1.0 + 3.0 * bay
-        local.append((left, -1.0, left + 1.0, 1.0, wall, "TLITE6_1", 232))
-        local.append((left, 2.0, left + 1.0, 3.0, niche, ceiling, 192))
-        local.append((left, -3.0, left + 1.0, -2.0, sign if bay == 2 else niche, ceiling, 192))
-    areas = []
-    for x0, y0, x1, y1, texture, top, light in local:
-        if turned:
-            x0, y0, x1, y1 = 12.0 - x1, -y1, 12.0 - x0, -y0
-        box = (x + x0, y + y0, x + x1, y + y1)
-        areas.append(Area(name, *box, texture, floor, top, light, 3.0))
-    return tuple(areas)
+        x0, x1 = 7.0 + 3.0 * bay, 8.0 + 3.0 * bay
+        areas.append((x0, -1.0, x1, 1.0, wall, floor, "TLITE6_1", 232))
+        areas.append((x0, 2.0, x1, 3.0, niche, floor, ceiling, 192))
+        areas.append((x0, -3.0, x1, -2.0, sign if bay == 2 else niche, floor, ceiling, 192))
+    return tuple(Area(name, *area, 3.0) for area in areas)
+
+
+def opposite(areas: Iterable[Area], flats: bool = False) -> tuple[Area, ...]:
+    """The same on the other side of the ring: turned by half about its middle, (16, 8) m.
+
+    `flats`: so that the textures of floor and ceiling, too, look as they did before the turn.
+    """
+    return tuple(
+        dataclasses.replace(
+            a, name=OPPOSITE.get(a.name, a.name), x0=32 - a.x1, y0=16 - a.y1, x1=32 - a.x0,
+            y1=16 - a.y0, turned=flats,
+        )
+        for a in areas
+    )  # fmt: skip
 
 
 def door(x0: float, y0: float, x1: float, y1: float, wall: str = "SUPPORT3") -> Area:
@@ -129,12 +139,30 @@ THINGS = (
 )  # fmt: skip
 
 
-def building() -> Plan:
-    """The plan of the whole building; the ring spans about 36 m x 20 m."""
-    corridors = (
-        *corridor("corridor A", 6.0, 0.0, False, "GRAY1", "COMPTALL", "COMPSTA1"),
-        *corridor("corridor B", 14.0, 16.0, True, "GRAY7", "COMPWERA", "PANBOOK"),
-    )
+# One garden for both sides of the ring; a curtain hides what lies behind it.
+TWIN = (
+    dataclasses.replace(GARDEN[0], accent=""),  # which lies on a grid that does not turn
+    Area("", 21, 5, 23, 5.5, "MC10", height_m=0.0),
+    Area("", 21, -6.5, 23, -6, "MC10", height_m=0.0),
+    *GARDEN[1:],
+    door(18, -1.5, 19, 1.5),
+    dataclasses.replace(door(27, -1.5, 28, 1.5, "BIGDOOR5"), curtain="BIGDOOR5"),
+)
+
+
+def building(twins: bool = False) -> Plan:
+    """The plan of the whole building; the ring spans about 36 m x 20 m.
+
+    `twins`: the corridors look the same, and so do the rooms behind them, garden and courtyard.
+    """
     rooms = (LOBBY, GARDEN, STORE, SLIME_HALL, LABORATORY, COURTYARD, CHAPEL, RED_ROOM, WING)
-    areas = tuple(area for room in rooms for area in room)
-    return Plan((*areas, *corridors, *DOORS), THINGS)
+    first = corridor("corridor A", "GRAY1", "COMPTALL", "COMPSTA1")
+    second = opposite(corridor("corridor A", "GRAY7", "COMPWERA", "PANBOOK"))
+    areas = (*(area for room in rooms for area in room), *first, *second, *DOORS)
+    if not twins:
+        return Plan(areas, THINGS)
+    plan = Plan((*areas, *TWIN, *opposite((*first, *TWIN), flats=True)), ())
+    place = {thing: plan.area_at(thing.x, thing.y) for thing in THINGS}
+    things = [t for t, area in place.items() if area is None or area.name != "courtyard"]
+    grown = [t for t, area in place.items() if area is not None and area.name == "garden"]
+    return Plan(plan.areas, (*things, *(Thing(t.kind, 32 - t.x, 16 - t.y) for t in grown)))

@@ -41,8 +41,10 @@ def textmap(plan: Plan, start: tuple[float, float]) -> str:
             step = (front if front.floor_m > back.floor_m else back).wall
             lintel = (front if front.height_m < back.height_m else back).wall
             line += f"sideback={len(sides) + 1};twosided=true;"
+            hung = front.curtain or back.curtain
             sides += [
                 f'sector={index};texturebottom="{step}";texturetop="{lintel}";'
+                f'texturemiddle="{hung or "-"}";'
                 for index in (wall.front, wall.back)
             ]
         lines.append(line)
@@ -53,10 +55,11 @@ def textmap(plan: Plan, start: tuple[float, float]) -> str:
     blocks += [f"linedef{{{line}}}" for line in lines]
     blocks += [f"sidedef{{{side}}}" for side in sides]
     for area in plan.areas:
+        turn = "rotationfloor=180.0;rotationceiling=180.0;" if area.turned else ""
         blocks.append(
             f"sector{{heightfloor={round(area.floor_m * UNITS_PER_M_UP)};"
             f"heightceiling={round(area.height_m * UNITS_PER_M_UP)};lightlevel={area.light};"
-            f'texturefloor="{area.floor}";textureceiling="{area.ceiling}";}}'
+            f'texturefloor="{area.floor}";textureceiling="{area.ceiling}";{turn}}}'
         )
     things = [(PLAYER_START, *start), *((t.kind, t.x, t.y) for t in plan.things)]
     blocks += [

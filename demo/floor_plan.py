@@ -32,6 +32,8 @@ class Area:
     height_m: float = 4.0  # ceiling over the ground level 0
     floor_m: float = 0.0  # a crate or a step where > 0, a pool where < 0
     accent: str = ""  # texture of every third 2 m wall panel; "" for none
+    curtain: str = ""  # texture that hangs in its openings, to be driven through; "" for none
+    turned: bool = False  # textures of floor and ceiling by half a turn
 
 
 @dataclasses.dataclass(frozen=True)

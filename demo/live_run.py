@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from demo.floor_plan import Plan
 from demo.robot_messages import BATTERY
 from demo.topics import CLOSURES, DIAGNOSTICS, INJECTED, KEYFRAMES, NODES, QUERIES, node_of
 from vpr_ros.core.database import DatabaseConfig
@@ -33,6 +34,7 @@ Status = dict[str, str]
 class LiveRun:
     """The live nodes' answers, judged, and what only live nodes can tell."""
 
+    plan: Plan  # of the building
     drive: Drive
     play: dict[str, Any]  # as the player wrote it
     image_topic: str
@@ -53,8 +55,8 @@ class LiveRun:
         return [(self.seconds(i), float(self.sparsity[i])) for i in first]
 
 
-def read_live_run(folder: Path, bag: Bag) -> LiveRun:
-    """Read what the live part left in `folder`; `bag` is the open drive that was played.
+def read_live_run(folder: Path, bag: Bag, plan: Plan) -> LiveRun:
+    """Read what the live part left in `folder`; `bag` is the open drive through the plan.
 
     Raises VprError if a part is missing.
     """
@@ -90,6 +92,7 @@ def read_live_run(folder: Path, bag: Bag) -> LiveRun:
         for _, _, m in bag.messages([BATTERY])
     ]
     return LiveRun(
+        plan=plan,
         drive=evaluate_drive(
             answers,
             np.stack([message.descriptor for message in encoded]),

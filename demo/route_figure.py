@@ -10,7 +10,6 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from demo.building import building
 from demo.drive import drive, lap_starts
 from demo.floor_plan import CELL_M, Plan
 from demo.live_run import LiveRun
@@ -37,8 +36,7 @@ KINDS = (
 
 def draw_route(axes: Axes, live: LiveRun) -> None:
     """Draw it; a line joins the two views of every closure."""
-    plan = building()
-    poses = drive(plan)
+    poses = drive(live.plan)
     second_s = lap_starts(poses)[2]
     times = np.array([pose.stamp_s for pose in poses])
     ramp = np.clip((times - second_s) / RAMP_S, 0.0, 1.0)
@@ -47,7 +45,7 @@ def draw_route(axes: Axes, live: LiveRun) -> None:
     route = np.stack(_project(x, y, lift), axis=1)  # (P, 2)
     seconds = [live.seconds(i) for i in range(len(live.drive.answers))]
     spots = route[np.searchsorted(times, np.array(seconds) - 1e-6)]  # (N, 2)
-    _draw_plan(axes, plan)
+    _draw_plan(axes, live.plan)
     axes.plot(*route.T, color=BLUE, linewidth=1.6, zorder=3)
     handles = [Line2D([], [], color=BLUE, linewidth=1.6, label="route")]
     for order, (outcome, width, text) in enumerate(KINDS, start=4):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from demo.building import building
 from demo.drive import drive, lap_starts
 from demo.live_run import LiveRun
 from vpr_ros.evaluation.evaluated_drive import Outcome
@@ -39,7 +38,7 @@ def draw_timeline(axes: Sequence[Axes], live: LiveRun) -> None:
     outcomes.tick_params(axis="y", length=0)
     outcomes.spines["left"].set_visible(False)
     outcomes.set_ylim(len(ROWS) - 0.5, -0.5)
-    laps = lap_starts(drive(building()))
+    laps = lap_starts(drive(live.plan))
     for part in axes:
         part.set_xlim(0.0, live.play["duration_s"])
         part.tick_params(labelbottom=part is outcomes)

@@ -15,9 +15,9 @@ from rich.progress import track
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from demo.battery_model import readings
-from demo.building import building
 from demo.camera import Camera
 from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose
+from demo.floor_plan import Plan
 from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, WHEELS, Messages
 from demo.trajectory import drifting
 from vpr_ros.core.errors import VprError
@@ -57,20 +57,27 @@ MORNING = Shade(gamma=0.9, gain=(1.06, 1.0, 0.92), noise=2.0)
 SHADES = {1: NOON, 2: EVENING, 3: EVENING, 4: MORNING}  # by lap
 
 
-def pictures(poses: list[DrivePose], seed: int) -> Iterator[tuple[DrivePose, np.ndarray]]:
+def pictures(
+    plan: Plan, poses: list[DrivePose], seed: int
+) -> Iterator[tuple[DrivePose, np.ndarray]]:
     """Every image pose with its view (480, 640, 3) uint8 BGR, in the light of its lap."""
     rng = np.random.default_rng(seed)
     frames = poses[:: ODOM_HZ // IMAGE_HZ]
-    with Camera(building(), (poses[0].x_m, poses[0].y_m), seed) as camera:
+    with Camera(plan, (poses[0].x_m, poses[0].y_m), seed) as camera:
         for pose in frames:
             view = camera.picture(pose.x_m, pose.y_m, pose.yaw_rad)
             yield pose, SHADES[pose.lap].apply(view, rng)
 
 
 def write_bag(
-    folder: Path, poses: list[DrivePose], seed: int = 1, battery: bool = True, quiet: bool = False
+    folder: Path,
+    plan: Plan,
+    poses: list[DrivePose],
+    seed: int = 1,
+    battery: bool = True,
+    quiet: bool = False,
 ) -> None:
-    """Write a drive to `folder`, which must not exist.
+    """Write a drive through a plan to `folder`, which must not exist.
 
     ODOM has the true poses, exact and at every image; WHEELS starts at zero and drifts.
     """
@@ -89,7 +96,7 @@ def write_bag(
         stamp = nanoseconds(reading.stamp_s)
         queue.append((stamp + BATTERY_DELAY, BATTERY, make.battery(stamp, reading)))
     frames = len(poses[:: ODOM_HZ // IMAGE_HZ])
-    shots = track(pictures(poses, seed), "Rendering the route", frames, disable=quiet)
+    shots = track(pictures(plan, poses, seed), "Rendering the route", frames, disable=quiet)
     for pose, picture in shots:
         stamp = nanoseconds(pose.stamp_s)
         queue.append((stamp + IMAGE_DELAY, IMAGE, make.image(stamp, picture)))

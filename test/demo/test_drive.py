@@ -113,9 +113,27 @@ def test_robot_stands_still_once(poses):
     assert still[-1] - still[0] == pytest.approx(STOP_S, abs=0.4)
 
 
-def test_robot_keeps_off_walls_and_decorations(plan, poses):
-    assert "wall" not in {p.section for p in poses}
+@pytest.mark.parametrize("twins", [False, True])
+def test_robot_keeps_off_walls_and_decorations(poses, twins):
+    plan = building(twins)
+    assert all(plan.area_at(p.x_m, p.y_m) for p in poses)
     assert min(clearance_m(plan, p.x_m, p.y_m, 1.0) for p in poses[::4]) > 0.45
+
+
+def test_twins_cannot_be_told_apart_from_inside(poses):
+    """From the door of the corridor to the curtain behind the garden, and only there."""
+    pytest.importorskip("vizdoom", reason="the renderer is not installed")
+    east = [p for p in of_lap(poses, 1) if p.y_m < 3]
+    first = [min(east, key=lambda p: abs(p.x_m - x)) for x in (2.5, 6, 10, 14, 18, 22, 27, 29)]
+    plan, views = building(twins=True), []
+    for turned in (False, True):  # each side in a game of its own: pools and torches move
+        here = [(32 - p.x_m, 16 - p.y_m, p.yaw_rad + math.pi) if turned
+                else (p.x_m, p.y_m, p.yaw_rad) for p in first]  # fmt: skip
+        with Camera(plan, (2.5, 0.0)) as eye:
+            views.append([eye.picture(*pose) for pose in here])
+    for pose, one, other in zip(first, *views, strict=True):
+        gap = np.abs(one.astype(int) - other).mean()
+        assert gap > 2 if pose.x_m < 3 or pose.x_m > 28 else gap < 0.01, pose
 
 
 def test_corridors_have_one_shape(plan):
@@ -247,7 +265,7 @@ def test_impossible_pose_is_an_error(plan, monkeypatch):
             eye.picture(2.5, 0.0, 0.0)
 
 
-def test_bag(tmp_path, poses):
+def test_bag(tmp_path, plan, poses):
     """A drive cut to three seconds."""
     pytest.importorskip("vizdoom", reason="the renderer is not installed")
     from rosbags.highlevel import AnyReader
@@ -256,7 +274,7 @@ def test_bag(tmp_path, poses):
     from vpr_ros.core.errors import VprError
 
     folder = tmp_path / "bag"
-    write_bag.write_bag(folder, poses[: 3 * ODOM_HZ], quiet=True)
+    write_bag.write_bag(folder, plan, poses[: 3 * ODOM_HZ], quiet=True)
     with AnyReader([folder]) as reader:
         count = {t: info.msgcount for t, info in reader.topics.items()}
         order = [(c.topic, reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages()]
@@ -275,4 +293,4 @@ def test_bag(tmp_path, poses):
         if topic == write_bag.IMAGE:
             assert stamp in posed  # its pose was published before
     with pytest.raises(VprError, match="exists already"):
-        write_bag.write_bag(folder, poses, quiet=True)
+        write_bag.write_bag(folder, plan, poses, quiet=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from demo.building import building
 from demo.drive import DrivePose
 from demo.live_report import headline, live_metrics, live_rows, write_report
 from demo.live_run import read_live_run
@@ -198,7 +199,7 @@ def write_graph(folder):
 @pytest.fixture
 def live(folder):
     with Bag(folder / "drive") as drive:
-        return read_live_run(folder, drive)
+        return read_live_run(folder, drive, building())
 
 
 @pytest.fixture
@@ -266,11 +267,11 @@ def test_numbers_and_page(folder, live, mapped):
 def test_a_drive_that_did_not_end_is_an_error(folder):
     (folder / "play.json").unlink()
     with Bag(folder / "drive") as drive, pytest.raises(VprError, match="did not end"):
-        read_live_run(folder, drive)
+        read_live_run(folder, drive, building())
 
 
 def test_bags_that_do_not_belong_together_are_an_error(folder):
     play = {"offset_ns": OFFSET + 1, "begin_ns": BEGIN, "duration_s": 31.0}
     (folder / "play.json").write_text(json.dumps(play))
     with Bag(folder / "drive") as drive, pytest.raises(VprError, match="do not belong together"):
-        read_live_run(folder, drive)
+        read_live_run(folder, drive, building())
