@@ -198,10 +198,9 @@ class Database:
 
     def neighbours(self, place: Place, reach: int) -> list[Place]:
         """The keyframes of a place's session at most `reach` before or after it, by sequence."""
-        near = (
-            self._places.get(s) for s in range(place.sequence - reach, place.sequence + reach + 1)
-        )
-        return [p for p in near if p is not None and p.session == place.session]
+        first, session = place.sequence - reach, place.session
+        near = map(self._places.get, range(first, first + 2 * reach + 1))
+        return [p for p in near if p is not None and p.session == session]
 
     def search_older(
         self,

@@ -43,7 +43,7 @@ def run_of(id: int) -> int:
     return id >> COUNTER_BITS
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LocalFeatures:
     """Keypoints of one view, for geometric verification.
 

@@ -10,6 +10,7 @@ sum. A rival that is as good halves the probability, however good both are.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ class Evidence:
         """Whether local features were compared."""
         return self.verification is not None
 
-    @property
+    @functools.cached_property
     def log_odds(self) -> float:
         """Logarithm of the odds of this candidate against "none of them"."""
         weights = WITHOUT_FEATURES if self.verification is None else WITH_FEATURES

@@ -47,11 +47,13 @@ class PlaceGraph:
 
     def around(self, place: Place, reach: int) -> set[int]:
         """The sequence numbers of all keyframes that show the place of this one."""
+        sessions = self._sessions
         return {
             near
             for sequence in self._linked(place.sequence, reach)
+            if (session := sessions.get(sequence)) is not None
             for near in range(sequence - reach, sequence + reach + 1)
-            if self._close(near, sequence, reach)
+            if sessions.get(near) == session
         }
 
     def _linked(self, sequence: int, reach: int) -> set[int]:

@@ -7,8 +7,8 @@ One view of a corridor looks like another; the way that led there does so less o
 
 from __future__ import annotations
 
-import itertools
 import math
+import operator
 from collections import deque
 from collections.abc import Sequence
 
@@ -32,6 +32,7 @@ PACES = (0.5, 0.75, 1.0, 1.5, 2.0)  # keyframes of the map per keyframe, forward
 BESIDE = 2  # keyframes of the map to either side of where one is expected
 LUCK = 0.01  # an order that is as likely by chance says nothing
 
+_POSE = operator.attrgetter("x", "y", "z", "qx", "qy", "qz", "qw")
 Poses = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (N, 3) and (N, 3, 3)
 
 
@@ -96,12 +97,13 @@ class Trail:
         before = [(p, d) for p, d in self._last if _connected(p, place) and p is not place]
         if not before or place.pose is None:
             return [c.score for c in candidates]
-        (here,), (facing,) = _poses([place])
-        positions, rotations = _poses([p for p, _ in before])
+        positions, rotations = _poses([*(p for p, _ in before), place])
+        facing = rotations[-1]
         # of the trail in the query's frame
-        offset, turn = (positions - here) @ facing, facing.T @ rotations
+        offset, turn = (positions[:-1] - positions[-1]) @ facing, facing.T @ rotations[:-1]
         newest = place.sequence - database.config.exclude_recent_keyframes
-        near = [_near(c.place, newest, database) for c in candidates]
+        within_m = float(np.linalg.norm(offset, axis=1).max()) + RADIUS_M
+        near = [_near(c.place, newest, within_m, database) for c in candidates]
         places = list({p.sequence: p for group in near for p in group}.values())
         if not places:
             return [c.score for c in candidates]
@@ -150,14 +152,20 @@ def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
     return most / (ORDER - 1) if len(paces) * luck <= LUCK else 0.0
 
 
-def _near(match: Place, newest: int, database: Database) -> list[Place]:
-    """The keyframes around a match that the trail can be compared with."""
+def _near(match: Place, newest: int, within_m: float, database: Database) -> list[Place]:
+    """The keyframes around a match that a trail of this length can be compared with."""
     if match.pose is None:
         return []
+    x, y, z = match.pose.x, match.pose.y, match.pose.z
     return [
         p
         for p in database.neighbours(match, REACH)
-        if p.sequence <= newest and p.pose is not None and p.pose_frame == match.pose_frame
+        if (pose := p.pose) is not None
+        and abs(pose.x - x) <= within_m
+        and abs(pose.y - y) <= within_m
+        and abs(pose.z - z) <= within_m
+        and p.sequence <= newest
+        and p.pose_frame == match.pose_frame
     ]
 
 
@@ -192,18 +200,11 @@ def _connected(a: Place, b: Place) -> bool:
 
 def _poses(places: Sequence[Place]) -> Poses:
     """Positions [m] and rotation matrices of N places that have a pose."""
-    rows = ((p.x, p.y, p.z, p.qx, p.qy, p.qz, p.qw) for p in (q.pose for q in places) if p)
-    values = np.fromiter(itertools.chain.from_iterable(rows), float).reshape(-1, 7)
-    quaternion = values[:, 3:] / np.sqrt((values[:, 3:] ** 2).sum(axis=1, keepdims=True))
-    x, y, z, w = quaternion.T
-    rotation = np.empty((len(values), 3, 3))
-    rotation[:, 0] = np.stack(
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=1
-    )
-    rotation[:, 1] = np.stack(
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=1
-    )
-    rotation[:, 2] = np.stack(
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=1
-    )
-    return values[:, :3], rotation
+    values = np.array([_POSE(p.pose) for p in places])
+    x, y, z, w = (values[:, 3:] / np.sqrt((values[:, 3:] ** 2).sum(axis=1, keepdims=True))).T
+    rotation = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    ]
+    return values[:, :3], np.stack(rotation, axis=1).reshape(-1, 3, 3)

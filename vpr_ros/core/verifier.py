@@ -9,6 +9,7 @@ is how unlikely the agreement would be by chance, and how much of what could agr
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import cv2
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from vpr_ros.core.keyframe import LocalFeatures
 
-faiss.omp_set_num_threads(1)  # see _distances
+faiss.omp_set_num_threads(1)  # see _correspondences
 
 Points = npt.NDArray[np.float32]  # (N, 2)
 
@@ -165,43 +166,33 @@ def _correspondences(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[
     """Indices (M, 2) of mutually nearest features whose second nearest is clearly farther."""
     if min(len(query.keypoints), len(match.keypoints)) < 2 or query.kind != match.kind:
         return np.empty((0, 2), np.int64)
-    distances = _distances(query, match)
+    # Squared, in four times the bits of ORB. By FAISS, which keeps to one thread: those of
+    # NumPy's OpenBLAS spin for milliseconds after a product, 20 times the CPU time (two cores).
+    distances: npt.NDArray[np.float32] = faiss.pairwise_distances(_vectors(query), _vectors(match))
     rows = np.arange(len(distances))
     nearest = distances.argmin(axis=1)
     first = distances[rows, nearest]
+    mutual = first == distances.min(axis=0)[nearest]
     distances[rows, nearest] = np.inf
     ratio = first / np.maximum(distances.min(axis=1), 1e-9)  # of squares; ORB's are of bits
-    distances[rows, nearest] = first
     if query.kind == "orb":
         good = (ratio < RATIO) & (first <= 4 * FARTHEST_ORB)
     else:
         good = ratio < RATIO**2
-    rows, nearest = rows[good], nearest[good]
-    mutual = distances.T.take(nearest, axis=0).argmin(axis=1) == rows
-    return np.stack([rows[mutual], nearest[mutual]], axis=1)
+    rows = rows[good & mutual]
+    _, once = np.unique(nearest[rows], return_index=True)  # equal descriptors are as near
+    rows = rows[np.sort(once)]
+    return np.stack([rows, nearest[rows]], axis=1)
 
 
-def _distances(query: LocalFeatures, match: LocalFeatures) -> npt.NDArray[np.float32]:
-    """Squared distances (N, M) of descriptors; four times the different bits of ORB's.
-
-    By FAISS, which keeps to one thread: those of NumPy's OpenBLAS spin for milliseconds after a
-    product, which took 20 times the CPU time (two cores).
-    """
-    vectors = (_bits if query.kind == "orb" else _unit)(query.descriptors)
-    others = (_bits if query.kind == "orb" else _unit)(match.descriptors)
-    found: npt.NDArray[np.float32] = faiss.pairwise_distances(vectors, others)
-    return np.maximum(found, 0.0, out=found)
-
-
-def _unit(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    values = codes.astype(np.float32)
+@functools.lru_cache(maxsize=2)  # a query is compared with several matches
+def _vectors(features: LocalFeatures) -> npt.NDArray[np.float32]:
+    """Descriptors (N, S) whose squared distances can be compared; -1 and 1 for each bit of ORB."""
+    if features.kind == "orb":
+        return 2 * np.unpackbits(features.descriptors, axis=1).astype(np.float32) - 1
+    values = features.descriptors.astype(np.float32)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
     return values
-
-
-def _bits(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """-1 and 1."""
-    return 2 * np.unpackbits(codes, axis=1).astype(np.float32) - 1
 
 
 def _fit(
