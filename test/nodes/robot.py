@@ -66,7 +66,7 @@ class Robot:
         )
         self.processes[name].errors = errors
         self.status.pop(name, None)
-        self.wait(lambda: name in self.status, f"/vpr/{name} to report", 30)
+        self.wait(lambda: name in self.status, f"/vpr/{name} to report", 60)
         return self.processes[name]
 
     def kill(self, name):
@@ -79,7 +79,7 @@ class Robot:
         """End every process as Ctrl-C does; each must exit cleanly."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
-        codes = {name: process.wait(20) for name, process in self.processes.items()}
+        codes = {name: process.wait(40) for name, process in self.processes.items()}
         self.data.cleanup()
         self.executor.shutdown()
         self.node.destroy_node()
@@ -135,8 +135,8 @@ class Robot:
         self.wait(future.done, "an answer")
         return future.result()
 
-    def wait(self, condition, what="a condition", timeout_s=15.0):
-        """Spin until a condition holds."""
+    def wait(self, condition, what="a condition", timeout_s=45.0):
+        """Spin until a condition holds; long, since other processes may share the machine."""
         end = time.monotonic() + timeout_s
         while not condition():
             self.executor.spin_once(timeout_sec=0.02)
