@@ -16,6 +16,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,11 @@ from vpr_ros.evaluation.bag import Bag, choose_topics
 from vpr_ros.evaluation.console import Progress
 from vpr_ros.evaluation.params import Settings
 from vpr_ros.evaluation.replay import EncoderReplay
-from vpr_ros.mapping.graph_correction import Correction, correct
-from vpr_ros.mapping.pose_graph import PoseGraph
+from vpr_ros.mapping.graph_correction import correct
+from vpr_ros.mapping.pose_graph import Correction, PoseGraph
 from vpr_ros.mapping.relocalization import (
     CameraConfig,
+    RelocalizationConfig,
     Relocalizer,
     State,
     camera_turn,
@@ -46,6 +48,8 @@ from vpr_ros.mapping.relocalization import (
 
 WRONG = 8  # closures that are injected
 SEEN_M, SEEN_DEG = 2.0, 45.0  # from a keyframe of the map, which the robot sees so far away
+SOON = 5  # keyframes within which the robot is to be located
+AGREEING = RelocalizationConfig().min_agreeing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +85,7 @@ def drifted(keyframes: list[Keyframe], drift_deg: float, seed: int) -> list[Keyf
 def corrected(keyframes: list[Keyframe], truth: list[Pose], wrong: int, seed: int) -> Drive:
     """Run the detector and the graph along a drive, as the nodes do."""
     detector = LoopDetector(LoopConfig(), Database(DatabaseConfig()))
-    graph, rng, result = PoseGraph(), np.random.default_rng(seed), Correction([], [])
+    graph, rng, result = PoseGraph(), np.random.default_rng(seed), Correction.none()
     injected = set(rng.choice(np.arange(len(keyframes) // 2, len(keyframes)), wrong, False))
     times_ms, false_at = [], []
     for number, keyframe in enumerate(keyframes):
@@ -101,14 +105,19 @@ def corrected(keyframes: list[Keyframe], truth: list[Pose], wrong: int, seed: in
             result = correct(*graph.snapshot(), graph.config, result)
             times_ms.append((time.perf_counter() - started) * 1e3)
     result = correct(*graph.snapshot(), graph.config, result)
-    poses = [Pose.planar(*p.translation()[:2], 0.0) for p in result.poses]
+    poses = [Pose.planar(x, y, 0.0) for x, y in result.poses[:, :2].tolist()]
     return Drive(
         ate_m([k.pose for k in keyframes if k.pose], truth),
         ate_m(poses, truth),
         len(graph.closures),
-        sum(bool(result.verdicts[i] and result.verdicts[i].accepted) for i in false_at),
+        int((result.verdicts[false_at, 0] == 1).sum()),
         times_ms,
     )
+
+
+def _sees(pose: Pose, places: Iterable[Pose]) -> bool:
+    near = (p for p in places if p.distance_m(pose) < SEEN_M)
+    return any(p.angle_deg(pose) < SEEN_DEG for p in near)
 
 
 def wake_ups(
@@ -116,7 +125,8 @@ def wake_ups(
 ) -> tuple[list[tuple[int, float, float] | None], int]:
     """(keyframes until located, offset [m], turn [deg]) per start; None: not in 40 keyframes.
 
-    And the number of starts where nothing of the map can be seen: nowhere near, looking that way.
+    And the number of starts after which fewer keyframes than must agree can see the map: they are
+    nowhere near it or look another way.
     """
     rng, found, unseen = np.random.default_rng(seed), [], 0
     poses = {k.id: k.pose for k in keyframes[:first_lap] if k.pose is not None}
@@ -127,8 +137,8 @@ def wake_ups(
         detector, relocalizer = LoopDetector(LoopConfig(), database), Relocalizer(poses)
         origin, answer = keyframes[start].pose, None
         assert origin is not None
-        near = (p for p in poses.values() if p.distance_m(origin) < SEEN_M)
-        unseen += not any(p.angle_deg(origin) < SEEN_DEG for p in near)
+        ahead = [k.pose for k in keyframes[start : start + SOON] if k.pose is not None]
+        unseen += sum(_sees(pose, poses.values()) for pose in ahead) < AGREEING
         for number, keyframe in enumerate(keyframes[start : start + 40], 1):
             assert keyframe.pose is not None
             odometry = origin.inverse().compose(keyframe.pose)
@@ -204,9 +214,9 @@ def main() -> None:
     located = [f for f in found if f is not None]
     count, offset_m, turn_deg = (np.array(column) for column in zip(*located, strict=True))
     console.print(
-        f"woke up at {len(found)} places, {unseen} of them not on the map: {len(located)} "
-        f"located, {(count <= 5).sum()} within 5 keyframes (median {np.median(count):.0f}), "
-        f"{(offset_m > 5).sum()} in a wrong place"
+        f"woke up at {len(found)} places, {unseen} of them not on the map or about to leave it: "
+        f"{len(located)} located, {(count <= SOON).sum()} within {SOON} keyframes "
+        f"(median {np.median(count):.0f}), {(offset_m > 5).sum()} in a wrong place"
     )
     for name, values in (("m", offset_m), ("degrees", turn_deg)):
         p50, p95 = np.percentile(values, (50, 95))

@@ -156,9 +156,11 @@ def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def _pss_mb(pid: int) -> float:
-    """Memory of a process, shared pages divided by the number of those that share them."""
+    """Memory of a process and its children; shared pages count by each process's share."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return float(re.search(r"^Pss:\s+(\d+) kB", text, re.M)[1]) * 1024 / 1e6  # type: ignore[index]
+    own = float(re.search(r"^Pss:\s+(\d+) kB", text, re.M)[1]) * 1024 / 1e6  # type: ignore[index]
+    children = (file.read_text().split() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return own + sum(_pss_mb(int(child)) for found in children for child in found)
 
 
 class _Robot(Node):

@@ -29,10 +29,10 @@ from vpr_ros.evaluation.report import TERMS, Section, drive_sections, write_page
 from vpr_ros.evaluation.run_folder import without_nan
 
 INTRO = (
-    "A robot drove through a rendered building twice and then into rooms it had never seen. Two "
-    "ROS 2 nodes watched through its camera in real time and closed loops where they recognised "
-    "a place. The second lap follows other lines, at another speed and in other light, and two "
-    "corridors look alike."
+    "A robot drove through a rendered building twice and then into rooms it had never seen. "
+    "ROS 2 nodes watched through its camera in real time, closed loops where they recognised a "
+    "place, and corrected the odometry. The second lap follows other lines, at another speed and "
+    "in other light, and two corridors look alike."
 )
 TIMELINE = (
     "The encoder follows the battery: less charge, higher sparsity, less compute. The zeros at "
@@ -62,6 +62,8 @@ def live_metrics(live: LiveRun, mapped: MappedRun, command: str) -> Metrics:
             name: max(float(status["memory_mb"]) for status in live.diagnostics[name])
             for name in NODES
         },
+        "update_p50_ms": float(last["graph"]["correction_p50_ms"]),
+        "update_p95_ms": float(last["graph"]["correction_p95_ms"]),
         "encoder_cpu_s": float(last["encoder"]["cpu_s"]),
         "problems": {name: int(last[name]["problems"]) for name in NODES},
         "sparsity": [[round(when, 1), value] for when, value in live.sparsity_changes()],
@@ -77,12 +79,16 @@ def live_rows(m: Metrics) -> list[tuple[str, str]]:
     """(what, value with unit) of every line of the one table."""
     (_, first), *changes = m["sparsity"]
     steps = [f"{first:g}", *(f"{value:g} at {when:.0f} s" for when, value in changes)]
-    latency = [milliseconds(m[f"latency_{p}_ms"]) for p in ("p50", "p95")]
+    latency, update = (
+        [milliseconds(m[f"{what}_{p}_ms"]) for p in ("p50", "p95")]
+        for what in ("latency", "update")
+    )
     memory = ", ".join(f"{name} {m['memory_mb'][name]:.0f}" for name in NODES)
     rows = [
         *drive_rows(m),
         *mapped_rows(m),
         ("Latency, image to closure", f"p50 {latency[0]}, p95 {latency[1]}"),
+        ("Update of the graph", f"p50 {update[0]}, p95 {update[1]}"),
         ("Dropped frames", f"{m['dropped_images']} of {m['images']}"),
         ("Keyframes", f"{m['keyframes']} in {m['duration_s']:.0f} s"),
         ("Memory per keyframe", f"{m['bytes_per_keyframe'] / 1e3:.1f} kB"),

@@ -164,7 +164,8 @@ def folder(tmp_path):
         common = {"cpu_s": "2.5", "problems": "0", "dropped_images": "3"}
         bag.diagnostics(0.5, "encoder", model="m", memory_mb="240", **common)
         bag.diagnostics(0.5, "database", bytes_per_keyframe="3000", memory_mb="120", problems="0")
-        bag.diagnostics(0.5, "graph", memory_mb="150", problems="0")
+        times = {"correction_p50_ms": "20", "correction_p95_ms": "31"}
+        bag.diagnostics(0.5, "graph", memory_mb="150", problems="0", **times)
         for number, (second, _) in enumerate(DRIVE):
             bag.keyframe(number, second, 0.4 if number > 5 else 0.1)
         for number, (second, _) in enumerate(DRIVE[:12]):
@@ -247,6 +248,7 @@ def test_what_only_the_live_nodes_know(live):
 def test_numbers_and_page(folder, live, mapped):
     metrics = live_metrics(live, mapped, "make demo")
     assert (metrics["latency_p50_ms"], metrics["dropped_images"]) == (pytest.approx(50.0), 3)
+    assert (metrics["update_p50_ms"], metrics["update_p95_ms"]) == (20.0, 31.0)
     assert metrics["memory_mb"] == {"encoder": 240.0, "database": 120.0, "graph": 150.0}
     rows = dict(live_rows(metrics))
     assert rows["Sparsity"] == "0.1 → 0.4 at 6 s"

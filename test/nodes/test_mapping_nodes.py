@@ -3,6 +3,8 @@
 """Nodes graph and relocalizer: a corrected trajectory, and waking up in the map that it saved."""
 
 import math
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path as FilePath
@@ -93,6 +95,12 @@ def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
     robot.wait(lambda: markers and markers[-1].markers[0].points, "the markers")
 
     assert robot.status["graph"]["level"] == b"\0"
+    children = FilePath(f"/proc/{process.pid}/task/{process.pid}/children")
+    os.kill(int(children.read_text()), signal.SIGKILL)  # what solves the graph
+    closures.publish(closure(79, 39))
+    robot.wait(lambda: robot.status["graph"]["closures_accepted"] == "11", "the correction")
+    robot.wait(lambda: robot.status["graph"]["solver_losses"] == "1", "the loss")
+    assert "was lost (exit status -9)" in robot.status["graph"]["message"]
     process.send_signal(2)
     assert process.wait(20) == 0
     del robot.processes["graph"]

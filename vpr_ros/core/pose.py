@@ -8,6 +8,9 @@ import bisect
 import dataclasses
 import math
 from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
 
 from vpr_ros.core.recency import SESSION_WITNESSES, session_has_ended
 
@@ -58,7 +61,7 @@ class Pose:
         """The pose of the fixed frame in this one's."""
         turn = Pose(0.0, 0.0, 0.0, -self.qx, -self.qy, -self.qz, self.qw)
         x, y, z = turn._turned(-self.x, -self.y, -self.z)
-        return dataclasses.replace(turn, x=x, y=y, z=z)
+        return Pose(x, y, z, turn.qx, turn.qy, turn.qz, turn.qw)
 
     def _turned(self, x: float, y: float, z: float) -> tuple[float, float, float]:
         """A vector, turned by the rotation."""
@@ -90,6 +93,17 @@ class Pose:
         return Pose(*position, *(value / norm for value in rotation))
 
     @property
+    def values(self) -> tuple[float, float, float, float, float, float, float]:
+        """x y z qx qy qz qw."""
+        return self.x, self.y, self.z, self.qx, self.qy, self.qz, self.qw
+
+    @property
+    def unit(self) -> Pose:
+        """The same with a quaternion of length 1."""
+        norm = math.sqrt(self._dot(self))
+        return Pose(*self.values[:3], *(value / norm for value in self.values[3:]))
+
+    @property
     def is_valid(self) -> bool:
         """False for NaN, for the all-zero quaternion of an unset message, and for the absurd."""
         values = dataclasses.astuple(self)
@@ -98,6 +112,34 @@ class Pose:
 
     def _dot(self, other: Pose) -> float:
         return self.qx * other.qx + self.qy * other.qy + self.qz * other.qz + self.qw * other.qw
+
+
+def rows_of(poses: Iterable[Pose]) -> np.ndarray:
+    """Poses as an array (N, 7) x y z qx qy qz qw, for the functions below."""
+    return np.array([pose.values for pose in poses]).reshape(-1, 7)
+
+
+def compose_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`Pose.compose` row by row, (N, 7); either may be a single pose, (7,)."""
+    u, w = a[..., 3:6], a[..., 6:]
+    v, s = b[..., 3:6], b[..., 6:]
+    t = 2 * np.cross(u, b[..., :3])
+    position = a[..., :3] + b[..., :3] + w * t + np.cross(u, t)
+    scalar = w * s - (u * v).sum(axis=-1, keepdims=True)
+    return np.concatenate([position, w * v + s * u + np.cross(u, v), scalar], axis=-1)
+
+
+def inverse_rows(a: np.ndarray) -> np.ndarray:
+    """`Pose.inverse` row by row."""
+    back = a * (-1, -1, -1, 0, 0, 0, 0) + (0, 0, 0, 0, 0, 0, 1)
+    return compose_rows(a * (0, 0, 0, -1, -1, -1, 1), back)
+
+
+def apart_rows(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance [m] and angle [deg] between the poses of two arrays, row by row."""
+    between = compose_rows(inverse_rows(a), b)
+    turn = np.linalg.norm(between[..., 3:6], axis=-1), np.abs(between[..., 6])
+    return np.linalg.norm(between[..., :3], axis=-1), np.degrees(2 * np.arctan2(*turn))
 
 
 class PoseBuffer:

@@ -8,56 +8,45 @@ closures are found by graduated non-convexity (Yang et al., RA-L 2020), as GTSAM
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
+import contextlib
+import functools
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from vpr_ros.core.pose import Pose
+from vpr_ros.core.pose import (
+    Pose,
+    apart_rows,
+    compose_rows,
+    inverse_rows,
+    rows_of,
+)
 from vpr_ros.mapping.pose_graph import (
+    Correction,
     GraphClosure,
     GraphConfig,
     GraphKeyframe,
-    apart,
-    gtsam,
-    to_pose3,
+    known_starts,
+    poses_now,
 )
+
+gtsam: Any = None  # an optional dependency, which only who solves a graph imports
+with contextlib.suppress(ImportError):
+    gtsam = importlib.import_module("gtsam")
 
 AGREE_M, AGREE_DEG = 3.0, 20.0  # two closures put a trajectory at the same place on the map
 FREE = 1e3  # standard deviation of what is not known [m, rad]
 FIXED = 1e-3  # standard deviation of what is not to move [m, rad]
-CHI_SQUARED = {3: 11.34, 6: 16.81}  # 99th percentile, by degrees of freedom
+CHI_SQUARED = 16.81, 11.34  # 99th percentile for 6 and 3 degrees of freedom
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What the graph says of a closure, and how far it is off."""
-
-    accepted: bool
-    offset_m: float
-    turn_deg: float
-
-    def same_as(self, other: Verdict | None) -> bool:
-        """Whether the decision is the same."""
-        return other is not None and other.accepted == self.accepted
-
-
-@dataclasses.dataclass(frozen=True)
-class Correction:
-    """The graph after an update."""
-
-    poses: list[Any]  # gtsam.Pose3 in the map, of every keyframe; None: not on the map yet
-    verdicts: list[Verdict | None]  # of every closure; None: one side is not on the map yet
-
-    def of(self, keyframes: Sequence[int], closures: Sequence[int]) -> Correction:
-        """That of some of them, by position, rising."""
-        return Correction(
-            [self.poses[i] for i in keyframes if i < len(self.poses)],
-            [self.verdicts[i] for i in closures if i < len(self.verdicts)],
-        )
+def to_pose3(pose: Sequence[float]) -> Any:
+    """GTSAM's pose of x y z qx qy qz qw."""
+    x, y, z, qx, qy, qz, qw = pose
+    return gtsam.Pose3(gtsam.Rot3.Quaternion(qw, qx, qy, qz), np.array([x, y, z]))
 
 
 def correct(
@@ -71,148 +60,127 @@ def correct(
     Goes on from the last correction: what it placed before the newest `graph.window` keyframes
     stays, so that an update takes as long on the last day as on the first.
     """
-    poses = list(before.poses) if before else []
-    verdicts = list(before.verdicts) if before else []
-    settled = sum(pose is not None for pose in poses)
-    starts = _starts(keyframes, closures, poses, config)
-    for frame in keyframes[len(poses) :]:
-        start = starts.get(frame.trajectory)
-        poses.append(None if start is None else start.compose(frame.odometry))
-    for k, frame in enumerate(keyframes):  # of trajectories that were joined just now
-        if poses[k] is None and frame.trajectory in starts:
-            poses[k] = starts[frame.trajectory].compose(frame.odometry)
-
+    before = before or Correction.none()
+    settled = int(before.on_map.sum())
+    poses = poses_now(keyframes, before, _starts(keyframes, closures, before, config))
+    trajectories = np.array([k.trajectory for k in keyframes], int)
     first = min(max(len(keyframes) - config.window, 0), settled)
-    free = [
-        k >= first and frame.trajectory >= 0 and poses[k] is not None
-        for k, frame in enumerate(keyframes)
-    ]
-    open_ = [i for i, c in enumerate(closures) if free[c.query] or free[c.match]]
-    usable = [i for i in open_ if None not in (poses[closures[i].query], poses[closures[i].match])]
-    chosen = [closures[i] for i in _spread(usable, config.max_closures)]
-    if chosen:
-        nodes = _skeleton(keyframes, chosen, free)
-        solved = _solve(keyframes, chosen, nodes, poses, config)
-        _spread_correction(keyframes, nodes, solved, poses)
-    verdicts += [None] * (len(closures) - len(verdicts))
-    for i in open_:
-        verdicts[i] = _verdict(closures[i], poses, config)
+    free = (np.arange(len(keyframes)) >= first) & (trajectories >= 0) & ~np.isnan(poses[:, 0])
+    ends = np.array([(c.match, c.query) for c in closures], int).reshape(-1, 2)
+    open_ = np.flatnonzero(free[ends].any(axis=1))
+    usable = open_[~np.isnan(poses[ends[open_], 0]).any(axis=1)]
+    chosen = _spread(usable, config.max_closures)
+    if len(chosen):
+        nodes = _skeleton(trajectories, ends[chosen], free)
+        # Odometry and way, as arrays: (N, 8), of what may move and the one before.
+        driven, begin = np.full((len(keyframes), 8), np.nan), max(nodes[0] - 1, 0)
+        driven[begin:] = [(*k.odometry.values, k.travelled_m) for k in keyframes[begin:]]
+        solved = _solve(
+            [closures[i] for i in chosen.tolist()], trajectories, driven, nodes, poses, config
+        )
+        _spread_correction(trajectories, driven, nodes, solved, poses)
+    verdicts = np.full((len(closures), 3), np.nan)
+    verdicts[: len(before.verdicts)] = before.verdicts
+    verdicts[open_] = _verdicts([closures[i] for i in open_.tolist()], poses[ends[open_]], config)
     return Correction(poses, verdicts)
 
 
 def _starts(
     keyframes: Sequence[GraphKeyframe],
     closures: Sequence[GraphClosure],
-    poses: Sequence[Any],
+    before: Correction,
     config: GraphConfig,
-) -> dict[int, Any]:
+) -> dict[int, Pose]:
     """The pose of each trajectory's odometry frame on the map, of those that are joined to it.
 
     The loaded map, or without one the first trajectory, defines the map. Another one is joined
     where most closures agree on it.
     """
-    starts = _known_starts(keyframes, poses)
+    starts = known_starts(keyframes, before)
     trajectories = {k.trajectory for k in keyframes}
     while len(starts) < len(trajectories):
-        votes: dict[int, list[Any]] = {}
+        votes: dict[int, list[tuple[Pose, Pose]]] = {}
         for closure in closures:
             query, match = keyframes[closure.query], keyframes[closure.match]
-            there, turn = closure.match, closure_turn(closure.rotation)
+            if (turn := closure.rotation) is None:
+                continue
+            there = closure.match
             if query.trajectory in starts:
                 query, match, there, turn = match, query, closure.query, turn.inverse()
-            joins = query.trajectory not in starts and match.trajectory in starts
-            if not joins or closure.rotation is None:
+            if query.trajectory in starts or match.trajectory not in starts:
                 continue
-            pose = poses[there] if there < len(poses) else None
-            pose = pose or starts[match.trajectory].compose(match.odometry)
+            pose = starts[match.trajectory].compose(match.odometry)
+            if there < len(before.poses) and before.on_map[there]:
+                pose = Pose(*before.poses[there].tolist())
             votes.setdefault(query.trajectory, []).append((pose.compose(turn), query.odometry))
         found = {t: _most_agreed(v, config.min_agreeing) for t, v in votes.items()}
-        found = {t: start for t, start in found.items() if start is not None}
-        if not found:
+        joined = {t: start for t, start in found.items() if start is not None}
+        if not joined:
             break
-        starts.update(found)
+        starts.update(joined)
     return starts
 
 
-def _known_starts(keyframes: Sequence[GraphKeyframe], poses: Sequence[Any]) -> dict[int, Any]:
-    """The starts of trajectories by the last pose of each; of the first one, without any."""
-    last = {
-        frame.trajectory: (frame, pose)
-        for frame, pose in zip(keyframes, poses, strict=False)
-        if pose is not None
-    }
-    starts = {keyframes[0].trajectory: gtsam.Pose3()} if keyframes else {}
-    return starts | {t: p.compose(k.odometry.inverse()) for t, (k, p) in last.items()}
-
-
-def poses_now(keyframes: Sequence[GraphKeyframe], last: Correction) -> list[Any]:
-    """Poses on the map: those of the last update, from which odometry leads on to newer ones."""
-    starts = _known_starts(keyframes, last.poses)
-    newer = ((starts.get(k.trajectory), k.odometry) for k in keyframes[len(last.poses) :])
-    return [*last.poses, *(None if s is None else s.compose(odometry) for s, odometry in newer)]
-
-
-def _most_agreed(votes: list[Any], fewest: int) -> Any:
+def _most_agreed(votes: list[tuple[Pose, Pose]], fewest: int) -> Pose | None:
     """The pose of an odometry frame that most closures agree on; None if too few do."""
     best, most = None, fewest - 1
+    heres, odometries = (rows_of(poses) for poses in zip(*votes[-200:], strict=True))
     for here, odometry in votes[-200:]:
         shift = here.compose(odometry.inverse())
-        agreed = sum(_near(shift.compose(o), h) for h, o in votes[-200:])
+        said = compose_rows(np.array(shift.values), odometries)
+        offsets_m, turns_deg = apart_rows(said, heres)
+        agreed = int(((offsets_m <= AGREE_M) & (turns_deg <= AGREE_DEG)).sum())
         if agreed > most:
             best, most = shift, agreed
     return best
 
 
-def _near(a: Any, b: Any) -> bool:
-    offset_m, turn_deg = apart(a, b)
-    return offset_m <= AGREE_M and turn_deg <= AGREE_DEG
-
-
-def _spread(indices: list[int], most: int) -> list[int]:
+def _spread(indices: np.ndarray, most: int) -> np.ndarray:
     """At most so many of them: the newest quarter of that number, and the rest evenly."""
     if len(indices) <= most:
         return indices
     newest = most // 4
     even = np.linspace(0, len(indices) - newest - 1, most - newest).round().astype(int)
-    return [indices[i] for i in even] + indices[-newest:]
+    return np.concatenate([indices[even], indices[len(indices) - newest :]])
 
 
-def _skeleton(
-    keyframes: Sequence[GraphKeyframe], closures: Sequence[GraphClosure], free: Sequence[bool]
-) -> list[int]:
+def _skeleton(trajectories: np.ndarray, ends: np.ndarray, free: np.ndarray) -> np.ndarray:
     """The keyframes to solve for: ends of trajectories and of closures; the rest follows them."""
-    kept = {k for c in closures for k in (c.query, c.match) if free[k]}
-    for k, frame in enumerate(keyframes):
-        if free[k]:
-            last = k + 1 == len(keyframes) or keyframes[k + 1].trajectory != frame.trajectory
-            if last or not free[k - 1] or keyframes[k - 1].trajectory != frame.trajectory:
-                kept.add(k)
-    return sorted(kept)
+    begins = np.diff(trajectories, prepend=-2) != 0
+    begins |= ~np.roll(free, 1)
+    ended = np.append(np.diff(trajectories) != 0, True)
+    return np.union1d(np.flatnonzero(free & (begins | ended)), ends[free[ends]])
 
 
 def _solve(
-    keyframes: Sequence[GraphKeyframe],
     closures: Sequence[GraphClosure],
-    nodes: list[int],
-    poses: Sequence[Any],
+    trajectories: np.ndarray,
+    driven: np.ndarray,
+    nodes: np.ndarray,
+    poses: np.ndarray,
     config: GraphConfig,
-) -> dict[int, Any]:
-    """The poses of the nodes under which the odometry and most closures hold."""
+) -> np.ndarray:
+    """The poses of the nodes, (N, 7), under which the odometry and most closures hold."""
     graph, initial = gtsam.NonlinearFactorGraph(), gtsam.Values()
     for k in nodes:
-        initial.insert(k, poses[k])
-    for k, before in zip(nodes, [None, *nodes], strict=False):
-        frame = keyframes[k]
-        if before is not None and keyframes[before].trajectory == frame.trajectory:
-            between, noise = _odometry(keyframes[before], frame, config)
-            graph.add(gtsam.BetweenFactorPose3(before, k, between, noise))
-        elif k and keyframes[k - 1].trajectory == frame.trajectory:  # and that one stays
-            between, noise = _odometry(keyframes[k - 1], frame, config)
-            graph.add(gtsam.PriorFactorPose3(k, poses[k - 1].compose(between), noise))
-        else:
+        initial.insert(k, to_pose3(poses[k]))
+    # Odometry leads to a node from the one before, or else from a keyframe that stays.
+    befores = np.append(-1, nodes[:-1])
+    befores = np.where(_joined(trajectories, befores, nodes), befores, nodes - 1)
+    between = compose_rows(inverse_rows(driven[befores, :7]), driven[nodes, :7])
+    ways_m = driven[nodes, 7] - driven[befores, 7]
+    joined = _joined(trajectories, befores, nodes)
+    for before, k, step, way_m, known in zip(befores, nodes, between, ways_m, joined, strict=True):
+        if not known:
             # The first trajectory of all defines the map; others are where closures put them.
             free = FREE if k else FIXED
-            graph.add(gtsam.PriorFactorPose3(k, poses[k], _noise(free, free)))
+            graph.add(gtsam.PriorFactorPose3(k, initial.atPose3(k), _noise(free, free)))
+            continue
+        step, noise = to_pose3(step), odometry_noise(way_m, config)
+        if initial.exists(before):
+            graph.add(gtsam.BetweenFactorPose3(before, k, step, noise))
+        else:
+            graph.add(gtsam.PriorFactorPose3(k, to_pose3(poses[before]).compose(step), noise))
     known = list(range(graph.size()))
     for closure in closures:
         graph.add(_closure_factor(closure, initial, poses, config))
@@ -223,17 +191,22 @@ def _solve(
     parameters.setKnownInliers(known)
     parameters.setScheduler(gtsam.GncScheduler.SuperLinear)
     solved = gtsam.GncLMOptimizer(graph, initial, parameters).optimize()
-    return {k: solved.atPose3(k) for k in nodes}
+    found = []
+    for k in nodes:
+        pose = solved.atPose3(k)
+        turn = pose.rotation().toQuaternion()
+        found.append([*pose.translation(), turn.x(), turn.y(), turn.z(), turn.w()])
+    return np.array(found)
 
 
-def _odometry(first: GraphKeyframe, second: GraphKeyframe, config: GraphConfig) -> tuple[Any, Any]:
-    """What odometry says between two keyframes of one trajectory, and its noise."""
-    noise = odometry_noise(second.travelled_m - first.travelled_m, config)
-    return first.odometry.between(second.odometry), noise
+def _joined(trajectories: np.ndarray, befores: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Whether odometry joins each node to another keyframe; -1: there is none."""
+    joined: np.ndarray = (befores >= 0) & (trajectories[befores] == trajectories[nodes])
+    return joined
 
 
 def _noise(rotation_rad: float, position_m: float) -> Any:
-    return gtsam.noiseModel.Diagonal.Sigmas(np.repeat([rotation_rad, position_m], 3))
+    return gtsam.noiseModel.Diagonal.Sigmas(np.array([rotation_rad] * 3 + [position_m] * 3))
 
 
 def odometry_noise(way_m: float, config: GraphConfig) -> Any:
@@ -243,61 +216,72 @@ def odometry_noise(way_m: float, config: GraphConfig) -> Any:
     return _noise(rotation_rad, config.odometry_position_m * root_m)
 
 
+@functools.lru_cache
 def closure_noise(rotation_known: bool, config: GraphConfig) -> Any:
     """GTSAM's noise of a closure."""
     rotation_rad = math.radians(config.closure_rotation_deg) if rotation_known else FREE
     return _noise(rotation_rad, config.closure_position_m)
 
 
-def closure_turn(rotation: Pose | None) -> Any:
-    """GTSAM's pose of the robot at the query of a closure in the robot at the match."""
-    return to_pose3(rotation) if rotation is not None else gtsam.Pose3()
+def closure_turn(rotation: Pose | None) -> Pose:
+    """The robot at the query of a closure in the robot at the match."""
+    return rotation or Pose.planar(0.0, 0.0, 0.0)
 
 
 def _closure_factor(
-    closure: GraphClosure, initial: Any, poses: Sequence[Any], config: GraphConfig
+    closure: GraphClosure, initial: Any, poses: np.ndarray, config: GraphConfig
 ) -> Any:
     """The two views show one place; an end that stays gives a prior for the other."""
-    turn = closure_turn(closure.rotation)
+    turn = to_pose3(closure_turn(closure.rotation).values)
     noise = closure_noise(closure.rotation is not None, config)
     if not initial.exists(closure.match):
-        return gtsam.PriorFactorPose3(closure.query, poses[closure.match].compose(turn), noise)
+        seen = to_pose3(poses[closure.match]).compose(turn)
+        return gtsam.PriorFactorPose3(closure.query, seen, noise)
     if not initial.exists(closure.query):
-        seen = poses[closure.query].compose(turn.inverse())
+        seen = to_pose3(poses[closure.query]).compose(turn.inverse())
         return gtsam.PriorFactorPose3(closure.match, seen, noise)
     return gtsam.BetweenFactorPose3(closure.match, closure.query, turn, noise)
 
 
 def _spread_correction(
-    keyframes: Sequence[GraphKeyframe],
-    nodes: list[int],
-    solved: dict[int, Any],
-    poses: list[Any],
+    trajectories: np.ndarray,
+    driven: np.ndarray,
+    nodes: np.ndarray,
+    solved: np.ndarray,
+    poses: np.ndarray,
 ) -> None:
     """Move the keyframes between two nodes by what moved the nodes, in proportion to the way."""
-    for k in nodes:
-        poses[k] = solved[k]
-    for a, b in itertools.pairwise(nodes):
-        first, second = keyframes[a], keyframes[b]
-        if first.trajectory != second.trajectory:
-            continue
-        here = solved[a].compose(first.odometry.inverse())
-        there = solved[b].compose(second.odometry.inverse())
-        span_m = max(second.travelled_m - first.travelled_m, 1e-9)
-        for k in range(a + 1, b):
-            frame = keyframes[k]
-            start, end = here.compose(frame.odometry), there.compose(frame.odometry)
-            share = (frame.travelled_m - first.travelled_m) / span_m
-            poses[k] = start.retract(share * start.localCoordinates(end))
+    poses[nodes] = solved
+    between = np.setdiff1d(np.arange(nodes[0], nodes[-1]), nodes)
+    after = np.searchsorted(nodes, between)
+    a, b = nodes[after - 1], nodes[after]
+    same = _joined(trajectories, a, b)
+    between, a, b = between[same], a[same], b[same]
+    odometry, way_m = driven[:, :7], driven[:, 7]
+    start, end = (
+        compose_rows(poses[k], compose_rows(inverse_rows(odometry[k]), odometry[between]))
+        for k in (a, b)
+    )
+    share = way_m[between] - way_m[a]
+    share = (share / np.maximum(way_m[b] - way_m[a], 1e-9))[:, None]
+    # The two differ by little, so that the line between them will do.
+    end[:, 3:] *= np.where((start * end)[:, 3:].sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
+    mixed = (1 - share) * start + share * end
+    mixed[:, 3:] /= np.linalg.norm(mixed[:, 3:], axis=1, keepdims=True)
+    poses[between] = mixed
 
 
-def _verdict(closure: GraphClosure, poses: list[Any], config: GraphConfig) -> Verdict | None:
-    """Whether the solved poses leave a closure as near as its views can be (chi-squared, 99 %)."""
-    query, match = poses[closure.query], poses[closure.match]
-    if query is None or match is None:
-        return None
-    offset_m, turn_deg = apart(match.compose(closure_turn(closure.rotation)), query)
-    error, limit = (offset_m / config.closure_position_m) ** 2, CHI_SQUARED[3]
-    if closure.rotation is not None:
-        error, limit = error + (turn_deg / config.closure_rotation_deg) ** 2, CHI_SQUARED[6]
-    return Verdict(error <= limit, offset_m, turn_deg)
+def _verdicts(
+    closures: Sequence[GraphClosure], ends: np.ndarray, config: GraphConfig
+) -> np.ndarray:
+    """Whether the solved poses leave a closure as near as its views can be (chi-squared, 99 %).
+
+    `ends`: (M, 2, 7) poses of match and query; returns rows of `Correction.verdicts`.
+    """
+    turns = rows_of(closure_turn(c.rotation) for c in closures)
+    turned = np.array([c.rotation is not None for c in closures], bool)
+    offset_m, turn_deg = apart_rows(compose_rows(ends[:, 0], turns), ends[:, 1])
+    error = (offset_m / config.closure_position_m) ** 2
+    error += turned * np.nan_to_num(turn_deg / config.closure_rotation_deg) ** 2
+    holds = np.where(np.isnan(error), np.nan, error <= np.where(turned, *CHI_SQUARED))
+    return np.stack([holds, offset_m, turn_deg], axis=1)

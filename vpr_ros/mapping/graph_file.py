@@ -18,25 +18,16 @@ import numpy as np
 
 from vpr_ros.core.durable_file import write_durably
 from vpr_ros.core.map_file import read_map
-from vpr_ros.core.pose import Pose
-from vpr_ros.mapping.graph_correction import (
-    Correction,
-    Verdict,
-    closure_noise,
-    closure_turn,
-    odometry_noise,
-    poses_now,
-)
+from vpr_ros.core.pose import Pose, rows_of
 from vpr_ros.mapping.pose_graph import (
+    Correction,
     GraphClosure,
     GraphConfig,
     GraphError,
     GraphKeyframe,
     PoseGraph,
-    gtsam,
+    poses_now,
     require_gtsam,
-    to_pose,
-    to_pose3,
 )
 from vpr_ros.mapping.relocalization import ViewOffsets
 
@@ -87,25 +78,27 @@ def save_graph(
 ) -> None:
     """Write a graph, wholly or not at all; raises GraphError if it cannot be written."""
     keyframes, closures = snapshot
-    verdicts = correction.verdicts + [None] * (len(closures) - len(correction.verdicts))
+    held = np.zeros(len(closures), bool)
+    held[: len(correction.verdicts)] = correction.verdicts[:, 0] == 1.0
+    poses = poses_now(keyframes, correction).tolist()
     stored = StoredGraph(
         tuple(
             StoredKeyframe(
                 k.id,
                 k.stamp_ns,
-                *(k.driven or (k.trajectory, to_pose(k.odometry))),
-                None if pose is None else to_pose(pose),
+                *(k.driven or (k.trajectory, k.odometry)),
+                None if math.isnan(pose[0]) else Pose(*pose),
             )
-            for k, pose in zip(keyframes, poses_now(keyframes, correction), strict=True)
+            for k, pose in zip(keyframes, poses, strict=True)
         ),
         tuple(
             StoredClosure(
                 keyframes[c.query].id,
                 keyframes[c.match].id,
-                verdict is not None and verdict.accepted,
+                accepted,
                 c.rotation,
             )
-            for c, verdict in zip(closures, verdicts, strict=True)
+            for c, accepted in zip(closures, held.tolist(), strict=True)
         ),
     )
 
@@ -169,19 +162,19 @@ def load_graph(map_path: Path, graph: PoseGraph) -> Correction:
     for k in stored.keyframes:
         if k.pose is not None:
             graph.add_map(k.id, k.stamp_ns, k.pose, (k.trajectory, k.odometry))
-    poses = [keyframe.odometry for keyframe in graph.keyframes]
+    placed = rows_of(keyframe.odometry for keyframe in graph.keyframes)
     for k in stored.keyframes:
         if k.pose is None:
             graph.add_lost(k.id, k.stamp_ns, k.trajectory, k.odometry)
-            poses.append(None)
+    poses = np.full((len(graph), 7), np.nan)
+    poses[: len(placed)] = placed
     graph.begin_after(max((k.trajectory for k in stored.keyframes), default=-1))
-    verdicts: list[Verdict | None] = []
+    verdicts = []
     for c in stored.closures:
         if graph.add_closure(c.query_id, c.match_id, c.rotation):
-            ends = graph.closures[-1].query, graph.closures[-1].match
-            known = None not in (poses[ends[0]], poses[ends[1]])
-            verdicts.append(Verdict(c.accepted, math.nan, math.nan) if known else None)
-    return Correction(poses, verdicts)
+            known = max(graph.closures[-1].query, graph.closures[-1].match) < len(placed)
+            verdicts.append((float(c.accepted) if known else math.nan, math.nan, math.nan))
+    return Correction(poses, np.array(verdicts).reshape(-1, 3))
 
 
 def _stored(map_path: Path) -> StoredGraph:
@@ -206,11 +199,11 @@ def graph_text(graph: StoredGraph) -> str:
     """The contents of a graph file."""
     lines = [HEADER, "# keyframe id stamp_ns trajectory odometry(x y z qx qy qz qw) map(the same)"]
     for k in graph.keyframes:
-        poses = [*_values(k.odometry), *(_values(k.pose) if k.pose else [])]
+        poses = [*k.odometry.values, *(k.pose.values if k.pose else ())]
         lines.append(f"keyframe {k.id} {k.stamp_ns} {k.trajectory} " + _numbers(poses))
     lines.append("# closure query match accepted rotation(qx qy qz qw)")
     for c in graph.closures:
-        turn = _numbers(_values(c.rotation)[3:]) if c.rotation else ""
+        turn = _numbers(c.rotation.values[3:]) if c.rotation else ""
         lines.append(f"closure {c.query_id} {c.match_id} {int(c.accepted)} {turn}".rstrip())
     return "\n".join(lines) + "\n"
 
@@ -253,9 +246,10 @@ def read_graph(path: Path) -> StoredGraph:
 
 def tum_text(graph: StoredGraph) -> str:
     """The corrected trajectory in the format of TUM RGB-D: stamp [s] x y z qx qy qz qw."""
-    rows = sorted((k.stamp_ns, k.pose) for k in graph.keyframes if k.pose is not None)
+    placed = ((k.stamp_ns, k.pose) for k in graph.keyframes if k.pose is not None)
     return "".join(
-        f"{stamp // 10**9}.{stamp % 10**9:09d} {_numbers(_values(pose))}\n" for stamp, pose in rows
+        f"{stamp // 10**9}.{stamp % 10**9:09d} {_numbers(pose.values)}\n"
+        for stamp, pose in sorted(placed, key=lambda row: row[0])
     )
 
 
@@ -265,18 +259,28 @@ def write_g2o(path: Path, graph: StoredGraph, config: GraphConfig) -> None:
     Closures that the graph has rejected are left out.
     """
     require_gtsam()
+    # Only here: nodes that read graphs do without GTSAM and its memory.
+    from vpr_ros.mapping.graph_correction import (
+        closure_noise,
+        closure_turn,
+        gtsam,
+        odometry_noise,
+        to_pose3,
+    )
+
     values, factors = gtsam.Values(), gtsam.NonlinearFactorGraph()
     number = {k.id: i for i, k in enumerate(graph.keyframes)}
     for i, keyframe in enumerate(graph.keyframes):
-        values.insert(i, to_pose3(keyframe.pose or keyframe.odometry))
+        values.insert(i, to_pose3((keyframe.pose or keyframe.odometry).values))
     for (i, a), (j, b) in itertools.pairwise(enumerate(graph.keyframes)):
         if a.trajectory == b.trajectory >= 0:
             way_m = a.odometry.distance_m(b.odometry)
-            between = to_pose3(a.odometry).between(to_pose3(b.odometry))
-            factors.add(gtsam.BetweenFactorPose3(i, j, between, odometry_noise(way_m, config)))
+            step = to_pose3(a.odometry.inverse().compose(b.odometry).values)
+            factors.add(gtsam.BetweenFactorPose3(i, j, step, odometry_noise(way_m, config)))
     for c in graph.closures:
         if c.accepted:
-            turn, noise = closure_turn(c.rotation), closure_noise(c.rotation is not None, config)
+            turn = to_pose3(closure_turn(c.rotation).values)
+            noise = closure_noise(c.rotation is not None, config)
             ends = number[c.match_id], number[c.query_id]
             factors.add(gtsam.BetweenFactorPose3(*ends, turn, noise))
     gtsam.writeG2o(factors, values, str(path))
@@ -306,10 +310,6 @@ def _closure(words: Sequence[str]) -> StoredClosure:
 def _sevens(values: Sequence[float]) -> Iterator[Sequence[float]]:
     for start in range(0, len(values), 7):
         yield values[start : start + 7]
-
-
-def _values(pose: Pose) -> tuple[float, ...]:
-    return dataclasses.astuple(pose)
 
 
 def _numbers(values: Sequence[float]) -> str:

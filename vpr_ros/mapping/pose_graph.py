@@ -4,21 +4,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import math
-from typing import Any, ClassVar
+import importlib.util
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.pose import Pose
-
-gtsam: Any = None  # an optional dependency
-with contextlib.suppress(ImportError):
-    gtsam = importlib.import_module("gtsam")
 
 STEP_BACK_S = 1.0  # stamps may be unordered by less; what lies farther back is another drive
 
@@ -103,7 +98,7 @@ class GraphKeyframe:
 
     id: int
     stamp_ns: int
-    odometry: Any  # gtsam.Pose3 of the robot in the frame of its odometry
+    odometry: Pose  # of the robot in the frame of its odometry
     trajectory: int  # number of the stretch without a jump; -1: of the loaded map
     travelled_m: float  # from the start of the trajectory
     driven: tuple[int, Pose] | None = None  # trajectory and odometry of one of the loaded map
@@ -118,30 +113,66 @@ class GraphClosure:
     rotation: Pose | None = None  # of the robot at the query in the robot at the match; at 0 0 0
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Correction:
+    """The graph after an update."""
+
+    poses: np.ndarray  # (N, 7) x y z qx qy qz qw of keyframes in the map; NaN: not on it yet
+    verdicts: np.ndarray  # (M, 3) whether a closure holds, and how far it is off [m], [deg];
+    # NaN: one side is not on the map yet
+
+    @classmethod
+    def none(cls) -> Correction:
+        """That of an empty graph."""
+        return cls(np.empty((0, 7)), np.empty((0, 3)))
+
+    def of(self, keyframes: Sequence[int], closures: Sequence[int]) -> Correction:
+        """That of some of them, by position, rising."""
+        return Correction(
+            self.poses[[i for i in keyframes if i < len(self.poses)]],
+            self.verdicts[[i for i in closures if i < len(self.verdicts)]],
+        )
+
+    @property
+    def on_map(self) -> np.ndarray:
+        """(N,) whether each keyframe is on the map."""
+        placed: np.ndarray = np.isfinite(self.poses[:, 0])
+        return placed
+
+
 def require_gtsam() -> None:
     """Raise GraphError where GTSAM is missing."""
-    if gtsam is None:
+    if importlib.util.find_spec("gtsam") is None:
         raise GraphError("The pose graph needs GTSAM. Install it: pip install 'vpr_ros[graph]'.")
 
 
-def to_pose3(pose: Pose) -> Any:
-    """GTSAM's pose."""
-    rotation = gtsam.Rot3.Quaternion(pose.qw, pose.qx, pose.qy, pose.qz)
-    return gtsam.Pose3(rotation, np.array([pose.x, pose.y, pose.z]))
+def known_starts(keyframes: Sequence[GraphKeyframe], last: Correction) -> dict[int, Pose]:
+    """The pose of each trajectory's odometry frame on the map, by the last pose of each.
+
+    The first trajectory defines the map where nothing else does.
+    """
+    newest = {keyframes[k].trajectory: k for k in np.flatnonzero(last.on_map).tolist()}
+    starts = {keyframes[0].trajectory: Pose.planar(0.0, 0.0, 0.0)} if keyframes else {}
+    return starts | {
+        trajectory: Pose(*last.poses[k].tolist()).compose(keyframes[k].odometry.inverse())
+        for trajectory, k in newest.items()
+    }
 
 
-def to_pose(pose: Any) -> Pose:
-    """The package's pose."""
-    x, y, z = map(float, pose.translation())
-    turn = pose.rotation().toQuaternion()
-    return Pose(x, y, z, turn.x(), turn.y(), turn.z(), turn.w())
+def poses_now(
+    keyframes: Sequence[GraphKeyframe], last: Correction, starts: dict[int, Pose] | None = None
+) -> np.ndarray:
+    """Poses on the map, (N, 7): those of the last update, from which odometry leads on.
 
-
-def apart(a: Any, b: Any) -> tuple[float, float]:
-    """Distance [m] and angle [deg] between two of GTSAM's poses."""
-    between = a.between(b)
-    angle = float(np.linalg.norm(gtsam.Rot3.Logmap(between.rotation())))
-    return float(np.linalg.norm(between.translation())), math.degrees(angle)
+    `starts`, if it is not as the last update left it, also places trajectories joined since.
+    """
+    poses = np.full((len(keyframes), 7), np.nan)
+    poses[: len(last.poses)] = last.poses
+    starts = known_starts(keyframes, last) if starts is None else starts
+    for k in np.flatnonzero(np.isnan(poses[:, 0])).tolist():
+        if (start := starts.get(keyframes[k].trajectory)) is not None:
+            poses[k] = start.compose(keyframes[k].odometry).values
+    return poses
 
 
 class PoseGraph:
@@ -178,14 +209,14 @@ class PoseGraph:
         self, id: int, stamp_ns: int, pose: Pose, driven: tuple[int, Pose] | None = None
     ) -> None:
         """Add a keyframe of a loaded map; it does not move."""
-        self._append(GraphKeyframe(id, stamp_ns, to_pose3(pose), -1, 0.0, driven))
+        self._append(GraphKeyframe(id, stamp_ns, pose.unit, -1, 0.0, driven))
 
     def add_lost(self, id: int, stamp_ns: int, trajectory: int, odometry: Pose) -> None:
         """Add a keyframe of an earlier trajectory that is not on the loaded map yet."""
-        here, last = to_pose3(odometry), self.keyframes[-1] if self.keyframes else None
+        here, last = odometry.unit, self.keyframes[-1] if self.keyframes else None
         way_m = 0.0
         if last is not None and last.trajectory == trajectory:
-            way_m = last.travelled_m + apart(last.odometry, here)[0]
+            way_m = last.travelled_m + here.distance_m(last.odometry)
         self._append(GraphKeyframe(id, stamp_ns, here, trajectory, way_m))
 
     def begin_after(self, trajectory: int) -> None:
@@ -196,12 +227,12 @@ class PoseGraph:
         """Add a keyframe with the pose that odometry gives; False if it begins a trajectory."""
         if id in self._index:
             return True
-        here = to_pose3(pose)
+        here = pose.unit
         last = self.keyframes[-1] if self.keyframes else None
         if last is None or last.trajectory < 0:
             joined, travelled_m = False, 0.0
         else:
-            step_m = float(np.linalg.norm(here.translation() - last.odometry.translation()))
+            step_m = here.distance_m(last.odometry)
             seconds = (stamp_ns - last.stamp_ns) / 1e9
             joined = frame == self._frame and seconds > -STEP_BACK_S
             # Half a metre more: two stamps may lie close together.
@@ -217,7 +248,7 @@ class PoseGraph:
         query, match = self._index.get(query_id), self._index.get(match_id)
         if query is None or match is None or query == match:
             return False
-        self.closures.append(GraphClosure(query, match, rotation))
+        self.closures.append(GraphClosure(query, match, rotation and rotation.unit))
         self.revision += 1
         return True
 
@@ -246,7 +277,7 @@ class PoseGraph:
         return keyframes, closures
 
     def snapshot(self) -> tuple[list[GraphKeyframe], list[GraphClosure]]:
-        """What `correct` needs, for another thread."""
+        """What `correct` needs, which it may take its time for."""
         return list(self.keyframes), list(self.closures)
 
     def _append(self, keyframe: GraphKeyframe) -> None:

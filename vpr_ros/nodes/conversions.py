@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from array import array
 from collections import deque
@@ -73,7 +72,7 @@ def from_pose(pose: Pose | None) -> PoseMsg:
     message = PoseMsg()
     if pose is not None:
         p, q = message.position, message.orientation
-        p.x, p.y, p.z, q.x, q.y, q.z, q.w = dataclasses.astuple(pose)
+        p.x, p.y, p.z, q.x, q.y, q.z, q.w = pose.values
     return message
 
 

@@ -167,9 +167,10 @@ class Latency:
         return float(p50), float(p95)
 
 
-def memory_mb() -> float:
-    """Resident memory of this process [MB]."""
-    with open("/proc/self/statm") as file:
+def memory_mb(process: int | str = "self") -> float:
+    """Resident memory of a process, by default of this one [MB]; 0 if it is gone."""
+    pages = 0
+    with contextlib.suppress(OSError), open(f"/proc/{process}/statm") as file:
         pages = int(file.read().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 1e6
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import threading
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import numpy as np
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import qos_profile_sensor_data
@@ -19,14 +19,14 @@ from tf2_msgs.msg import TFMessage
 from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.pose import Pose
-from vpr_ros.mapping.graph_correction import Correction, Verdict, correct
 from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
+from vpr_ros.mapping.graph_solver import GraphSolver
 from vpr_ros.mapping.pose_graph import (
+    Correction,
+    GraphClosure,
     GraphConfig,
+    GraphKeyframe,
     PoseGraph,
-    apart,
-    to_pose,
-    to_pose3,
 )
 from vpr_ros.mapping.relocalization import CameraConfig
 from vpr_ros.nodes import conversions
@@ -39,9 +39,7 @@ from vpr_ros.nodes.parameters import Parameters
 OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
 SAVE_S = 60.0
 MOST_EARLY = 100  # closures that wait for their keyframe
-# Solver and view share Python's lock with the transform, which goes out with every odometry
-# message: it gets the lock soon, and they rest so many times as long as they have worked.
-SWITCH_S, SOLVER_RESTS, VIEW_RESTS, LONGEST_REST_S = 5e-4, 20, 50, 10.0
+LONGEST_REST_S = 10.0  # of the solver, which rests as long as it has worked: half a core at most
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
 
 
@@ -68,33 +66,31 @@ class GraphNodeConfig(Config):
 
 
 class GraphNode(GuardedNode):
-    """Keeps the pose graph, and corrects it in a thread of its own."""
+    """Keeps the pose graph, and has it corrected by a process of its own."""
 
     PARAMETERS: ClassVar[tuple[type[Config], ...]] = (GraphNodeConfig, CameraConfig, GraphConfig)
 
     def __init__(self) -> None:
         """Load the graph, if there is one, and subscribe."""
         super().__init__("graph")
-        sys.setswitchinterval(SWITCH_S)
         self._config = Parameters(self, self.PARAMETERS)
         self._graph = PoseGraph(self._config[GraphConfig])
-        self._correction = Correction([], [])
-        self._map_odom = to_pose3(Pose.planar(0.0, 0.0, 0.0))  # pose of the odometry on the map
+        self._correction = Correction.none()
+        self._map_odom = Pose.planar(0.0, 0.0, 0.0)  # pose of the odometry on the map
         self._joined = True  # whether that is known
         self._odom_frame = ""  # of the keyframes' poses; empty: not known yet
         self._frames = ""  # what is wrong with the frame of the odometry
         self._lock = threading.Lock()  # of the graph and the fields above
         self._wake, self._ending = threading.Event(), threading.Event()
         self._latency = Latency()
-        self._said: dict[int, Verdict] = {}  # verdicts published, by closure
         self._unknown = self._without_pose = self._evicted = 0
         self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
         self._unsaved = ""  # why the graph is not saved
         self._other = ""  # warning about another publisher of the transform
-        self._next_view = 0.0  # monotonic [s]
         self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
         self._load()
 
+        self._solver = GraphSolver(self.problems.add)
         self._view = GraphView(self)
         self._verdict_publisher = self.create_publisher(ClosureVerdict, "closure_verdicts", 50)
         self._tf_publisher = self.create_publisher(TFMessage, "/tf", 100)
@@ -117,16 +113,16 @@ class GraphNode(GuardedNode):
         if pending:
             with self.problems.caught():
                 self._correct()
+        self._solver.close()
         self._save()
 
     # Input
 
     def _on_keyframe(self, message: Keyframe) -> None:
-        if not message.has_pose:
+        keyframe = conversions.to_keyframe(message)
+        if keyframe.pose is None or not keyframe.pose.is_valid:
             self._without_pose += 1
             return
-        keyframe = conversions.to_keyframe(message)
-        assert keyframe.pose is not None
         with self._lock:
             joined = self._graph.add_keyframe(
                 keyframe.id, keyframe.stamp_ns, keyframe.pose, keyframe.pose_frame
@@ -197,7 +193,7 @@ class GraphNode(GuardedNode):
         transform = TransformStamped(child_frame_id=child)
         transform.header.stamp = message.header.stamp
         transform.header.frame_id = config.map_frame
-        pose = conversions.from_pose(to_pose(self._map_odom))
+        pose = conversions.from_pose(self._map_odom)
         transform.transform.rotation = pose.orientation
         at, to = pose.position, transform.transform.translation
         to.x, to.y, to.z = at.x, at.y, at.z
@@ -220,7 +216,7 @@ class GraphNode(GuardedNode):
         """Listen for another publisher of the same transform; ours comes back as it went out."""
         if not self._config[GraphNodeConfig].publish_tf:
             return
-        ours = to_pose(self._map_odom)
+        ours = self._map_odom
         for transform in message.transforms:
             frames = transform.header.frame_id, transform.child_frame_id
             if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame or "odom"):
@@ -239,45 +235,45 @@ class GraphNode(GuardedNode):
     # Correction
 
     def _work(self) -> None:
-        """Correct the graph whenever a closure has come."""
+        """Correct the graph whenever a closure has come, and save it from time to time."""
         while not self._ending.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            if not self._ending.is_set():
-                began_s = time.thread_time()
+            if self._wake.wait(1.0) and not self._ending.is_set():
+                self._wake.clear()
+                began = time.monotonic()
                 with self.problems.caught():
                     self._correct()
-                spent_s = time.thread_time() - began_s
-                self._ending.wait(min(SOLVER_RESTS * spent_s, LONGEST_REST_S))
+                self._ending.wait(min(time.monotonic() - began, LONGEST_REST_S))
+            if time.monotonic() - self._saved_at > SAVE_S:
+                self._save()
 
     def _correct(self) -> None:
         began = time.perf_counter_ns()
         with self._lock:
             self._make_room()
             keyframes, closures = self._graph.snapshot()
-        correction = correct(keyframes, closures, self._config[GraphConfig], self._correction)
+        last, said = keyframes[-1], self._correction.verdicts[:, 0]
+        config = self._config[GraphConfig]
+        correction = self._solver.correct(keyframes, closures, config, self._correction)
         with self._lock:
             self._correction, self._changed = correction, True
             before, joined = self._map_odom, self._joined
-            pose = correction.poses[-1] if correction.poses else None
-            last = keyframes[-1]
-            if pose is not None and last.trajectory == self._graph.trajectory:
+            if correction.on_map[-1] and last.trajectory == self._graph.trajectory:
+                pose = Pose(*correction.poses[-1].tolist())
                 self._map_odom = pose.compose(last.odometry.inverse())
                 self._joined = True
         self._latency.add(time.perf_counter_ns() - began)
         self._announce(before, joined, last.odometry)
-        for i, verdict in enumerate(correction.verdicts):
-            if verdict is not None and not verdict.same_as(self._said.get(i)):
-                self._said[i] = verdict
-                self._publish_verdict(keyframes, closures[i], verdict)
+        holds = correction.verdicts[:, 0]
+        news = np.isfinite(holds)
+        news[: len(said)] &= holds[: len(said)] != said
+        for i in np.flatnonzero(news).tolist():
+            self._publish_verdict(keyframes, closures[i], *correction.verdicts[i].tolist())
 
     def _make_room(self) -> None:
         before = len(self._graph)
         if (kept := self._graph.shrink()) is None:
             return
         self._correction = self._correction.of(*kept)
-        now = {old: new for new, old in enumerate(kept[1])}
-        self._said = {now[old]: verdict for old, verdict in self._said.items() if old in now}
         if not self._evicted:
             self.get_logger().info(
                 f"The graph has more than {self._graph.config.max_keyframes} keyframes "
@@ -285,56 +281,60 @@ class GraphNode(GuardedNode):
             )
         self._evicted += before - len(self._graph)
 
-    def _announce(self, before: Any, joined: bool, odometry: Any) -> None:
+    def _announce(self, before: Pose, joined: bool, odometry: Pose) -> None:
         """Say it if the robot has moved on the map."""
         if not joined:
             if self._joined:
                 self.get_logger().info("The trajectory is on the map now: closures agree on it")
             return
-        moved_m, turned_deg = apart(before.compose(odometry), self._map_odom.compose(odometry))
+        was, now = before.compose(odometry), self._map_odom.compose(odometry)
+        moved_m, turned_deg = was.distance_m(now), was.angle_deg(now)
         if moved_m > self._config[GraphNodeConfig].jump_m:
             self.get_logger().info(
                 f"A correction moves the robot by {moved_m:.2f} m and {turned_deg:.1f} degrees"
             )
 
-    def _publish_verdict(self, keyframes: list[Any], closure: Any, verdict: Verdict) -> None:
+    def _publish_verdict(
+        self,
+        keyframes: list[GraphKeyframe],
+        closure: GraphClosure,
+        holds: float,
+        offset_m: float,
+        turn_deg: float,
+    ) -> None:
         query, match = keyframes[closure.query], keyframes[closure.match]
         message = ClosureVerdict(
             query_id=query.id,
             match_id=match.id,
-            accepted=verdict.accepted,
-            offset_m=verdict.offset_m,
-            turn_deg=verdict.turn_deg,
+            accepted=holds == 1.0,
+            offset_m=offset_m,
+            turn_deg=turn_deg,
         )
         message.header.stamp = conversions.to_time(query.stamp_ns)
         message.header.frame_id = self._config[GraphNodeConfig].map_frame
-        if not verdict.accepted:
+        if not message.accepted:
             message.reason = (
-                f"the other closures and the odometry put its views {verdict.offset_m:.1f} m and "
-                f"{verdict.turn_deg:.0f} degrees apart"
+                f"the other closures and the odometry put its views {offset_m:.1f} m and "
+                f"{turn_deg:.0f} degrees apart"
             )
         self._verdict_publisher.publish(message)
 
     # Output
 
     def _tell(self) -> None:
-        """Publish what can be seen, and save, if it has changed."""
+        """Publish what can be seen, if it has changed."""
         if self._others is not None and time.monotonic() > self._listening_ends:
             self.destroy_subscription(self._others)
             self._others, self._other = None, ""  # nobody, or not any more
-        if not self._changed or time.monotonic() < self._next_view:
+        if not self._changed:
             return
-        began_s = time.thread_time()
         with self._lock:
             self._changed = False
             keyframes, closures = self._graph.snapshot()
             correction = self._correction
-        frame = self._config[GraphNodeConfig].map_frame
-        self._view.publish(keyframes, closures, correction, frame)
-        if time.monotonic() - self._saved_at > SAVE_S:
-            self._save()
-        rest_s = VIEW_RESTS * (time.thread_time() - began_s)
-        self._next_view = time.monotonic() + min(rest_s, LONGEST_REST_S)
+        self._view.publish(
+            keyframes, closures, correction, self._config[GraphNodeConfig].map_frame
+        )
 
     def _load(self) -> None:
         config = self._config[GraphNodeConfig]
@@ -346,11 +346,8 @@ class GraphNode(GuardedNode):
         )
         with self.problems.caught():
             self._correction = load_graph(self._map, self._graph)
-            self._said = {
-                i: verdict for i, verdict in enumerate(self._correction.verdicts) if verdict
-            }
             self._saved = self._graph.revision
-            count = sum(pose is not None for pose in self._correction.poses)
+            count = int(self._correction.on_map.sum())
             self._joined, self._unsaved = count == 0, ""
             if count:
                 self.get_logger().info(f"Loaded the places of {count} keyframes of {self._map}")
@@ -368,8 +365,8 @@ class GraphNode(GuardedNode):
     def _report(self) -> Report:
         p50_ms, p95_ms = self._latency.percentiles_ms()
         with self._lock:
-            verdicts = [v for v in self._correction.verdicts if v is not None]
-            accepted = sum(v.accepted for v in verdicts)
+            holds = self._correction.verdicts[:, 0]
+            accepted, rejected = int((holds == 1).sum()), int((holds == 0).sum())
             count, joined = len(self._graph), self._joined
         problem = self.problems.current or self._unsaved or self._other or self._frames
         if not problem and self._without_pose and not count:
@@ -378,17 +375,19 @@ class GraphNode(GuardedNode):
             problem = "The trajectory is not on the map yet: too few closures agree on it."
         return (
             WARN if problem else OK,
-            problem or f"{count} keyframes, {accepted} of {len(verdicts)} closures hold",
+            problem or f"{count} keyframes, {accepted} of {accepted + rejected} closures hold",
             {
                 "keyframes": count,
                 "closures_accepted": accepted,
-                "closures_rejected": len(verdicts) - accepted,
+                "closures_rejected": rejected,
                 "closures_unknown": self._unknown,
                 "keyframes_without_pose": self._without_pose,
                 "evicted": self._evicted,
                 "on_the_map": joined,
                 "correction_p50_ms": p50_ms,
                 "correction_p95_ms": p95_ms,
+                "solver_losses": self._solver.losses,
+                "solver_memory_mb": memory_mb(self._solver.pid),
                 "memory_mb": memory_mb(),
             },
         )
