@@ -20,10 +20,9 @@ import vizdoom
 
 from bench.closure_sets import ClosureSet, View
 from demo.building import building, corridor, opposite
-from demo.camera import Camera
+from demo.camera import Camera, Shade
 from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drive
 from demo.floor_plan import Area, Plan, Thing
-from demo.write_bag import Shade
 from vpr_ros.core.pose import Pose
 
 BUILDINGS = {"building 1": False, "building 2": False, "building 3": True}  # identical corridors?
@@ -40,7 +39,7 @@ SHADES = (
 def keyframes() -> list[DrivePose]:
     """Where the pictures of each building are taken."""
     poses: list[DrivePose] = []
-    for pose in drive(building())[:: ODOM_HZ // IMAGE_HZ]:
+    for pose in drive()[:: ODOM_HZ // IMAGE_HZ]:
         pose = dataclasses.replace(pose, y_m=-pose.y_m, yaw_rad=-pose.yaw_rad)
         if not poses or _moved(poses[-1], pose):
             poses.append(pose)

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from tf2_msgs.msg import TFMessage
 
-from demo.trajectory import drifting
+from demo.drive import drifting
 from vpr_msgs.msg import Keyframe, LoopClosure
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.graph_correction import correct

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from demo.trajectory import BIAS_DEG, ate_m, drifting
+from demo.drive import BIAS_DEG, ate_m, drifting
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError

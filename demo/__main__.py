@@ -45,10 +45,10 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     from demo.building import building
     from demo.drive import drive, wake_up
     from demo.live import node_commands, run_live
+    from demo.live_figures import write_picture
     from demo.live_report import headline, live_metrics, live_rows, write_report
     from demo.live_run import read_live_run
     from demo.mapped_run import MAP, WAKE_UP, read_mapped_run
-    from demo.readme_picture import write_picture
     from demo.topics import NEXT_DAY, NODES
     from demo.write_bag import write_bag
     from vpr_ros.evaluation.bag import Bag
@@ -62,10 +62,10 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     try:
         with run_folder() as folder:
             commands = node_commands(arguments.param, folder / MAP)
-            poses, again = drive(plan), folder / WAKE_UP
+            poses, again = drive(), folder / WAKE_UP
             morning = wake_up(poses, seed)
             write_bag(folder / "drive", plan, poses, seed)
-            write_bag(again / "drive", plan, morning, seed + 1, battery=False)
+            write_bag(again / "drive", plan, morning, seed + 1, charge=False)
             (logs / WAKE_UP).mkdir()
             for where, seconds, nodes, injected in (
                 (folder, poses[-1].stamp_s, NODES, (wrong, seed) if wrong else ()),

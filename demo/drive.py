@@ -1,15 +1,16 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The drive through the demo's building: where the robot is at every instant, exactly."""
+"""The drive: where the robot is at every instant, where wheel odometry has it, and how far off."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from demo.floor_plan import Plan
 from vpr_ros.core.pose import Pose
 
 ODOM_HZ = 20
@@ -22,6 +23,8 @@ WAKE_UP_S, WAKE_UP_M = 12, 0.35  # the second run: how long, and how far aside
 LATERAL_M, LATERAL_PERIOD_M = 0.55, 23.0  # of lap 2 against lap 1
 HEADING_RAD, HEADING_PERIOD_M = math.radians(10.0), 13.0
 WOBBLE_RAD, WOBBLE_HZ = math.radians(2.0), 0.9
+BIAS_DEG = 0.5  # heading that the odometry loses to one side, per metre
+NOISE_DEG, SCALE = 0.3, 0.02  # standard deviations: per root metre, and of the length of the way
 
 RING = (
     (2.5, 0.0), (5.5, 0.0), (12.0, 0.0), (18.5, 0.0), (21.0, -1.4), (24.0, 0.6), (27.5, 0.0),
@@ -47,7 +50,6 @@ class DrivePose:
     speed: float  # m/s
     yaw_rate: float  # rad/s
     lap: int  # 1, 2, 3 for new territory, 4 for the next day
-    section: str  # name of the room
 
     @property
     def pose(self) -> Pose:
@@ -59,7 +61,7 @@ class DrivePose:
         return dataclasses.replace(self, x_m=pose.x, y_m=pose.y, yaw_rad=pose.yaw)
 
 
-def drive(plan: Plan) -> list[DrivePose]:
+def drive() -> list[DrivePose]:
     """The poses at ODOM_HZ: a lap, a second one along other lines, then a wing never seen."""
     path = _path()
     step = np.hypot(*np.diff(path[:, :2], axis=0).T)
@@ -68,19 +70,11 @@ def drive(plan: Plan) -> list[DrivePose]:
     third = float(np.interp(len(RING) + BRANCH_AFTER, path[:, 2], arc))
     times, places = _schedule(path, arc, second, third)
     x, y, yaw = _aside(path, arc, times, places, second)
-    speed = np.gradient(places, times)
-    yaw_rate = np.gradient(yaw, times)
-    poses = []
-    for k, place in enumerate(places):
-        area = plan.area_at(float(x[k]), float(y[k]))
-        poses.append(
-            DrivePose(
-                round(float(times[k]), 6), float(x[k]), float(y[k]),
-                math.remainder(float(yaw[k]), math.tau), float(speed[k]), float(yaw_rate[k]),
-                1 if place < second else 2 if place < third else 3, area.name if area else "wall",
-            )
-        )  # fmt: skip
-    return poses
+    turned = [math.remainder(value, math.tau) for value in yaw]
+    rates = np.gradient(places, times), np.gradient(yaw, times)
+    laps = 1 + (places >= second).astype(int) + (places >= third)
+    columns = [list(map(float, column)) for column in (times.round(6), x, y, turned, *rates)]
+    return [DrivePose(*row) for row in zip(*columns, laps.tolist(), strict=True)]
 
 
 def wake_up(poses: list[DrivePose], seed: int) -> list[DrivePose]:
@@ -97,6 +91,38 @@ def wake_up(poses: list[DrivePose], seed: int) -> list[DrivePose]:
         here = pose.at(pose.pose.compose(Pose.planar(0.0, aside, askew)))
         moved.append(dataclasses.replace(here, stamp_s=round(second, 6), lap=4))
     return moved
+
+
+def drifting(poses: Sequence[Pose], seed: int, bias_deg: float = BIAS_DEG) -> list[Pose]:
+    """The poses that wheel odometry gives for true ones: it starts right and then drifts."""
+    rng = np.random.default_rng(seed)
+    bias_deg, scale = rng.choice((-1, 1)) * bias_deg, 1 + rng.normal(0, SCALE)
+    moved = [poses[0]]
+    for before, here in itertools.pairwise(poses):
+        step, way_m = before.inverse().compose(here), before.distance_m(here)
+        off = bias_deg * way_m + rng.normal(0, NOISE_DEG) * math.sqrt(way_m)
+        step = dataclasses.replace(step, x=step.x * scale, y=step.y * scale)
+        moved.append(moved[-1].compose(step).compose(Pose.planar(0.0, 0.0, math.radians(off))))
+    return moved
+
+
+def alignment(poses: Sequence[Pose], truth: Sequence[Pose]) -> Pose:
+    """The best rigid alignment in the plane (Umeyama 1991): composed with a pose, near its truth.
+
+    A corrected trajectory has a frame of its own, which no odometry knows.
+    """
+    a, b = (np.array([[p.x, p.y] for p in side]) for side in (poses, truth))
+    u, _, v = np.linalg.svd((a - a.mean(axis=0)).T @ (b - b.mean(axis=0)))
+    turn = (u @ np.diag([1, np.linalg.det(u @ v)]) @ v).T
+    x, y = b.mean(axis=0) - turn @ a.mean(axis=0)
+    return Pose.planar(float(x), float(y), math.atan2(turn[1, 0], turn[0, 0]))
+
+
+def ate_m(poses: Sequence[Pose], truth: Sequence[Pose]) -> float:
+    """Absolute trajectory error: RMSE of positions in the plane after the best alignment."""
+    there = alignment(poses, truth)
+    off = [there.compose(p).distance_m(t) for p, t in zip(poses, truth, strict=True)]
+    return float(np.sqrt(np.mean(np.square(off))))
 
 
 def lap_starts(poses: list[DrivePose]) -> dict[int, float]:

@@ -11,7 +11,6 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
-from demo.building import building
 from demo.drive import ODOM_HZ, drive
 from demo.topics import CLOSURES, INJECTED, KEYFRAMES
 from vpr_msgs.msg import Keyframe, LoopClosure
@@ -24,7 +23,7 @@ class Injector(Node):
 
     def __init__(self, count: int, seed: int) -> None:
         super().__init__("injector")
-        self._truth = drive(building())
+        self._truth = drive()
         self._rng = np.random.default_rng(seed)
         times = self._rng.uniform(0.5, 0.95, count) * self._truth[-1].stamp_s
         self._due = sorted(times)  # seconds into the drive

@@ -15,8 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from demo.processes import ProcessError, Processes
-from demo.robot_messages import BATTERY, IMAGE, INFO, WHEELS
-from demo.topics import NEXT_DAY, NODES, PLAYED, READY
+from demo.topics import BATTERY, IMAGE, INFO, NEXT_DAY, NODES, PLAYED, READY, WHEELS
 from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parent.parent

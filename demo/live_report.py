@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from demo.live_figures import draw_timeline
 from demo.live_run import RULE, LiveRun
 from demo.mapped_run import MappedRun, mapped_rows, mapped_sections
-from demo.timeline_figure import draw_timeline
 from demo.topics import NODES
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.evaluation.bag import Bag

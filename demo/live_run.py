@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 
 from demo.floor_plan import Plan
-from demo.robot_messages import BATTERY
-from demo.topics import CLOSURES, DIAGNOSTICS, INJECTED, KEYFRAMES, NODES, QUERIES, node_of
+from demo.topics import (
+    BATTERY,
+    CLOSURES,
+    DIAGNOSTICS,
+    INJECTED,
+    KEYFRAMES,
+    NODES,
+    QUERIES,
+    node_of,
+)
 from vpr_ros.core.database import DatabaseConfig
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import Reason

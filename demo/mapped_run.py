@@ -15,9 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from demo.robot_messages import ODOM
-from demo.topics import CLOSURES, INJECTED, LOCALIZATION
-from demo.trajectory import alignment, ate_m
+from demo.drive import alignment, ate_m
+from demo.topics import CLOSURES, INJECTED, LOCALIZATION, ODOM
 from vpr_ros.core.pose import Pose
 from vpr_ros.evaluation.bag import Bag, stamp_ns, to_pose
 from vpr_ros.evaluation.evaluated_drive import Outcome

@@ -16,17 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
 from rosbags.rosbag2 import Reader
-from sensor_msgs.msg import BatteryState, CameraInfo, CompressedImage
 
-from demo.robot_messages import BATTERY, IMAGE, INFO, WHEELS
-from demo.topics import PLAYED
+from demo.topics import ODOM, PLAYED, SENT
 
-KINDS = {IMAGE: CompressedImage, INFO: CameraInfo, WHEELS: Odometry, BATTERY: BatteryState}
+KINDS = {topic: kind for topic, kind in SENT.items() if topic != ODOM}  # which is the truth
 LISTENER_TIMEOUT_S = 20.0
 LEAD_S = 0.3
 PROGRESS_S = 0.25

@@ -20,25 +20,7 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from demo.topics import (
-    CLOSURES,
-    DIAGNOSTICS,
-    KEYFRAMES,
-    LOCALIZATION,
-    QUERIES,
-    READY,
-    node_of,
-    typestore,
-)
-from vpr_msgs.msg import Keyframe, Localization, LoopClosure, Query
-
-KINDS = {
-    CLOSURES: LoopClosure,
-    QUERIES: Query,
-    KEYFRAMES: Keyframe,
-    LOCALIZATION: Localization,
-    DIAGNOSTICS: DiagnosticArray,
-}
+from demo.topics import DIAGNOSTICS, PUBLISHED, READY, connections, node_of
 
 
 class Recorder(Node):
@@ -49,17 +31,15 @@ class Recorder(Node):
         self._writer = writer
         self._nodes = nodes
         self._said: dict[str, str] = {}
-        store = typestore()
-        for topic, kind in KINDS.items():
-            name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-            connection = writer.add_connection(topic, name, typestore=store)
+        for topic, connection in connections(writer, PUBLISHED).items():
 
             def write(raw: bytes, topic: str = topic, connection: object = connection) -> None:
                 self._writer.write(connection, time.time_ns(), raw)
                 if topic == DIAGNOSTICS:
                     self._tell(raw)
 
-            self.create_subscription(kind, topic, write, QoSProfile(depth=1000), raw=True)
+            depth = QoSProfile(depth=1000)
+            self.create_subscription(PUBLISHED[topic], topic, write, depth, raw=True)
 
     def _tell(self, raw: bytes) -> None:
         for status in deserialize_message(raw, DiagnosticArray).status:

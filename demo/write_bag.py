@@ -4,53 +4,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from rclpy.serialization import serialize_message
 from rich.progress import track
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from demo.battery_model import readings
-from demo.camera import Camera
-from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose
+from demo.camera import Camera, Shade
+from demo.drive import IMAGE_HZ, ODOM_HZ, DrivePose, drifting
 from demo.floor_plan import Plan
-from demo.robot_messages import BATTERY, IMAGE, INFO, ODOM, TYPES, WHEELS, Messages
-from demo.trajectory import drifting
+from demo.robot_messages import battery, camera_info, image, odometry
+from demo.topics import BATTERY, IMAGE, INFO, ODOM, SENT, WHEELS, connections
 from vpr_ros.core.errors import VprError
+from vpr_ros.evaluation.bag import stamp_ns
 
-EPOCH_S = 1_780_000_000  # stamp of the first message; fixed, so that every bag is the same
 # How much later than its stamp a message is published, ns: odometry comes before the image.
-BATTERY_DELAY, IMAGE_DELAY = 200_000, 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Shade:
-    """A change of tone, applied the same way to every picture of a lap."""
-
-    gamma: float = 1.0  # above 1 darkens the middle tones
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)  # B, G, R
-    blur_px: float = 0.0  # sigma
-    noise: float = 0.0  # sigma in grey levels
-
-    def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The picture (H, W, 3) uint8 BGR under this light; the noise is drawn from `rng`."""
-        tones = np.linspace(0.0, 1.0, 256) ** self.gamma * 255.0
-        table = np.clip(np.outer(tones, self.gain).round(), 0, 255).astype(np.uint8)
-        shaded = cv2.LUT(image, table[:, np.newaxis, :])
-        if self.blur_px > 0.0:
-            shaded = cv2.GaussianBlur(shaded, (0, 0), self.blur_px)
-        if self.noise > 0.0:
-            # Sensor noise; one channel for all three costs a third and looks the same.
-            grain = rng.normal(0.0, self.noise, shaded.shape[:2]).astype(np.float32)
-            noisy = shaded.astype(np.float32) + grain[..., np.newaxis]
-            shaded = np.clip(noisy, 0, 255).astype(np.uint8)
-        return np.asarray(shaded)
-
-
+DELAYS = {BATTERY: 200_000, IMAGE: 1_000_000, INFO: 1_000_000}
 NOON = Shade()
 EVENING = Shade(gamma=1.2, gain=(0.82, 0.95, 1.08), blur_px=0.6, noise=3.0)
 MORNING = Shade(gamma=0.9, gain=(1.06, 1.0, 0.92), noise=2.0)
@@ -74,40 +46,30 @@ def write_bag(
     plan: Plan,
     poses: list[DrivePose],
     seed: int = 1,
-    battery: bool = True,
+    charge: bool = True,
     quiet: bool = False,
 ) -> None:
     """Write a drive through a plan to `folder`, which must not exist.
 
-    ODOM has the true poses, exact and at every image; WHEELS starts at zero and drifts.
-    """
+    ODOM has the true poses, exact and at every image; WHEELS starts at zero and drifts. `charge`:
+    with the battery's.
+    """  # fmt: skip
     if folder.exists():
         raise VprError(f"The folder '{folder}' exists already; give a new one or remove it.")
-    make = Messages()
-    queue: list[tuple[int, str, Any]] = []
+    queue: list[tuple[str, Any]] = []
     start = poses[0].pose.inverse()
     wheels = drifting([start.compose(pose.pose) for pose in poses], seed)
     for pose, drifted in zip(poses, wheels, strict=True):
-        stamp = nanoseconds(pose.stamp_s)
-        queue.append((stamp, ODOM, make.odometry(stamp, pose)))
-        queue.append((stamp, WHEELS, make.odometry(stamp, pose.at(drifted))))
+        queue += [(ODOM, odometry(pose)), (WHEELS, odometry(pose.at(drifted)))]
     times, speeds = (np.array([getattr(p, k) for p in poses]) for k in ("stamp_s", "speed"))
-    for reading in readings(times, speeds, seed) if battery else ():
-        stamp = nanoseconds(reading.stamp_s)
-        queue.append((stamp + BATTERY_DELAY, BATTERY, make.battery(stamp, reading)))
+    queue += [(BATTERY, report) for report in battery(times, speeds, seed) if charge]
     frames = len(poses[:: ODOM_HZ // IMAGE_HZ])
     shots = track(pictures(plan, poses, seed), "Rendering the route", frames, disable=quiet)
     for pose, picture in shots:
-        stamp = nanoseconds(pose.stamp_s)
-        queue.append((stamp + IMAGE_DELAY, IMAGE, make.image(stamp, picture)))
-        queue.append((stamp + IMAGE_DELAY, INFO, make.info(stamp)))
-    queue.sort(key=lambda entry: entry[0])
+        queue.append((IMAGE, image(pose.stamp_s, picture)))
+        queue.append((INFO, camera_info(pose.stamp_s)))
+    due = [(stamp_ns(message) + DELAYS.get(topic, 0), topic, message) for topic, message in queue]
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {t: writer.add_connection(t, TYPES[t], typestore=make.store) for t in TYPES}
-        for when, topic, message in queue:
-            writer.write(topics[topic], when, make.store.serialize_cdr(message, TYPES[topic]))
-
-
-def nanoseconds(stamp_s: float) -> int:
-    """A time of the drive as a ROS stamp [ns]."""
-    return EPOCH_S * 10**9 + round(stamp_s * 1e9)
+        topics = connections(writer, SENT)
+        for when, topic, message in sorted(due, key=lambda entry: entry[0]):
+            writer.write(topics[topic], when, serialize_message(message))

@@ -10,15 +10,26 @@ import sys
 import numpy as np
 import pytest
 
-from demo import camera
-from demo.battery_model import BOOT_MESSAGES, LEFT, readings
+from demo import camera, topics
 from demo.building import building
-from demo.camera import Camera
-from demo.doom_level import textmap, wad
-from demo.drive import ODOM_HZ, SPEED, STOP_S, TURN_RATE, WAKE_UP_S, drive, wake_up
+from demo.camera import Camera, textmap, wad
+from demo.drive import (
+    ODOM_HZ,
+    SPEED,
+    STOP_S,
+    TURN_RATE,
+    WAKE_UP_S,
+    alignment,
+    ate_m,
+    drifting,
+    drive,
+    wake_up,
+)
 from demo.floor_plan import CELL_M, SOLID, Area, Plan
+from demo.robot_messages import BOOT_MESSAGES, LEFT, battery
 from demo.vizdoom_game import RenderError
 from demo.write_bag import EVENING, NOON
+from vpr_ros.core.pose import Pose
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +38,17 @@ def plan():
 
 
 @pytest.fixture(scope="module")
-def poses(plan):
-    return drive(plan)
+def poses():
+    return drive()
 
 
 def of_lap(poses, lap):
     return [p for p in poses if p.lap == lap]
+
+
+def rooms(plan, poses):
+    """The names of the areas that the poses lie in."""
+    return {plan.area_at(p.x_m, p.y_m).name for p in poses}
 
 
 def gap_m(a, b):
@@ -60,30 +76,32 @@ def turn_rad(a, b):
     return abs(math.remainder(a.yaw_rad - b.yaw_rad, math.tau))
 
 
-def test_second_lap_passes_the_places_of_the_first(poses):
+def test_second_lap_passes_the_places_of_the_first(plan, poses):
     first = of_lap(poses, 1)
+    assert rooms(plan, of_lap(poses, 2)) == rooms(plan, first)
     for pose in of_lap(poses, 2):
         near = min(first, key=lambda p: gap_m(p, pose) + turn_rad(p, pose))
         # where the branch leaves the ring in the last room, the views part
-        limit = math.radians(90) if pose.section == "red room" else math.radians(20)
+        limit = math.radians(90) if "red room" in rooms(plan, [pose]) else math.radians(20)
         assert gap_m(near, pose) < 1.0 and turn_rad(near, pose) < limit
-    assert {p.section for p in of_lap(poses, 2)} == {p.section for p in first}
 
 
-def test_second_lap_is_seen_otherwise(poses):
+def test_second_lap_is_seen_otherwise(plan, poses):
     first = of_lap(poses, 1)
-    second = [p for p in of_lap(poses, 2) if p.section != "red room"]  # there the ways part
+    second = [
+        p for p in of_lap(poses, 2) if "red room" not in rooms(plan, [p])
+    ]  # there the ways part
     offsets = [min(gap_m(p, q) for q in first) for p in second]
     assert 0.2 < np.mean(offsets) < 0.6 and max(offsets) < 0.65
     assert SPEED[2] == pytest.approx(1.3 * SPEED[1])
 
 
-def test_new_territory_is_new(poses):
+def test_new_territory_is_new(plan, poses):
     known = [p for p in poses if p.lap != 3]
     new = of_lap(poses, 3)[2 * ODOM_HZ :]  # beyond the door
     assert len(new) > 5 * ODOM_HZ
     assert all(min(gap_m(p, q) for q in known) > 2.0 for p in new[2 * ODOM_HZ :])
-    assert {"boiler room", "cave"} <= {p.section for p in new}
+    assert {"boiler room", "cave"} <= rooms(plan, new)
 
 
 def test_the_next_day_is_beside_the_first_lap_and_off_walls(plan, poses):
@@ -105,6 +123,30 @@ def test_poses_are_continuous_and_evenly_timed(poses):
         assert gap_m(a, b) < max(SPEED.values()) * tick * 1.2
         assert turn_rad(a, b) < 1.8 * TURN_RATE * tick  # the wobble comes on top
     assert 80 < poses[-1].stamp_s < 95
+
+
+def straight(count):
+    """Poses a metre apart."""
+    return [Pose.planar(float(i), 0.0, 0.0) for i in range(count)]
+
+
+def test_the_heading_drifts_by_what_is_asked_for():
+    moved = drifting(straight(101), seed=3, bias_deg=0.5)
+    turned = abs(math.degrees(moved[-1].yaw))
+    assert turned == pytest.approx(50, abs=12)  # and at random, 0.3 degrees per root metre
+    assert moved[0] == straight(1)[0]
+    still = drifting([straight(1)[0]] * 100, seed=3)
+    assert still[-1].distance_m(still[0]) == 0 and still[-1].angle_deg(still[0]) < 1e-6
+
+
+def test_the_error_is_that_after_the_best_alignment():
+    truth = [Pose.planar(float(i), float(i * i), 0.0) for i in range(5)]
+    elsewhere = Pose.planar(7.0, -2.0, 1.0)
+    moved = [elsewhere.compose(p) for p in truth]
+    assert ate_m(moved, truth) == pytest.approx(0, abs=1e-9)
+    assert alignment(moved, truth).compose(moved[3]).distance_m(truth[3]) < 1e-9
+    off = [Pose.planar(p.x + (0.1, -0.1)[i % 2], p.y, 0.0) for i, p in enumerate(truth)]
+    assert 0.05 < ate_m(off, truth) < 0.11
 
 
 def test_robot_stands_still_once(poses):
@@ -203,13 +245,13 @@ def test_wad_directory():
 
 def test_battery_drains_after_the_boot_zeros(poses):
     times, speeds = (np.array([getattr(p, k) for p in poses]) for k in ("stamp_s", "speed"))
-    reports = readings(times, speeds, seed=1)
+    reports = battery(times, speeds, seed=1)
     assert all(r.percentage == 0.0 and r.voltage == 0.0 for r in reports[:BOOT_MESSAGES])
     level = np.array([r.percentage for r in reports[BOOT_MESSAGES:]])
     assert (np.diff(level) < 0).all() and level[0] > 0.98
     assert level[-1] == pytest.approx(LEFT, abs=0.02)
     assert all(12.0 < r.voltage < 17.0 for r in reports[BOOT_MESSAGES:])
-    assert reports == readings(times, speeds, seed=1)
+    assert str(reports) == str(battery(times, speeds, seed=1))
 
 
 def test_shades():
@@ -279,18 +321,18 @@ def test_bag(tmp_path, plan, poses):
         count = {t: info.msgcount for t, info in reader.topics.items()}
         order = [(c.topic, reader.deserialize(raw, c.msgtype)) for c, _, raw in reader.messages()]
     assert count == {
-        write_bag.IMAGE: 30,
-        write_bag.INFO: 30,
-        write_bag.ODOM: 60,
-        write_bag.WHEELS: 60,
-        write_bag.BATTERY: 6,
+        topics.IMAGE: 30,
+        topics.INFO: 30,
+        topics.ODOM: 60,
+        topics.WHEELS: 60,
+        topics.BATTERY: 6,
     }
     posed = set()
     for topic, message in order:
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if topic == write_bag.ODOM:
+        if topic == topics.ODOM:
             posed.add(stamp)
-        if topic == write_bag.IMAGE:
+        if topic == topics.IMAGE:
             assert stamp in posed  # its pose was published before
     with pytest.raises(VprError, match="exists already"):
         write_bag.write_bag(folder, plan, poses, quiet=True)

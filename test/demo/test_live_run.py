@@ -9,22 +9,28 @@ import math
 import cv2
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from demo.building import building
 from demo.drive import DrivePose
+from demo.live_figures import write_picture
 from demo.live_report import headline, live_metrics, live_rows, write_report
 from demo.live_run import read_live_run
 from demo.mapped_run import MAP, WAKE_UP, read_mapped_run
-from demo.readme_picture import write_picture
-from demo.robot_messages import BATTERY, IMAGE, ODOM, TYPES, Messages
+from demo.robot_messages import EPOCH_S, battery, image, odometry
 from demo.topics import (
+    BATTERY,
     CLOSURES,
     DIAGNOSTICS,
+    IMAGE,
     INJECTED,
     KEYFRAMES,
     LOCALIZATION,
+    ODOM,
     QUERIES,
+    SENT,
+    connections,
     typestore,
 )
 from vpr_ros.core.errors import VprError
@@ -35,7 +41,7 @@ from vpr_ros.mapping.graph_file import graph_path
 
 S = 10**9
 ASKED = 6  # of vpr_msgs/Query
-BEGIN, OFFSET = 1_000 * S, 500 * S  # the drive's first stamp; what the player added
+BEGIN, OFFSET = EPOCH_S * S, 500 * S  # the drive's first stamp; what the player added
 # Twelve keyframes 10 m apart, then the first place and the second again.
 DRIVE = [(float(second), 10.0 * second) for second in range(12)] + [(30.0, 0.5), (31.0, 10.5)]
 
@@ -134,23 +140,18 @@ class Recorded:
 
 def write_drive(folder):
     """The bag that was played: images, exact odometry and one report of the battery."""
-    make = Messages()
-    reading = type("Reading", (), {"percentage": 0.8, "voltage": 15.0, "current": -3.0})
+    charge = battery(np.arange(10.0), np.ones(10), seed=1)[8]  # at 4 s
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {
-            t: writer.add_connection(t, TYPES[t], typestore=make.store)
-            for t in (ODOM, IMAGE, BATTERY)
-        }
+        topics = connections(writer, {t: SENT[t] for t in (ODOM, IMAGE, BATTERY)})
         for second, x in DRIVE:
-            when = BEGIN + round(second * S)
-            pose = DrivePose(second, x, 0.0, 0.0, 1.0, 0.0, 1, "hall")
-            image = np.full((48, 64, 3), int(x) % 255, np.uint8)
-            messages = {ODOM: make.odometry(when, pose), IMAGE: make.image(when, image)}
+            pose = DrivePose(second, x, 0.0, 0.0, 1.0, 0.0, 1)
+            picture = np.full((48, 64, 3), int(x) % 255, np.uint8)
+            messages = {ODOM: odometry(pose), IMAGE: image(second, picture)}
             if second == 4.0:
-                messages[BATTERY] = make.battery(when, reading)
+                messages[BATTERY] = charge
             for topic, message in messages.items():
-                raw = make.store.serialize_cdr(message, TYPES[topic])
-                writer.write(topics[topic], when + (topic == IMAGE), raw)
+                when = BEGIN + round(second * S) + (topic == IMAGE)
+                writer.write(topics[topic], when, serialize_message(message))
 
 
 @pytest.fixture
@@ -241,7 +242,7 @@ def test_they_are_judged_by_the_exact_odometry(live):
 
 def test_what_only_the_live_nodes_know(live):
     assert live.sparsity_changes() == [(0.0, pytest.approx(0.1)), (6.0, pytest.approx(0.4))]
-    assert live.battery == pytest.approx(np.array([[4.0, 0.8]]))
+    assert live.battery == pytest.approx(np.array([[4.0, 0.6]]))
     assert [told["memory_mb"] for told in live.diagnostics["encoder"]] == ["240", "230"]
 
 
