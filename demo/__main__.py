@@ -56,7 +56,7 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 
     started = time.monotonic()
-    seed, wrong, plan = arguments.seed, arguments.wrong, building(arguments.twins)
+    seed, plan = arguments.seed, building(arguments.twins)
     node_commands(arguments.param, Path())  # a mistake is told before the work begins
     logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
     try:
@@ -66,14 +66,13 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
             morning = wake_up(poses, seed)
             write_bag(folder / "drive", plan, poses, seed)
             write_bag(again / "drive", plan, morning, seed + 1, charge=False)
-            (logs / WAKE_UP).mkdir()
-            for where, seconds, nodes, injected in (
-                (folder, poses[-1].stamp_s, NODES, (wrong, seed) if wrong else ()),
-                (again, morning[-1].stamp_s, NEXT_DAY, ()),
+            for where, log, route, nodes, wrong in (
+                (folder, logs, poses, NODES, arguments.wrong),
+                (again, logs / WAKE_UP, morning, NEXT_DAY, 0),
             ):
-                chosen = {name: commands[name] for name in nodes}
-                log = logs if where == folder else logs / WAKE_UP
-                run_live(where, log, seconds, arguments.domain, chosen, console, injected)
+                log.mkdir(exist_ok=True)
+                chosen, seconds = {name: commands[name] for name in nodes}, route[-1].stamp_s
+                run_live(where, log, seconds, arguments.domain, chosen, console, wrong, seed)
             with console.status("Writing the report"), Bag(folder / "drive") as bag:
                 live = read_live_run(folder, bag, plan)
                 mapped = read_mapped_run(folder, bag)

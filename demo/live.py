@@ -79,22 +79,20 @@ def run_live(
     domain: int,
     commands: dict[str, list[str]],
     console: Console,
-    wrong: Sequence[int] = (),
+    wrong: int = 0,
+    seed: int = 0,
 ) -> None:
     """Play `folder`/drive to the nodes; leaves `closures` and `play.json` beside it.
 
-    `wrong`: how many wrong closures to inject, and the seed.
+    `wrong`: how many wrong closures to inject.
     """
     with Processes(logs, environment(domain, logs)) as processes:
-        processes.start(
-            "record", [sys.executable, "-m", "demo.record", folder / "closures", *commands]
-        )
+        record = [sys.executable, "-m", "demo.record", folder / "closures", str(wrong), str(seed)]
+        processes.start("record", [*record, *commands])
         for name, command in commands.items():
             processes.start(name, command)
         with console.status(f"Starting {', '.join(commands)}"):
             _wait_until_ready(processes, list(commands))
-        if wrong:
-            processes.start("inject", [sys.executable, "-m", "demo.inject", *map(str, wrong)])
         play = [sys.executable, "-m", "demo.play", folder / "drive", folder / "play.json"]
         processes.start("play", play)
         _follow(processes, list(commands), duration_s, console)

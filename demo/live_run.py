@@ -93,7 +93,21 @@ def read_live_run(folder: Path, bag: Bag, plan: Plan) -> LiveRun:
         stamp = stamp_ns(query) - play["offset_ns"]
         if stamp not in taken:
             raise VprError(f"{folder}: its bags do not belong together. Run the demo again.")
-        answers.append(_answer(query, closures.get(query.query_id), index, stamp, *taken[stamp]))
+        number, recorded_ns = taken[stamp]
+        closure, best = closures.get(query.query_id), next(iter(query.candidates), None)
+        answer = Answer(
+            stamp_ns=stamp,
+            reason=Reason(query.reason),
+            # With the numbers of this drive's keyframes in place of their ids.
+            message=re.sub(r"\d+", lambda m: str(index.get(int(m[0]), m[0])), query.message),
+            best=None if best is None else index.get(best.id),
+            score=math.nan if best is None else float(best.score),
+            match=None if closure is None else index.get(closure.match_id),
+            inliers=None if closure is None else int(closure.inliers),
+            number=number,
+            recorded_ns=recorded_ns,
+        )
+        answers.append(answer)
     encoded = [keyframes[query.query_id] for _, query in queries]
     charges = [
         ((stamp_ns(m) - play["begin_ns"]) * 1e-9, m.percentage)
@@ -116,30 +130,3 @@ def read_live_run(folder: Path, bag: Bag, plan: Plan) -> LiveRun:
         battery=np.array(charges),
         diagnostics=diagnostics,
     )
-
-
-def _answer(
-    query: Any,
-    closure: Any | None,
-    index: dict[int, int],
-    stamp: int,
-    number: int,
-    recorded_ns: int,
-) -> Answer:
-    best = query.candidates[0] if query.candidates else None
-    return Answer(
-        stamp_ns=stamp,
-        reason=Reason(query.reason),
-        message=_numbered(query.message, index),
-        best=None if best is None else index.get(best.id),
-        score=math.nan if best is None else float(best.score),
-        match=None if closure is None else index.get(closure.match_id),
-        inliers=None if closure is None else int(closure.inliers),
-        number=number,
-        recorded_ns=recorded_ns,
-    )
-
-
-def _numbered(message: str, index: dict[int, int]) -> str:
-    """With the numbers of this drive's keyframes in place of their ids."""
-    return re.sub(r"\d+", lambda found: str(index.get(int(found[0]), found[0])), message)

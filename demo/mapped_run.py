@@ -87,12 +87,12 @@ def read_mapped_run(folder: Path, drive: Bag) -> MappedRun:
         closures = [m for _, _, m in answers.messages([CLOSURES])]
     wrong = {(m.query_id, m.match_id) for m in closures if m.header.frame_id == INJECTED}
     ends = {e: (index[e[0]], index[e[1]]) for e in joined if e[0] in index and e[1] in index}
-    on_map = alignment(corrected, truth)
+    on_truth, on_map = alignment(odometry, truth), alignment(corrected, truth)
     woke_up, located_s, place, said = _wake_up(folder / WAKE_UP)
     return MappedRun(
         truth,
-        _moved(alignment(odometry, truth), odometry),
-        _moved(on_map, corrected),
+        [on_truth.compose(pose) for pose in odometry],
+        [on_map.compose(pose) for pose in corrected],
         [ends[e] for e, accepted in joined.items() if accepted and e in ends],
         [ends[e] for e, accepted in joined.items() if not accepted and e in ends],
         len(wrong),
@@ -106,10 +106,6 @@ def read_mapped_run(folder: Path, drive: Bag) -> MappedRun:
 
 def _true_poses(bag: Bag) -> dict[int, Pose]:
     return {stamp_ns(m): to_pose(m.pose.pose) for _, _, m in bag.messages([ODOM])}
-
-
-def _moved(there: Pose, poses: Sequence[Pose]) -> list[Pose]:
-    return [there.compose(pose) for pose in poses]
 
 
 def _wake_up(folder: Path) -> tuple[list[Pose], float | None, Pose | None, Pose | None]:
