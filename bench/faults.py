@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.map_faults import mutated_maps
-from bench.message_faults import hostile_network
+from bench.message_faults import hostile_network, hostile_process
 from bench.process_faults import Counts, full_disks, kills_while_saving, stops
 
 
@@ -32,6 +32,7 @@ def _kernels(count: int, seed: int) -> Counts:
 # name -> what makes the faults from count and seed, how many in the long form and in the short
 KINDS: dict[str, tuple[Callable[[int, int], Counts], int, int]] = {
     "messages": (hostile_network, 100, 3),
+    "process": (hostile_process, 30, 3),
     "stops": (stops, 60, 4),
     "kills": (kills_while_saving, 30, 2),
     "disks": (full_disks, 100, 5),

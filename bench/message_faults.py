@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
@@ -22,7 +24,7 @@ from tf2_msgs.msg import TFMessage
 
 from bench.hostile import ENCODINGS, Hostile
 from bench.nodes import picture
-from bench.process_faults import Counts, Robot, messages, read_errors, running
+from bench.process_faults import Counts, Robot, messages, read_errors, running, stand_ins
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_msgs.srv import EncodeImage, FindPlace, LoadMap, SaveMap
 
@@ -36,25 +38,40 @@ PARAMETER_SERVICES = {
     "describe_parameters": srv.DescribeParameters,
     "list_parameters": srv.ListParameters,
 }
+# What rises in a status whenever a lap closes loops.
+WORK = {
+    "graph": ("keyframes", "evicted"),
+    "relocalizer": ("keyframes",),
+    "bridge": ("waiting", "dropped", "sent"),
+    "fleet": ("sent",),
+}
 UNFORESEEN = re.compile(r"\w+: \w+: .*\(\w+\.py:\d+\)")
 
 
-def hostile_network(count: int, seed: int = 0) -> Counts:
+def hostile_network(count: int, seed: int = 0, together: bool = False) -> Counts:
     """`count` hostile messages to each topic and requests to each service of all nodes.
 
-    Survived is what the nodes outlive, and answer where they were asked. The last row: a lap along
-    the places seen before the attack must close loops again.
+    Survived is what the nodes outlive, and answer where they were asked. The last rows: a lap
+    along the places seen before the attack must close loops again, and the nodes that hear of
+    them must go on with their work. `together`: all nodes are one process.
     """
-    with tempfile.TemporaryDirectory() as maps, running() as robot:
-        return Attack(robot, Hostile(seed), maps).run(count)
+    known = mock.patch.dict(os.environ, stand_ins.environment())
+    with known, tempfile.TemporaryDirectory() as maps, running() as robot:
+        return Attack(robot, Hostile(seed), maps, together).run(count)
+
+
+def hostile_process(count: int, seed: int = 0) -> Counts:
+    """As `hostile_network`, to all nodes in one process."""
+    rows = hostile_network(count, seed, together=True)
+    return {f"one process: {row}": counts for row, counts in rows.items()}
 
 
 class Attack:
     """All nodes, a drive past known places, and a sender of hostile values."""
 
-    def __init__(self, robot: Robot, hostile: Hostile, maps: str) -> None:
-        """Start the nodes; maps go into the folder `maps`."""
-        self.settings = {
+    def __init__(self, robot: Robot, hostile: Hostile, maps: str, together: bool) -> None:
+        """Start the nodes; maps and the fleet's store go into the folder `maps`."""
+        self.settings: dict[str, dict[str, Any]] = {
             "encoder": {"gate__distance_m": 0.1},
             "database": {
                 "database__exclude_recent_s": 0.5,
@@ -63,10 +80,20 @@ class Attack:
             },
             "graph": {"map_folder": maps},
             "relocalizer": {"map_folder": maps},
+            "bridge": {"to": "rtabmap"},
+            "fleet": {
+                "fleet__robot": "red",
+                "fleet__ask_interval_s": 0.2,
+                "milvus__uri": f"{maps}/fleet.db",
+            },
         }
         self.robot, self.hostile, self.rng = robot, hostile, hostile.rng
-        for name in self.settings:
-            robot.start(name, **self.settings[name])
+        self.together = together
+        if together:
+            robot.start_together(self.settings)
+        else:
+            for name in self.settings:
+                robot.start(name, **self.settings[name])
         self.camera = robot.publisher(Image, "image", qos_profile_sensor_data)
         self.odometry = robot.publisher(Odometry, "odom", qos_profile_sensor_data)
         self.queries = robot.listen(Query, "queries")
@@ -79,6 +106,9 @@ class Attack:
         """A lap, the attack, laps until a loop is closed."""
         self.lap()
         counts: Counts = {}
+        rtabmap = stand_ins.start(self.robot, count)
+        self._until(lambda: self.robot.status["bridge"]["nodes"] == "30", ANSWER_S)
+        counts["hostile Info"] = self._survived(count, lambda: True)
         for kind, attempt in (*self._topics(), *self._services()):
             row = f"hostile {kind.__name__}"
             before, now = counts.get(row, (0, 0)), self._survived(count, attempt)
@@ -87,8 +117,23 @@ class Attack:
             self._restore(name)
         for line in sorted({bug for log in self.robot.logs for bug in UNFORESEEN.findall(log)}):
             print(f"survived, but not foreseen: {line}", file=sys.stderr)
+        before = {name: self._work(name) for name in WORK}
         counts["loops closed after all that"] = 1, int(any(self.lap() for _ in range(3)))
+        for name, work in before.items():
+            goes_on = self._until(lambda n=name, w=work: self._work(n) > w, ANSWER_S)
+            counts["nodes that go on with their work"] = (
+                len(before),
+                counts.get("nodes that go on with their work", (0, 0))[1] + goes_on,
+            )
+            if not goes_on:
+                print(f"{name} has ceased to work: {self.robot.status.get(name)}", file=sys.stderr)
+        rtabmap.kill()
+        rtabmap.wait()
         return counts
+
+    def _work(self, name: str) -> int:
+        """What a node has done so far."""
+        return sum(int(self.robot.status[name][key]) for key in WORK[name])
 
     def lap(self) -> bool:
         """Drive past all places; whether a loop was closed."""
@@ -122,7 +167,10 @@ class Attack:
         for name in dead:
             process = self.robot.processes.pop(name)
             print(f"{name} died: {read_errors(process)[-2000:]}", file=sys.stderr)
-            self.robot.start(name, **self.settings[name])
+            if self.together:
+                self.robot.start_together(self.settings)
+            else:
+                self.robot.start(name, **self.settings[name])
         return bool(dead)
 
     # What is sent
@@ -213,6 +261,7 @@ class Attack:
         """One between keyframes that exist."""
         ids = [query.query_id for query in self.rng.choices(self.queries, k=2)]
         message = LoopClosure(query_id=ids[0], match_id=ids[1], confidence=0.9, score=0.9)
+        message.has_relative_pose = True
         message.header.stamp = self.robot.stamp()
         return message
 

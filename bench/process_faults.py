@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import resource
@@ -18,16 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nav_msgs.msg import Odometry
+from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from tools.dds_domain import free_domain
+from vpr_msgs.msg import Query
 from vpr_msgs.srv import SaveMap
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures
-from vpr_ros.nodes.start import STOP_SIGNALS
+from vpr_ros.core.map_file import read_map
+from vpr_ros.fleet.outbox import Outbox
+from vpr_ros.nodes.start import NODES, STOP_SIGNALS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "nodes"))
 import messages
+import stand_ins  # noqa: F401 (for bench.message_faults)
 from robot import Robot, read_errors
 
 Counts = dict[str, tuple[int, int]]  # kind of fault -> (tried, survived)
@@ -50,27 +57,31 @@ def running(*names: str, **parameters: Any) -> Iterator[Robot]:
 def stops(count: int, seed: int = 0) -> Counts:
     """Stop signals while a node starts, from its first line on, and while it has much to do.
 
-    Survived is a stop with exit status 0 and without a traceback. The interpreter's own start,
+    Each node and all in one process. Survived is a stop with exit status 0, without a traceback,
+    and with everything saved that was answered, or reported as taken. The interpreter's own start,
     before it runs a line of ours, is left out: nothing can be done about it, nothing is lost.
     """
     rng = random.Random(seed)
+    names = itertools.cycle(["nodes", "fleet", "bridge", "graph", "relocalizer", *NODES])
     domain, holder = free_domain()
     with holder:
-        starting = [_stopped_while_starting(rng, domain) for _ in range(count)]
-    loaded = [ok for _ in range((count + 1) // 4) for ok in _stopped_under_load(rng)]
+        starting = [_stopped_while_starting(rng, domain, next(names)) for _ in range(count)]
+    loaded = [
+        ok for turn in range((count + 1) // 4) for ok in _stopped_under_load(rng, turn % 2 == 0)
+    ]
     return {
         "stop signal while starting": (len(starting), sum(starting)),
         "stop signal under load": (len(loaded), sum(loaded)),
     }
 
 
-def _stopped_while_starting(rng: random.Random, domain: int) -> bool:
-    name = rng.choice(["encoder", "database", "graph", "relocalizer"])
+def _stopped_while_starting(rng: random.Random, domain: int, name: str) -> bool:
     code = f"from vpr_ros.nodes.start import {name}; {name}()"
-    with tempfile.TemporaryFile() as errors:
+    words = [*NODES] if name == "nodes" else []
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as data:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/stops"],
-            env=dict(os.environ, ROS_DOMAIN_ID=str(domain)),
+            [sys.executable, "-c", code, *words, "--ros-args", "-r", "__ns:=/stops"],
+            env=dict(os.environ, ROS_DOMAIN_ID=str(domain), XDG_DATA_HOME=data),
             stderr=errors,
             preexec_fn=rng.choice([None, _ignore_interrupts]),
         )
@@ -87,17 +98,30 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _stopped_under_load(rng: random.Random) -> Iterator[bool]:
-    """Both nodes, at a random moment while images and keyframes keep coming."""
+def _stopped_under_load(rng: random.Random, together: bool) -> Iterator[bool]:
+    """All nodes, at a random moment while images and keyframes keep coming."""
     random_picture = np.random.default_rng(rng.randrange(2**32))
-    with running("encoder", "database", gate__interval_s=0.0, gate__change=0.0) as robot:
+    with tempfile.TemporaryDirectory() as maps, running() as robot:
+        kept = {"map": "office", "map_folder": maps}
+        settings: dict[str, dict[str, Any]] = {name: {} for name in NODES}
+        settings |= {"database": kept, "graph": kept, "fleet": {"fleet__robot": "red"}}
+        settings["encoder"] = {"gate__interval_s": 0.0, "gate__distance_m": 0.1}
+        if together:
+            robot.start_together(settings)
+        else:
+            for name, parameters in settings.items():
+                robot.start(name, **parameters)
+        answers = robot.listen(Query, "queries")
         camera = robot.publisher(Image, "image")
+        odometry = robot.publisher(Odometry, "odom", qos_profile_sensor_data)
         processes, robot.processes = robot.processes, {}
-        stop = time.monotonic() + rng.uniform(0.0, 3.0)
+        begin = time.monotonic()
+        stop = begin + rng.uniform(0.0, 3.0)
         signalled = False
         while any(process.poll() is None for process in processes.values()):
-            pixels = random_picture.integers(0, 255, (240, 320, 3), np.uint8)
-            camera.publish(messages.raw(pixels, robot.stamp()))
+            pixels, stamp = random_picture.integers(0, 255, (240, 320, 3), np.uint8), robot.stamp()
+            odometry.publish(messages.odometry(5.0 * (time.monotonic() - begin), stamp))
+            camera.publish(messages.raw(pixels, stamp))
             robot.spin(0.03)
             if not signalled and time.monotonic() > stop:
                 signalled = True
@@ -107,6 +131,25 @@ def _stopped_under_load(rng: random.Random) -> Iterator[bool]:
                 break
         for process in processes.values():
             yield _ended_well(process)
+        robot.spin(0.2)
+        yield _promises_kept(robot, Path(maps), {answer.query_id for answer in answers})
+
+
+def _promises_kept(robot: Robot, maps: Path, answered: set[int]) -> bool:
+    """Whether all that was answered, or reported as taken, is on disk."""
+    path, graph = maps / "office.vprmap", maps / "office.vprgraph"
+    saved = set(read_map(path).ids.tolist()) if path.exists() else set()
+    places = graph.read_text().count("\nkeyframe ") if graph.exists() else 0
+    outbox = Outbox(Path(robot.data.name) / "vpr_ros" / "red.outbox", 1000)
+    lost = {
+        "database": len(answered - saved),
+        "graph": int(robot.status["graph"]["keyframes"]) - places,
+        "fleet": int(robot.status["fleet"]["waiting"]) - len(outbox),
+    }
+    outbox.close()
+    if any(count > 0 for count in lost.values()):
+        print(f"keyframes that were taken and not saved: {lost}", file=sys.stderr)
+    return all(count <= 0 for count in lost.values())
 
 
 def _signal(process: subprocess.Popen[bytes], rng: random.Random) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.pose import Pose
-from vpr_ros.core.trail import Trail
+from vpr_ros.core.trail import FORGOTTEN, Trail
 
 VIEWS = np.eye(40, dtype=np.float32)
 STEP_M = 0.6
@@ -90,3 +90,15 @@ def test_another_frame_starts_a_new_trail(world):
     database, trail, visit = world
     place = visit(20, 0, Pose.planar(0, 0, 0), frame="map")
     assert trail.drift(place, database.get(0)) is None
+
+
+def test_a_trail_remembers_no_more_ways_than_there_are_keyframes(make_keyframe):
+    database, trail = Database(DatabaseConfig(max_keyframes=50)), Trail()
+    for i in range(1000):
+        keyframe = make_keyframe(i, i, VIEWS[i % 40], pose=Pose.planar(STEP_M * i, 0, 0))
+        place = database.add(keyframe)
+        trail.add(place, keyframe.descriptor)
+        trail.shrink(database)
+        assert len(trail._driven_m) <= 50 + FORGOTTEN
+    first = database.search(VIEWS[0], 1)[0].place  # the oldest is never evicted
+    assert trail.drift(place, first) == pytest.approx((999 * STEP_M - 3) / (999 * STEP_M))

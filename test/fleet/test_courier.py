@@ -13,6 +13,7 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import FleetError
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.fleet.courier import Courier, FleetConfig
+from vpr_ros.fleet.fleet import weights_of
 from vpr_ros.fleet.outbox import Outbox
 
 OTHER = 9 << 23
@@ -160,3 +161,6 @@ def test_what_cannot_be_kept_is_refused():
         FleetConfig(map="")
     assert dataclasses.replace(FleetConfig(), robot="red").robot == "red"
     assert np.isfinite(FleetConfig().ask_interval_s)
+    for model, digest in (("a\nb", ""), ("\u20ac" * 200, ""), ("m", "\x1b[31m")):
+        with pytest.raises(FleetError, match="cannot keep"):
+            weights_of(model, digest)

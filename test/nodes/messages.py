@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the node tests."""
 
+import copy
+import math
+
 import cv2
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -52,3 +55,20 @@ def keyframe(number, stamp, size=64, **fields):
     message.header.stamp = stamp
     message.descriptor = (descriptor / np.linalg.norm(descriptor)).astype(np.float32).tolist()
     return message
+
+
+def hostile_closures(closure):
+    """(message, words of the refusal) of LoopClosures that must not be taken."""
+    for words, change in {
+        "0 and 1 was refused: these are not two": lambda m: setattr(m, "query_id", 0),
+        "these are not two keyframes": lambda m: setattr(m, "match_id", m.query_id),
+        "its stamp -5 s": lambda m: setattr(m.header.stamp, "sec", -5),
+        "4000000000 ns is before": lambda m: setattr(m.match_stamp, "nanosec", 4_000_000_000),
+        "its rotation is not valid": lambda m: setattr(m.rotation, "x", math.nan),
+        "its confidence is nan": lambda m: setattr(m, "confidence", math.nan),
+        "more than 256 characters": lambda m: setattr(m, "match_robot", "r" * 1_000_000),
+    }.items():
+        message = copy.deepcopy(closure)
+        message.has_relative_pose = True
+        change(message)
+        yield message, words

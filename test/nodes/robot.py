@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A made-up robot: it starts the real nodes as processes and talks to them over DDS."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -48,11 +50,30 @@ class Robot:
 
     def start(self, name, params_file=None, **parameters):
         """Start a node as a process; parameters as dotted names with __ for the dot."""
-        arguments = ["--ros-args", "-r", "__ns:=/vpr"]
+        arguments = []
         for key, value in parameters.items():
             arguments += ["-p", f"{key.replace('__', '.')}:={value}"]
         if params_file is not None:
             arguments += ["--params-file", str(params_file)]
+        self.begin(name, [], *arguments)
+        self.wait(lambda: name in self.status, f"/vpr/{name} to report", 60)
+        return self.processes[name]
+
+    def start_together(self, settings, *ros_arguments):
+        """Start nodes in one process; their parameters by name, as `start` takes them."""
+        own = {
+            f"/**/{name}": {"ros__parameters": {k.replace("__", "."): v for k, v in given.items()}}
+            for name, given in settings.items()
+        }
+        file = Path(self.data.name) / "own.yaml"  # as the launch file writes it
+        file.write_text(json.dumps(own))
+        process = self.begin("nodes", settings, "--params-file", str(file), *ros_arguments)
+        self.wait(lambda: set(self.status) >= set(settings), "all nodes to report", 60)
+        return process
+
+    def begin(self, name, words, *ros_arguments):
+        """Start the process of an entry point, and do not wait for it."""
+        arguments = [*words, "--ros-args", "-r", "__ns:=/vpr", *ros_arguments]
         code = f"from vpr_ros.nodes.start import {name}; {name}()"
         environment = dict(
             os.environ, ROS_DOMAIN_ID=str(self.domain), XDG_DATA_HOME=self.data.name
@@ -65,8 +86,8 @@ class Robot:
             [sys.executable, "-c", code, *arguments], env=environment, stderr=errors
         )
         self.processes[name].errors = errors
-        self.status.pop(name, None)
-        self.wait(lambda: name in self.status, f"/vpr/{name} to report", 60)
+        for reporter in words or [name]:
+            self.status.pop(reporter, None)
         return self.processes[name]
 
     def kill(self, name):

@@ -2,89 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bridges, against processes that have the published interfaces of rtabmap and Hydra."""
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import stand_ins
 from geometry_msgs.msg import Quaternion
+from messages import hostile_closures
 
-from tools.setup_workspace import ROOT, colcon, write_interfaces
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.nodes.conversions import to_time
 
-# The fields that the other sides publish, by name and type; nothing else of theirs is here.
-EDGE = "std_msgs/Header header\nuint64 key_from\nuint64 key_to\nint32 robot_from\nint32 robot_to\n"
-INTERFACES = {
-    "rtabmap_msgs": {
-        "msg/Info.msg": "std_msgs/Header header\nint32 ref_id\n",
-        "msg/Link.msg": "int32 from_id\nint32 to_id\nint32 type\n"
-        "geometry_msgs/Transform transform\nfloat64[36] information\n",
-        "srv/AddLink.srv": "Link link\n---\n",
-    },
-    "pose_graph_tools_msgs": {
-        "msg/PoseGraphEdge.msg": EDGE + "int32 type\nint32 LOOPCLOSE=1\ngeometry_msgs/Pose pose\n"
-        "float64[36] covariance\n",
-        "msg/PoseGraph.msg": "std_msgs/Header header\nPoseGraphEdge[] edges\n",
-    },
-}
 SECOND = 10**9
-STAND_IN = """
-import json, rclpy
-from pose_graph_tools_msgs.msg import PoseGraph
-from rclpy.node import Node
-from rtabmap_msgs.msg import Info
-from rtabmap_msgs.srv import AddLink
-rclpy.init()
-node, sent = Node("stand_in", namespace="vpr"), []
-
-def add(request, response):
-    link = request.link
-    print(json.dumps(["link", link.from_id, link.to_id, link.type, link.transform.rotation.z,
-                      list(link.information)]), flush=True)
-    return response
-
-def see(graph):
-    e = graph.edges[0]
-    print(json.dumps(["edge", e.key_from, e.key_to, e.robot_from, e.robot_to, e.type,
-                      e.pose.orientation.z, list(e.covariance)]), flush=True)
-
-def tell():
-    if info.get_subscription_count() and len(sent) < 30:  # a node a second, from second 100 on
-        sent.append(Info(ref_id=len(sent) + 1))
-        sent[-1].header.stamp.sec = 99 + len(sent)
-        info.publish(sent[-1])
-
-info = node.create_publisher(Info, "info", 50)
-node.create_service(AddLink, "add_link", add)
-node.create_subscription(PoseGraph, "external_loop_closures", see, 50)
-node.create_timer(0.02, tell)
-rclpy.spin(node)
-"""
-
-
-@pytest.fixture(scope="module")
-def interfaces():
-    """The environment of processes that know both packages; built once."""
-    digest = hashlib.sha256(repr(INTERFACES).encode()).hexdigest()
-    base = ROOT / "build" / "stand_ins"
-    installed, built = base / "install", base / "built"
-    if not built.is_file() or built.read_text() != digest:
-        sources = [write_interfaces(name, files) for name, files in INTERFACES.items()]
-        folders = ["--build-base", base / "build", "--install-base", installed]
-        colcon("--base-paths", *sources, *folders)
-        built.write_text(digest)
-    homes = [installed / name for name in INTERFACES]
-    site = f"lib/python3.{sys.version_info.minor}/site-packages"
-    added = {
-        "AMENT_PREFIX_PATH": homes,
-        "LD_LIBRARY_PATH": [home / "lib" for home in homes],
-        "PYTHONPATH": [home / site for home in homes],
-    }
-    return {k: ":".join([*map(str, new), os.environ.get(k, "")]) for k, new in added.items()}
 
 
 def closure(query_s, match_s):
@@ -98,19 +29,20 @@ def closure(query_s, match_s):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("to", ["rtabmap", "hydra"])
-def test_closures_reach_the_other_side(robot, interfaces, monkeypatch, tmp_path, to):
-    for name, value in interfaces.items():
+def test_closures_reach_the_other_side(robot, monkeypatch, tmp_path, to):
+    for name, value in stand_ins.environment().items():
         monkeypatch.setenv(name, value)
-    environment = dict(os.environ, ROS_DOMAIN_ID=str(robot.domain))
-    environment.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
     heard = tmp_path / "heard"
     with heard.open("w") as out:
-        stand_in = subprocess.Popen([sys.executable, "-c", STAND_IN], stdout=out, env=environment)
+        stand_in = stand_ins.start(robot, 60, out)
     try:
         robot.start("bridge", to=to, robot_id=3)
         closures = robot.publisher(LoopClosure, "loop_closures")
-        robot.wait(lambda: robot.status["bridge"]["level"] == b"\0", "the other side")
+        told = {"rtabmap": ("nodes", "30"), "hydra": ("level", b"\0")}[to]
+        robot.wait(lambda: robot.status["bridge"][told[0]] == told[1], "the other side")
         robot.spin(1.0)
+        for bad, _ in hostile_closures(closure(128.2, 104.9)):
+            closures.publish(bad)
         for query_s, match_s in ((128.2, 104.9), (128.3, 105.1), (128.0, 42.0)):
             closures.publish(closure(query_s, match_s))
         sent = {"rtabmap": ("1", "1"), "hydra": ("3", "0")}[to]
@@ -119,6 +51,8 @@ def test_closures_reach_the_other_side(robot, interfaces, monkeypatch, tmp_path,
             "the closures to be passed on",
         )
         robot.wait(heard.read_text, "what was heard")
+        robot.wait(lambda: int(robot.status["bridge"]["problems"]) >= 7, "what was refused")
+        assert robot.status["bridge"]["unforeseen"] == "0"
     finally:
         stand_in.kill()
         stand_in.wait()

@@ -5,14 +5,16 @@
 import math
 
 import cv2
+import messages
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 
+from vpr_msgs.msg import LoopClosure
 from vpr_ros.core import images
 from vpr_ros.core.calibration import Calibration
-from vpr_ros.core.errors import ImageError
+from vpr_ros.core.errors import ImageError, KeyframeError
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Thumbnail
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions
@@ -152,3 +154,17 @@ def test_every_field_of_camera_info_is_used():
     assert camera.matrix[[0, 0, 1], [0, 2, 2]] == pytest.approx((250, 109.5, 79.5))
     straight = conversions.to_camera(info, rectified=True)
     assert straight.matrix[0, 0] == 200 and not len(straight.distortion)
+
+
+def test_who_has_no_database_refuses_hostile_keyframes_and_closures_all_the_same():
+    good = messages.keyframe(1, Time(sec=5), has_pose=True)
+    good.pose.orientation.w = 1.0
+    assert conversions.checked_keyframe(good).pose is not None
+    good.pose.position.y = math.nan
+    with pytest.raises(KeyframeError, match="the pose is not valid"):
+        conversions.checked_keyframe(good)
+    closure = LoopClosure(query_id=2, match_id=1, confidence=1.0)
+    conversions.check_closure(closure)
+    for bad, words in messages.hostile_closures(closure):
+        with pytest.raises(KeyframeError, match=words):
+            conversions.check_closure(bad)

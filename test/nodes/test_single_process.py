@@ -2,12 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several nodes in one process: each has its own parameters, and all save and end as alone."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -18,28 +15,10 @@ from vpr_msgs.msg import Keyframe, Query
 from vpr_ros.nodes.start import CONFIGURATION
 
 
-def start(robot, names, *ros_arguments):
-    """Start the nodes in one process."""
-    code = "from vpr_ros.nodes.start import nodes; nodes()"
-    ros = ["--ros-args", "-r", "__ns:=/vpr", *ros_arguments]
-    environment = dict(os.environ, ROS_DOMAIN_ID=str(robot.domain), XDG_DATA_HOME=robot.data.name)
-    errors = tempfile.TemporaryFile()  # noqa: SIM115
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *names, *ros], env=environment, stderr=errors
-    )
-    process.errors = errors
-    robot.processes["nodes"] = process
-    return process
-
-
 def test_nodes_in_one_process_work_and_save_as_alone(robot, tmp_path):
     maps = {"map": "office", "map_folder": str(tmp_path / "maps")}
     names = {"encoder": {"model": "no_such"}, "database": maps, "graph": maps}
-    file = tmp_path / "own.yaml"  # as the launch file writes it
-    own = {f"/**/{name}": {"ros__parameters": values} for name, values in names.items()}
-    file.write_text(json.dumps(own))
-    process = start(robot, names, "--params-file", str(file), "-r", "graph:odom:=/wheels")
-    robot.wait(lambda: set(names) <= set(robot.status), "all three", 60)
+    process = robot.start_together(names, "-r", "graph:odom:=/wheels")
     assert "no_such" in robot.status["encoder"]["message"], "a fault of one is its own"
     assert not any("does not exist and is ignored" in line for line in robot.logs)
     wheels = robot.publisher(Odometry, "/wheels")
@@ -61,7 +40,7 @@ def test_nodes_in_one_process_work_and_save_as_alone(robot, tmp_path):
 
 
 def test_one_that_cannot_start_leaves_the_others_and_lifecycle_is_per_node(robot):
-    process = start(robot, ["--lifecycle", "database", "relocalizer"])
+    process = robot.begin("nodes", ["--lifecycle", "database", "relocalizer"])
     change = {"transition": Transition(id=Transition.TRANSITION_CONFIGURE)}
     assert robot.call(ChangeState, "database/change_state", **change).success
     assert robot.call(ChangeState, "relocalizer/change_state", **change).success
@@ -71,8 +50,7 @@ def test_one_that_cannot_start_leaves_the_others_and_lifecycle_is_per_node(robot
     assert "database" not in robot.status
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
-    process = start(robot, ["database", "relocalizer"], "-p", "loop.precision:=7.0")
-    robot.status.clear()
+    process = robot.begin("nodes", ["database", "relocalizer"], "-p", "loop.precision:=7.0")
     robot.wait(lambda: "relocalizer" in robot.status, "the relocalizer", 30)
     process.errors.seek(0)
     assert b"loop.precision" in process.errors.read()

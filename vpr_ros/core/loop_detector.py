@@ -152,6 +152,7 @@ class LoopDetector:
         if len(self._walks) > MAX_RUNS:
             del self._walks[next(iter(self._walks))]
         self._walk.add(place, keyframe, candidates[0].place if candidates else None)
+        self._walk.trail.shrink(self.database)
         margin = math.nan
         if candidates:
             margin = candidates[0].score - rival.score if rival else math.inf

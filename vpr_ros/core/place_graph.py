@@ -19,6 +19,9 @@ class PlaceGraph:
         self._sessions: dict[int, int] = {}  # by sequence, rising
         self._links: defaultdict[int, set[int]] = defaultdict(set)
 
+    def __contains__(self, sequence: int) -> bool:
+        return sequence in self._sessions
+
     def add(self, place: Place) -> None:
         """Add a keyframe that is newer than all the others."""
         self._sessions[place.sequence] = place.session

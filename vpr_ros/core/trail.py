@@ -20,7 +20,7 @@ from vpr_ros.core.descriptor_index import Vector
 from vpr_ros.core.keyframe import Candidate, Place
 
 LENGTH = 8  # keyframes, the new one included
-LONGEST = 100_000  # keyframes between query and match
+FORGOTTEN = 100  # keyframes that are gone from the database before the way to them is, too
 RADIUS_M, RADIUS_DEG = 1.5, 40.0  # of the map keyframe that shows a predicted pose
 ONE_VIEW_M, ONE_VIEW_DEG = 3.0, 45.0  # at most, between two views of one place
 TURN_ERROR_DEG = 15.0  # of a turn estimated from two views
@@ -41,7 +41,8 @@ class Trail:
 
     def __init__(self) -> None:
         self._last: deque[tuple[Place, Vector]] = deque(maxlen=LENGTH - 1)
-        self._driven_m: dict[int, float] = {}  # since the trail began, by sequence
+        self._way_m = 0.0  # since the trail began
+        self._driven_m: dict[int, float] = {}  # the same at each keyframe, by sequence
 
     def add(self, place: Place, descriptor: Vector) -> None:
         """Remember a keyframe; the trail starts anew if odometry does not connect it."""
@@ -49,20 +50,21 @@ class Trail:
             self.clear()
         if place.pose is None:
             return
-        driven = 0.0
-        if self._last:
-            last = self._last[-1][0]
-            assert last.pose is not None
-            driven = self._driven_m[last.sequence] + last.pose.distance_m(place.pose)
-        self._driven_m[place.sequence] = driven
-        if len(self._driven_m) > LONGEST:
-            del self._driven_m[next(iter(self._driven_m))]
+        if self._last and (before := self._last[-1][0].pose) is not None:
+            self._way_m += before.distance_m(place.pose)
+        self._driven_m[place.sequence] = self._way_m
         self._last.append((place, descriptor))
 
     def clear(self) -> None:
         """Forget all keyframes."""
         self._last.clear()
         self._driven_m.clear()
+        self._way_m = 0.0
+
+    def shrink(self, database: Database) -> None:
+        """Forget the way to keyframes that were evicted: no match can be one of them."""
+        if len(self._driven_m) > len(database) + FORGOTTEN:
+            self._driven_m = {s: m for s, m in self._driven_m.items() if s in database.graph}
 
     def drift(self, place: Place, match: Place, turn_deg: float | None = None) -> float | None:
         """By how much odometry must be wrong for two keyframes to show one view, 0 to 1.

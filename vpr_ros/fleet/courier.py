@@ -21,7 +21,7 @@ from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopClosure, LoopDetector
 from vpr_ros.fleet.fleet import Fleet, FleetKeyframe, Found, Where, check_name, weights_of
 from vpr_ros.fleet.fleet_places import FleetPlaces
-from vpr_ros.fleet.outbox import Outbox
+from vpr_ros.fleet.outbox import MAX_SESSIONS, Outbox
 
 BATCH = 100  # keyframes sent at once
 MAX_ASKED = 50  # keyframes of which places are asked at once; older ones are not asked about
@@ -129,6 +129,8 @@ class Courier:
     def add(self, keyframe: Keyframe) -> None:
         """Take a keyframe of this robot; FleetError if the outbox does not."""
         self._runs.setdefault(run_of(keyframe.id), keyframe.stamp_ns)
+        if len(self._runs) > MAX_SESSIONS:
+            del self._runs[next(iter(self._runs))]
         self._size = keyframe.descriptor.size
         if self.config.ask_interval_s:
             self.unasked += len(self._questions) == MAX_ASKED

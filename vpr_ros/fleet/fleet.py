@@ -12,12 +12,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.errors import ConfigError
+from vpr_ros.core.errors import ConfigError, FleetError
 from vpr_ros.core.keyframe import Keyframe, run_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_LINKS = 16  # of a keyframe
 MAX_ID = 2**63  # a store has signed numbers
+MAX_WEIGHTS = 300  # bytes
 
 
 def check_name(what: str, name: str) -> str:
@@ -31,8 +32,17 @@ def check_name(what: str, name: str) -> str:
 
 
 def weights_of(model: str, digest: str) -> str:
-    """By what models are told apart in the fleet: the digest, else (unknown weights) the name."""
-    return digest or f"name:{model}"
+    """By what models are told apart in the fleet: the digest, else (unknown weights) the name.
+
+    Raises FleetError for one that no store could keep or be asked for.
+    """
+    weights = digest or f"name:{model}"
+    if not weights.isprintable() or len(weights.encode()) > MAX_WEIGHTS:
+        raise FleetError(
+            f"The model {weights[:40]!r} has a name that the fleet cannot keep: it has more than "
+            f"{MAX_WEIGHTS} bytes, or control characters."
+        )
+    return weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,10 +18,19 @@ import numpy.typing as npt
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.durable_file import absolute
 from vpr_ros.core.errors import ConfigError, FleetError
-from vpr_ros.fleet.fleet import MAX_ID, Entry, FleetKeyframe, Found, Health, Where, check_name
+from vpr_ros.fleet.fleet import (
+    MAX_ID,
+    MAX_WEIGHTS,
+    Entry,
+    FleetKeyframe,
+    Found,
+    Health,
+    Where,
+    check_name,
+)
 from vpr_ros.fleet.payload import MAX_PAYLOAD, decode, encode
 
-TEXT_FIELDS = {"robot": 64, "map": 64, "model": 300, "payload": MAX_PAYLOAD}  # characters
+TEXT_FIELDS = {"robot": 64, "map": 64, "model": MAX_WEIGHTS, "payload": MAX_PAYLOAD}  # bytes
 COLUMNS = tuple(field.name for field in dataclasses.fields(Entry))
 INDEX = {"index_type": "AUTOINDEX", "metric_type": "COSINE"}
 CONNECT_S, FIND_S, PUT_S = 5.0, 5.0, 30.0

@@ -84,6 +84,7 @@ class BridgeNode(GuardedNode):
         Diagnostics(self, self._report)
 
     def _on_closure(self, message: LoopClosure) -> None:
+        conversions.check_closure(message)
         if self._to == "hydra":
             self._publish_edge(message)
         elif self._to == "rtabmap":
@@ -119,6 +120,8 @@ class BridgeNode(GuardedNode):
 
     def _on_info(self, message: Any) -> None:
         """Note a new node of rtabmap; closures may wait for it."""
+        if complaint := conversions.stamp_complaint(message.header.stamp):
+            raise VprError(f"A node of rtabmap was refused: {complaint}.")
         stamp_ns = conversions.stamp_ns(message.header.stamp)
         last = (self._stamps[-1], self._ids[-1]) if self._ids else (-1, 0)
         if message.ref_id <= 0 or (stamp_ns, message.ref_id) == last:
@@ -180,7 +183,12 @@ class BridgeNode(GuardedNode):
         return (
             WARN if problem else OK,
             problem or f"{self._sent} closures passed on to {self._to}",
-            {"sent": self._sent, "dropped": self._dropped, "waiting": len(self._waiting)},
+            {
+                "sent": self._sent,
+                "dropped": self._dropped,
+                "waiting": len(self._waiting),
+                "nodes": len(self._ids),
+            },
         )
 
 

@@ -32,6 +32,7 @@ from vpr_ros.core.errors import DescriptorError, KeyframeError
 from vpr_ros.core.keyframe import (
     FEATURE_SIZES,
     MAX_FEATURES,
+    MAX_TEXT,
     MAX_THUMBNAIL,
     NS_PER_S,
     Candidate,
@@ -40,7 +41,7 @@ from vpr_ros.core.keyframe import (
     Place,
     Thumbnail,
 )
-from vpr_ros.core.map_data import MAX_DESCRIPTOR
+from vpr_ros.core.map_data import MAX_DESCRIPTOR, check_keyframe
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.relocalization import CameraConfig, camera_turn
 
@@ -140,14 +141,19 @@ def to_keyframe(message: KeyframeMsg) -> Keyframe:
     )
 
 
+def checked_keyframe(message: KeyframeMsg) -> Keyframe:
+    """As `to_keyframe`, for who has no database that checks it."""
+    keyframe = to_keyframe(message)
+    check_keyframe(keyframe)
+    return keyframe
+
+
 def _check_keyframe(message: KeyframeMsg) -> None:
     stamp, features = message.header.stamp, message.features
     if not message.id:
         raise KeyframeError("A keyframe with id 0 was refused, since 0 stands for none.")
-    complaint = ""
-    if stamp.sec < 0 or stamp.nanosec >= NS_PER_S:
-        complaint = f"its stamp {stamp.sec} s {stamp.nanosec} ns is before 1970 or after 2038"
-    elif len(message.descriptor) > MAX_DESCRIPTOR:
+    complaint = stamp_complaint(stamp)
+    if len(message.descriptor) > MAX_DESCRIPTOR:
         complaint = f"its descriptor has {len(message.descriptor)} values"
     elif max(len(features.keypoints) / 2, len(features.descriptors) / 128) > MAX_FEATURES:
         complaint = f"it has {len(features.keypoints) / 2:g} local features"
@@ -156,6 +162,32 @@ def _check_keyframe(message: KeyframeMsg) -> None:
     if complaint:
         raise KeyframeError(
             f"Keyframe {message.id} was refused: {complaint}. Check what publishes it."
+        )
+
+
+def stamp_complaint(stamp: Time) -> str:
+    """What is wrong with a stamp; "" for one that can be."""
+    if stamp.sec >= 0 and stamp.nanosec < NS_PER_S:
+        return ""
+    return f"its stamp {stamp.sec} s {stamp.nanosec} ns is before 1970 or after 2038"
+
+
+def check_closure(message: LoopClosureMsg) -> None:
+    """Raise KeyframeError for a closure that no database can have found."""
+    ids, q = (message.query_id, message.match_id), message.rotation
+    complaint = stamp_complaint(message.header.stamp) or stamp_complaint(message.match_stamp)
+    if not all(ids) or ids[0] == ids[1]:
+        complaint = "these are not two keyframes"
+    elif not 0.0 <= message.confidence <= 1.0:
+        complaint = f"its confidence is {message.confidence:g}"
+    elif message.has_relative_pose and not Pose(0.0, 0.0, 0.0, q.x, q.y, q.z, q.w).is_valid:
+        complaint = "its rotation is not valid"
+    elif max(len(message.header.frame_id), len(message.match_robot)) > MAX_TEXT:
+        complaint = f"a name has more than {MAX_TEXT} characters"
+    if complaint:
+        raise KeyframeError(
+            f"The closure of keyframes {ids[0]} and {ids[1]} was refused: {complaint}. Check what "
+            "publishes it."
         )
 
 

@@ -23,9 +23,8 @@ from vpr_ros.core.durable_file import absolute
 from vpr_ros.core.errors import FleetError
 from vpr_ros.core.keyframe import Keyframe as CoreKeyframe
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.core.map_data import check_keyframe
 from vpr_ros.fleet.courier import Courier, FleetClosure, FleetConfig
-from vpr_ros.fleet.fleet import MAX_ID, MAX_LINKS, Fleet
+from vpr_ros.fleet.fleet import MAX_ID, MAX_LINKS, Fleet, weights_of
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
 from vpr_ros.fleet.outbox import Outbox
 from vpr_ros.nodes import conversions
@@ -91,10 +90,10 @@ class FleetNode(GuardedNode):
         return MilvusFleet(config)
 
     def _on_keyframe(self, message: Keyframe) -> None:
-        keyframe = conversions.to_keyframe(message)
+        keyframe = conversions.checked_keyframe(message)
+        weights_of(keyframe.model, keyframe.model_digest)  # a name that no store takes is told now
         if keyframe.id >= MAX_ID:
             raise FleetError(f"Keyframe {keyframe.id} has an id that the fleet cannot keep.")
-        check_keyframe(keyframe)
         if keyframe.id in self._recent:
             raise FleetError(f"Keyframe {keyframe.id} came twice and was ignored.")
         self._recent[keyframe.id] = keyframe, ()
@@ -105,7 +104,8 @@ class FleetNode(GuardedNode):
 
     def _on_closure(self, message: LoopClosure) -> None:
         """A loop at home tells other robots, too, which keyframes show one place."""
-        if 0 < message.match_id < MAX_ID:
+        conversions.check_closure(message)
+        if message.match_id < MAX_ID:
             self._link(message.query_id, (message.match_id,))
 
     def _link(self, id: int, matches: Iterable[int]) -> None:

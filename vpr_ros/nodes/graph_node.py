@@ -18,6 +18,7 @@ from tf2_msgs.msg import TFMessage
 
 from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.keyframe import MAX_TEXT
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
 from vpr_ros.mapping.graph_solver import GraphSolver
@@ -119,8 +120,8 @@ class GraphNode(GuardedNode):
     # Input
 
     def _on_keyframe(self, message: Keyframe) -> None:
-        keyframe = conversions.to_keyframe(message)
-        if keyframe.pose is None or not keyframe.pose.is_valid:
+        keyframe = conversions.checked_keyframe(message)
+        if keyframe.pose is None:
             self._without_pose += 1
             return
         with self._lock:
@@ -142,6 +143,7 @@ class GraphNode(GuardedNode):
             )
 
     def _on_closure(self, message: LoopClosure) -> None:
+        conversions.check_closure(message)
         if not self._take(message):
             # The database may have answered before this node has heard of the keyframe.
             self._early = [*self._early[1 - MOST_EARLY :], (message, len(self._graph))]
@@ -186,7 +188,7 @@ class GraphNode(GuardedNode):
 
     def _on_odometry(self, message: Odometry) -> None:
         config = self._config[GraphNodeConfig]
-        child = message.header.frame_id or self._odom_frame or "odom"
+        child = message.header.frame_id[:MAX_TEXT] or self._odom_frame or "odom"
         self._frames = self._frames_problem(child) if config.publish_tf else ""
         if not config.publish_tf or not self._joined or self._frames:
             return

@@ -97,7 +97,7 @@ class RelocalizerNode(GuardedNode):
 
     def _on_keyframe(self, message: Keyframe) -> None:
         self._keyframes += 1
-        keyframe = conversions.to_keyframe(message)
+        keyframe = conversions.checked_keyframe(message)
         self._relocalizer.add_keyframe(
             keyframe.id, keyframe.stamp_ns, keyframe.pose, keyframe.pose_frame
         )
@@ -110,6 +110,7 @@ class RelocalizerNode(GuardedNode):
         self._say(message)
 
     def _on_closure(self, message: LoopClosure) -> None:
+        conversions.check_closure(message)
         if not self._take(message):
             # The database may have answered before this node has heard of the keyframe.
             self._waiting = [*self._waiting[1 - FEW_KEYFRAMES :], message]
