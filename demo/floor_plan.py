@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -93,52 +94,39 @@ class Plan:
 
     def walls(self) -> list[Wall]:
         """Every boundary between different areas; equal neighbours are joined into one wall."""
-        walls: list[Wall] = []
-        for axis in (0, 1):
-            cells = self.cells if axis == 0 else self.cells.T
-            for i in range(1, cells.shape[0]):
-                run: Wall | None = None
-                for j in range(cells.shape[1]):
-                    piece = self._piece(axis, i, j, int(cells[i - 1, j]), int(cells[i, j]))
-                    joined = _join(run, piece)
-                    if joined is None and run is not None:
-                        walls.append(run)
-                    run = joined or piece
-                if run is not None:
-                    walls.append(run)
+        walls = []
+        for axis, cells in enumerate((self.cells.tolist(), self.cells.T.tolist())):
+            for i in range(1, len(cells)):
+                pairs = zip(cells[i - 1], cells[i], strict=True)
+                faces = [self._face(axis, i, j, *pair) for j, pair in enumerate(pairs)]
+                begin = 0
+                for face, run in itertools.groupby(faces):
+                    end = begin + len(list(run))
+                    if face is not None:
+                        line = ((i, begin), (i, end)) if axis == 0 else ((begin, i), (end, i))
+                        first, last = line if face[0] else line[::-1]
+                        walls.append(Wall(*first, *last, *face[1:]))
+                    begin = end
         return walls
 
-    def _piece(self, axis: int, i: int, j: int, before: int, after: int) -> Wall | None:
-        """The wall of one cell's length at line `i` of the axis; None between equal cells."""
+    def _face(
+        self, axis: int, i: int, j: int, before: int, after: int
+    ) -> tuple[bool, int, int, str] | None:
+        """Of one cell's length at line `i` of the axis: whether its wall is drawn upwards, and the
+        wall's front, back and texture; None between equal cells.
+        """
         if before == after:
             return None
         # On the right hand of a line drawn towards +y lies +x; towards +x lies -y.
         upward = (after != SOLID) if axis == 0 else (before != SOLID)
-        right, left = (after, before) if axis == 0 else (before, after)
-        front, back = (right, left) if upward else (left, right)
-        ends = ((i, j), (i, j + 1)) if axis == 0 else ((j, i), (j + 1, i))
-        start, end = ends if upward else ends[::-1]
-        # The solid cell, if any, may be a pillar with a texture of its own.
-        solid_i = i if after == SOLID else i - 1
-        solid_cell = (solid_i, j) if axis == 0 else (j, solid_i)
+        front, back = (after, before) if upward == (axis == 0) else (before, after)
         texture = self.areas[front].wall
         if back == SOLID:
-            texture = self.coats.get(solid_cell) or self._panel(front, j)
-        return Wall(*start, *end, front, back, texture)
+            # The solid cell may be a pillar with a texture of its own.
+            solid = (i if after == SOLID else i - 1, j)
+            texture = self.coats.get(solid if axis == 0 else solid[::-1]) or self._panel(front, j)
+        return upward, front, back, texture
 
     def _panel(self, index: int, j: int) -> str:
         area = self.areas[index]
         return area.accent if area.accent and j // 4 % 3 == 1 else area.wall
-
-
-def _join(run: Wall | None, piece: Wall | None) -> Wall | None:
-    """The two as one wall; None if they do not continue each other."""
-    if run is None or piece is None:
-        return None
-    if (run.front, run.back, run.texture) != (piece.front, piece.back, piece.texture):
-        return None
-    if (run.x1, run.y1) == (piece.x0, piece.y0):
-        return dataclasses.replace(run, x1=piece.x1, y1=piece.y1)
-    if (run.x0, run.y0) == (piece.x1, piece.y1):
-        return dataclasses.replace(run, x0=piece.x0, y0=piece.y0)
-    return None

@@ -34,6 +34,7 @@ INTRO = (
     "place, and corrected the odometry. The second lap follows other lines, at another speed and "
     "in other light, and two corridors look alike."
 )
+TWINS = " Here both look the same, and so do the rooms behind them, up to a curtain."
 TIMELINE = (
     "The encoder follows the battery: less charge, higher sparsity, less compute. The zeros at "
     "the start are what battery drivers send before their first reading; the encoder ignores "
@@ -117,6 +118,7 @@ def write_report(
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     title = "Battery, sparsity, latency and outcomes over time"
     timeline = drawing(title, _draw_timeline, live, size=(11, 5.2), narrow=(4.6, 6.4))
+    twins = any(area.curtain for area in live.plan.areas)
     drive, exclusion_s = live.drive, DatabaseConfig().exclude_recent_s
     route, *others = drive_sections(
         drive,
@@ -131,7 +133,7 @@ def write_report(
         folder / "report.html",
         title="Have I been here before?",
         headline=summary(metrics),
-        intro=f"{INTRO} Model: {metrics['model']}.",
+        intro=f"{INTRO}{TWINS * twins} Model: {metrics['model']}.",
         tiles=(
             (percent(metrics["precision"]), "precision"),
             (percent(metrics["recall"]), "recall"),

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading back what the nodes published during a drive, from bags written here without ROS."""
+"""Reading back what the nodes published during a drive, from bags written here."""
 
 import dataclasses
 import json
