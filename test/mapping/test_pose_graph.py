@@ -10,8 +10,14 @@ import pytest
 
 gtsam = pytest.importorskip("gtsam")
 
-from vpr_ros.core.pose import Pose, apart_rows, rows_of  # noqa: E402
-from vpr_ros.mapping.graph_correction import correct  # noqa: E402
+from vpr_ros.core.pose import (  # noqa: E402
+    Pose,
+    apart_rows,
+    between_rows,
+    compose_rows,
+    rows_of,
+)
+from vpr_ros.mapping.graph_correction import correct, to_pose3  # noqa: E402
 from vpr_ros.mapping.graph_file import (  # noqa: E402
     load_graph,
     read_graph,
@@ -115,6 +121,8 @@ def test_an_update_goes_on_from_the_last_and_leaves_old_keyframes_alone():
             stays = slice(count - LAP - 20)
             assert np.allclose(last.poses[stays], result.poses[stays], atol=1e-9)
     assert error_m(result.poses) < 0.2 * error_m(rows_of(k.odometry for k in keyframes))
+    # A quaternion a little off 1 would be twice as much off after each update.
+    assert np.abs(np.linalg.norm(result.poses[:, 3:], axis=1) - 1).max() < 1e-12
     assert result.verdicts[:, 0].sum() > 0.97 * len(closures)
 
 
@@ -130,6 +138,19 @@ def test_odometry_that_starts_anew_is_put_where_two_closures_agree():
     result = correct(*graph.snapshot(), graph.config)
     assert error_m(result.poses[150:], first=50) < 2.5  # 2 % of the way there
     assert result.verdicts[:, 0].tolist() == [1, 1]
+
+
+def test_rows_of_poses_as_gtsam_has_them():
+    rng = np.random.default_rng(0)
+    a, b = rows = rng.normal(size=(2, 50, 7))
+    rows[..., 3:] /= np.linalg.norm(rows[..., 3:], axis=-1, keepdims=True)
+    b[:5], shares = a[:5], rng.random(50)
+    results = zip(compose_rows(a, b), between_rows(a, b, shares), strict=True)
+    for one, two, share, (composed, between) in zip(a, b, shares, results, strict=True):
+        first, second = to_pose3(one), to_pose3(two)
+        assert first.compose(second).equals(to_pose3(composed), 1e-9)
+        way = first.retract(share * first.localCoordinates(second))
+        assert way.equals(to_pose3(between), 1e-6)
 
 
 def test_closures_that_disagree_join_nothing():

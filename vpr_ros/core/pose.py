@@ -142,6 +142,21 @@ def apart_rows(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.linalg.norm(between[..., :3], axis=-1), np.degrees(2 * np.arctan2(*turn))
 
 
+def between_rows(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Poses on the way from `a` to `b`, (N, 7), at a share of it, (N,), along a screw."""
+    step, s = compose_rows(inverse_rows(a), b), share[:, None]
+    step[:, 3:] *= np.where(step[:, 6:] < 0, -1.0, 1.0)  # the shorter turn
+    sine = np.linalg.norm(step[:, 3:6], axis=1, keepdims=True)
+    half = np.arctan2(sine, step[:, 6:])  # of the angle
+    axis = step[:, 3:6] / np.maximum(sine, 1e-12)
+    along = axis * (axis * step[:, :3]).sum(axis=1, keepdims=True)
+    ratio = np.where(sine > 1e-9, np.sin(s * half) / np.maximum(sine, 1e-9), s)
+    across = np.cos((s - 1) * half) * (step[:, :3] - along)
+    across += np.sin((s - 1) * half) * np.cross(axis, step[:, :3])
+    turn = [axis * np.sin(s * half), np.cos(s * half)]
+    return compose_rows(a, np.concatenate([s * along + ratio * across, *turn], axis=1))
+
+
 class PoseBuffer:
     """The latest poses of one odometry, by stamp."""
 

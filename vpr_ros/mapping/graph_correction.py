@@ -20,6 +20,7 @@ import numpy as np
 from vpr_ros.core.pose import (
     Pose,
     apart_rows,
+    between_rows,
     compose_rows,
     inverse_rows,
     rows_of,
@@ -170,8 +171,8 @@ def _solve(
     between = compose_rows(inverse_rows(driven[befores, :7]), driven[nodes, :7])
     ways_m = driven[nodes, 7] - driven[befores, 7]
     joined = _joined(trajectories, befores, nodes)
-    for before, k, step, way_m, known in zip(befores, nodes, between, ways_m, joined, strict=True):
-        if not known:
+    for before, k, step, way_m, on in zip(befores, nodes, between, ways_m, joined, strict=True):
+        if not on:
             # The first trajectory of all defines the map; others are where closures put them.
             free = FREE if k else FIXED
             graph.add(gtsam.PriorFactorPose3(k, initial.atPose3(k), _noise(free, free)))
@@ -191,12 +192,14 @@ def _solve(
     parameters.setKnownInliers(known)
     parameters.setScheduler(gtsam.GncScheduler.SuperLinear)
     solved = gtsam.GncLMOptimizer(graph, initial, parameters).optimize()
-    found = []
-    for k in nodes:
+    found = np.empty((len(nodes), 7))
+    for row, k in zip(found, nodes, strict=True):
         pose = solved.atPose3(k)
         turn = pose.rotation().toQuaternion()
-        found.append([*pose.translation(), turn.x(), turn.y(), turn.z(), turn.w()])
-    return np.array(found)
+        row[:] = *pose.translation(), turn.x(), turn.y(), turn.z(), turn.w()
+    # From a quaternion that is not quite 1, GTSAM would make one that is off by twice as much.
+    found[:, 3:] /= np.linalg.norm(found[:, 3:], axis=1, keepdims=True)
+    return found
 
 
 def _joined(trajectories: np.ndarray, befores: np.ndarray, nodes: np.ndarray) -> np.ndarray:
@@ -262,13 +265,8 @@ def _spread_correction(
         compose_rows(poses[k], compose_rows(inverse_rows(odometry[k]), odometry[between]))
         for k in (a, b)
     )
-    share = way_m[between] - way_m[a]
-    share = (share / np.maximum(way_m[b] - way_m[a], 1e-9))[:, None]
-    # The two differ by little, so that the line between them will do.
-    end[:, 3:] *= np.where((start * end)[:, 3:].sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
-    mixed = (1 - share) * start + share * end
-    mixed[:, 3:] /= np.linalg.norm(mixed[:, 3:], axis=1, keepdims=True)
-    poses[between] = mixed
+    share = (way_m[between] - way_m[a]) / np.maximum(way_m[b] - way_m[a], 1e-9)
+    poses[between] = between_rows(start, end, share)
 
 
 def _verdicts(
