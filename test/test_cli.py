@@ -163,12 +163,18 @@ def test_a_missing_package_is_named(vpr, monkeypatch):
 
 def test_a_graph_is_exported_and_nothing_is_overwritten(vpr, tmp_path):
     graph = tmp_path / "a.vprgraph"
-    graph.write_text("vpr_ros pose graph 1\nkeyframe 7 1500000000 0 1 2 0 0 0 0 1 1 3 0 0 0 0 1\n")
-    code, out = vpr("export-graph", graph, tmp_path / "a.tum")
-    assert not code and "1 keyframes" in out
-    assert (tmp_path / "a.tum").read_text() == "1.500000000 1 3 0 0 0 0 1\n"
-    for name, says in (("a.tum", "exists"), ("a.txt", "neither .tum nor .g2o")):
-        message, _ = vpr("export-graph", graph, tmp_path / name)
+    keyframe = "1500000000 0 1 2 0 0 0 0 1 1 3 0 0 0 0 1\n"
+    graph.write_text(f"vpr_ros pose graph 1\nkeyframe 7 {keyframe}keyframe 8 {keyframe}")
+    code, out = vpr("graph", "export", graph, tmp_path / "a.tum")
+    assert not code and "2 keyframes" in out
+    assert (tmp_path / "a.tum").read_text() == 2 * "1.500000000 1 3 0 0 0 0 1\n"
+    for name, says in (
+        ("a.tum", "exists"),
+        ("a.txt", "neither .tum nor .g2o"),
+        ("none/a.tum", "cannot be written"),
+        ("none/a.g2o", "cannot be written"),
+    ):
+        message, _ = vpr("graph", "export", graph, tmp_path / name)
         assert says in message
 
 

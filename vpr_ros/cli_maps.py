@@ -28,6 +28,10 @@ maps = typer.Typer(
     rich_markup_mode=None,
 )
 
+graphs = typer.Typer(
+    help="Saved pose graphs (.vprgraph).", no_args_is_help=True, rich_markup_mode=None
+)
+
 MapFile = Annotated[Path, typer.Argument(help="map file (.vprmap)")]
 OutputFile = Annotated[Path, typer.Option("--output", "-o", help="map file to write")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the file")]
@@ -188,13 +192,14 @@ def list_maps(fleet: Uri = "") -> None:
     Console().print(table)
 
 
-def export_graph(
+@graphs.command()
+def export(
     graph: Annotated[Path, typer.Argument(help="graph file of the node `graph` (.vprgraph)")],
     output: Annotated[Path, typer.Argument(help="file to write, .tum or .g2o")],
 ) -> None:
     """Write a saved pose graph as a TUM trajectory or a g2o graph; the latter needs GTSAM.
 
-    Example: vpr export-graph office.vprgraph office.g2o
+    Example: vpr graph export office.vprgraph office.g2o
     """
     from vpr_ros.core.errors import ConfigError
     from vpr_ros.mapping.graph_file import read_graph, tum_text, write_g2o
@@ -205,17 +210,20 @@ def export_graph(
     if output.exists():
         raise ConfigError(f"{output} exists. Move it away or choose another name.")
     stored = read_graph(graph)
-    if output.suffix == ".tum":
-        output.write_text(tum_text(stored))
-    else:
-        write_g2o(output, stored, GraphConfig())
+    try:
+        if output.suffix == ".tum":
+            output.write_text(tum_text(stored))
+        else:
+            write_g2o(output, stored, GraphConfig())
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written ({error.strerror}).") from None
     typer.echo(f"{output}: {len(stored.keyframes)} keyframes")
 
 
 def add_verbs(app: typer.Typer) -> None:
     """Add the verbs of this file to those of the command."""
     app.add_typer(maps, name="map")
-    app.command()(export_graph)
+    app.add_typer(graphs, name="graph")
 
 
 def _check_free(output: Path, overwrite: bool, sources: Sequence[Path] = ()) -> Path | None:

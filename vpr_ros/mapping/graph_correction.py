@@ -29,6 +29,7 @@ from vpr_ros.mapping.pose_graph import (
     Correction,
     GraphClosure,
     GraphConfig,
+    GraphError,
     GraphKeyframe,
     known_starts,
     poses_now,
@@ -199,6 +200,8 @@ def _solve(
         row[:] = *pose.translation(), turn.x(), turn.y(), turn.z(), turn.w()
     # From a quaternion that is not quite 1, GTSAM would make one that is off by twice as much.
     found[:, 3:] /= np.linalg.norm(found[:, 3:], axis=1, keepdims=True)
+    if not np.isfinite(found).all():
+        raise GraphError("GTSAM found no finite solution.")
     return found
 
 

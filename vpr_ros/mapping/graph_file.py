@@ -283,6 +283,7 @@ def write_g2o(path: Path, graph: StoredGraph, config: GraphConfig) -> None:
             noise = closure_noise(c.rotation is not None, config)
             ends = number[c.match_id], number[c.query_id]
             factors.add(gtsam.BetweenFactorPose3(*ends, turn, noise))
+    path.touch()  # raises OSError, where GTSAM would not say that it cannot write
     gtsam.writeG2o(factors, values, str(path))
 
 
