@@ -56,7 +56,7 @@ def test_every_vpr_command_has_the_verb_and_the_options_that_are_named():
             options[f"{group.name} {verb}"] = command.callback
     for page in PAGES:
         for verb, rest in re.findall(
-            r"^ {4}vpr (map [a-z]+|[a-z-]+)(.*)", page.read_text(), re.MULTILINE
+            r"^ {4}vpr ((?:map|graph) [a-z]+|[a-z-]+)(.*)", page.read_text(), re.MULTILINE
         ):
             assert verb in options, f"{page.name}: vpr {verb}"
             known = {f"--{name.replace('_', '-')}" for name in options[verb].__annotations__}
