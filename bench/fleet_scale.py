@@ -303,7 +303,7 @@ def ask(
     }
     found, times_ms = [], []
     for query, building in zip(queries.rows, queries.buildings.tolist(), strict=True):
-        where = Where(map=building, model=f"name:{DEFAULT_MODEL}", without_session=10**6)
+        where = Where(map=building, model=f"name:{DEFAULT_MODEL}", without_sessions=(10**6,))
         started = time.perf_counter()
         (hits,) = fleet.find(query[None].astype(np.float32), 20, where)
         times_ms.append(1e3 * (time.perf_counter() - started))

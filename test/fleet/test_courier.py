@@ -89,13 +89,16 @@ def test_places_of_others_are_found_and_judged_as_at_home(world):
 def test_an_outage_loses_nothing_and_is_told(world):
     world.fleet.down = "no route to host"
     world.drive(range(1, 70))
+    world.drive([70], stamp_ns=30 * 10**9)
     world.wait(lambda: world.courier.trouble == "no route to host")
-    assert len(world.outbox) == 69 and world.courier.unasked == 19
+    assert len(world.outbox) == 70 and world.courier.unasked == 20
     world.fleet.down = ""
-    world.fleet.put([place(65, "blue", OTHER)])
+    # Newer than the questions that waited, but no clock is wrong.
+    world.fleet.put([place(65, "blue", OTHER, stamp_ns=29 * 10**9)])
     world.wait(lambda: not world.courier.trouble and len(world.outbox) == 0)
-    assert len(world.fleet.items) == 70
+    assert len(world.fleet.items) == 71
     world.wait(lambda: world.courier.asked == 50)  # the newest are asked about after all
+    assert not world.courier.notices
 
 
 @pytest.mark.parametrize(

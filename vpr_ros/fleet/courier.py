@@ -112,6 +112,7 @@ class Courier:
         self._questions: deque[Keyframe] = deque(maxlen=MAX_ASKED)
         self._detector: LoopDetector | None = None
         self._runs: dict[int, int] = {}  # own sessions heard: stamp of their first keyframe
+        self._newest = 0, 0.0  # stamp of the newest own keyframe, when it came (monotonic)
         self._size = 0  # of the robot's descriptors
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
@@ -131,7 +132,7 @@ class Courier:
         self._runs.setdefault(run_of(keyframe.id), keyframe.stamp_ns)
         if len(self._runs) > MAX_SESSIONS:
             del self._runs[next(iter(self._runs))]
-        self._size = keyframe.descriptor.size
+        self._newest, self._size = (keyframe.stamp_ns, time.monotonic()), keyframe.descriptor.size
         if self.config.ask_interval_s:
             self.unasked += len(self._questions) == MAX_ASKED
             self._questions.append(keyframe)
@@ -214,7 +215,7 @@ class Courier:
         places.fetch([f.entry for found in answers for f in found[: self.loop.candidates]])
         for question, found in zip(questions, answers, strict=True):
             places.expect(found)
-            self._check_clocks(question, found)
+            self._check_clocks(found)
             try:
                 closure = detector.process(question).closure
             except FleetError:
@@ -237,9 +238,12 @@ class Courier:
             self._detector = LoopDetector(self.loop, fresh)
         return self._detector
 
-    def _check_clocks(self, question: Keyframe, found: list[Found]) -> None:
+    def _check_clocks(self, found: list[Found]) -> None:
+        """Against now, as the question may have waited for an outage to end."""
+        stamp_ns, heard_s = self._newest
+        now_ns = stamp_ns + (time.monotonic() - heard_s) * NS_PER_S
         for other in (f.entry for f in found):
-            ahead_s = (other.stamp_ns - question.stamp_ns) / NS_PER_S
+            ahead_s = (other.stamp_ns - now_ns) / NS_PER_S
             if ahead_s > SKEW_S and other.robot != self.robot:
                 self._notice(
                     f"clock of {other.robot}",

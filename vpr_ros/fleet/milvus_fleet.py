@@ -32,7 +32,8 @@ from vpr_ros.fleet.payload import MAX_PAYLOAD, decode, encode
 
 TEXT_FIELDS = {"robot": 64, "map": 64, "model": MAX_WEIGHTS, "payload": MAX_PAYLOAD}  # bytes
 COLUMNS = tuple(field.name for field in dataclasses.fields(Entry))
-INDEX = {"index_type": "AUTOINDEX", "metric_type": "COSINE"}
+# AUTOINDEX is HNSW, which loses whole places (docs/fleet.md); each segment has so many lists.
+INDEX = {"index_type": "IVF_FLAT", "metric_type": "COSINE", "params": {"nlist": 1024}}
 CONNECT_S, FIND_S, PUT_S = 5.0, 5.0, 30.0
 PAGE = 100  # keyframes with everything
 PAGE_OF_ENTRIES = 5000
@@ -148,15 +149,14 @@ class MilvusFleet:
     def entries(self, where: Where) -> Iterator[Entry]:
         """As in Fleet."""
         with self._said("nothing was read"):
-            client = self._ready()
-            if not self._size:
+            # An iterator does not wait for what was put before; counting does.
+            if not self.count(where):
                 return
-            pages = client.query_iterator(
+            pages = self._client.query_iterator(
                 self.config.collection,
                 batch_size=PAGE_OF_ENTRIES,
                 filter=expression(where) or "id >= 0",
                 output_fields=list(COLUMNS),
-                consistency_level="Strong",
                 timeout=PUT_S,
             )
             while rows := pages.next():
@@ -323,7 +323,7 @@ class MilvusFleet:
                 text = text.replace(self._secret, "***")
             raise FleetError(
                 f"The {self._place} does not answer as it should, so {consequence}: {text[:200]}. "
-                "Check that Milvus runs there, and milvus.uri, user and certificates."
+                "Check that Milvus runs there, and milvus.uri, user, password and certificates."
             ) from None
 
 
