@@ -127,6 +127,11 @@ def test_a_percentage_that_is_none_gives_way_to_the_voltage(percentage, volts, c
     assert decision.charge == pytest.approx(charge) and not decision.faulty
 
 
+def test_no_charge_beside_the_voltage_of_three_cells():
+    three = policy(voltage_empty=9.0, voltage_full=12.6)
+    assert feed(three, *[0.0] * 3, voltage=10.3).charge == pytest.approx(1.3 / 3.6)
+
+
 @pytest.mark.parametrize("volts", [6553.5, 2.4])
 def test_a_voltage_that_is_none_is_not_used(volts):
     decision = feed(policy(**VOLTS), NAN, voltage=volts)

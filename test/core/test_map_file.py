@@ -22,7 +22,7 @@ import pytest
 from bench.map_faults import sample_map as map_of
 from vpr_ros.core.durable_file import file_stamp
 from vpr_ros.core.errors import MapError
-from vpr_ros.core.map_data import MapData, unpack
+from vpr_ros.core.map_data import ARRAYS, MapData, unpack
 from vpr_ros.core.map_file import map_path, read_map, write_map
 
 
@@ -357,3 +357,11 @@ def test_a_map_from_before_there_was_a_choice_of_features(path):
     assert second is None and first.kind == third.kind == "orb"
     assert np.array_equal(first.descriptors, arrays["feature_descriptors"][:2])
     assert np.array_equal(third.descriptors, arrays["feature_descriptors"][2:])
+
+
+def test_a_map_of_no_keyframes_is_refused(path):
+    none = {name: getattr(read_map(path), name)[:0] for name in ARRAYS}
+    empty = path.with_name("empty.vprmap")
+    write_map(empty, dataclasses.replace(read_map(path), names=(), **none))
+    with pytest.raises(MapError, match="it has 0 keyframes"):
+        read_map(empty)

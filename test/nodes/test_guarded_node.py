@@ -15,6 +15,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomic
 from robot import read_errors
 
 from tools.dds_domain import free_domain
+from vpr_msgs.msg import LoopClosure
 from vpr_msgs.srv import FindPlace, SaveMap
 from vpr_ros.core.errors import MapError
 from vpr_ros.nodes import diagnostics
@@ -126,6 +127,14 @@ def test_parameter_values_of_unknown_type_are_refused(robot):
         assert "ValueError" in robot.status[name]["last_problem"]
     errors = read_errors(robot.processes["encoder"])
     assert errors.count("ValueError") == 1 and "Traceback" not in errors  # throttled
+
+
+@pytest.mark.parametrize("of", [LoopClosure, LoopClosure()])
+def test_messages_of_an_older_build_are_told_with_the_way_out(of):
+    with pytest.raises(AttributeError) as caught:
+        of.newer  # noqa: B018
+    assert "build the workspace anew" in diagnostics.describe(caught.value)
+    assert "anew" not in diagnostics.describe(AttributeError("'int' object has no attribute 'x'"))
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,8 @@ class BatteryPolicy:
             self._reason = f"battery percentage {percentage:g} is outside 0 to 1 and 0 to 100"
             self._faulty = not quiet
             return None
-        if percentage == 0 and self._charge is None:
+        # A charge by voltage does not say that percentages are measured.
+        if percentage == 0 and (self._charge is None or self._full is None):
             if self._zero_since_s is None or stamp_s < self._zero_since_s:
                 self._zero_since_s = stamp_s
             self._reason = "the battery reports 0 before its first measurement; waiting"

@@ -123,7 +123,15 @@ def describe(error: Exception) -> str:
     ]
     ours = ours or frames
     place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {error}{place}{_way_out(error)}"
+
+
+def _way_out(error: Exception) -> str:
+    """What mends an error about the definition of a message."""
+    of = getattr(error, "obj", None)  # what an AttributeError is about
+    module = getattr(of, "__module__", "") or ""
+    old = module.startswith("vpr_msgs.")
+    return ". vpr_msgs is older than vpr_ros: build the workspace anew." if old else ""
 
 
 class Rate:

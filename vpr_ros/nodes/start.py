@@ -75,11 +75,11 @@ def _start(*names: str) -> None:
             run = importlib.import_module("vpr_ros.nodes.run").run
             module = importlib.import_module(f"vpr_ros.nodes.{name}_node")
             creates[name] = getattr(module, NODES[name])
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             print(
                 f"vpr_ros: node {name} does not run: {error}. Is ROS 2 sourced (e.g. "
-                "/opt/ros/jazzy/setup.bash), is the workspace with vpr_msgs, and is this the "
-                "Python that has the requirements?",
+                "/opt/ros/jazzy/setup.bash), is the workspace with vpr_msgs, built after the last "
+                "update, and is this the Python that has the requirements?",
                 file=sys.stderr,
             )
     if not creates:
