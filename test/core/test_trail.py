@@ -86,6 +86,27 @@ def test_drift_is_the_way_that_odometry_would_be_off(world):
     assert trail.drift(place, first, turn_deg=100.0) == pytest.approx((100 - 15) / (3 * driven))
 
 
+def test_later_closures_must_fit_the_accepted_ones(world):
+    """After a long way odometry allows nearly everything, but not from one closure to the next."""
+    database, trail, visit = world
+    for i in range(30):
+        visit(20 + i, 30, Pose.planar(10.0 * i, -10, 0))
+
+    def back(number, i):
+        return visit(number, i, rotated(Pose.planar(STEP_M * i, 0.3, 0.1), 2.5, 30))
+
+    trail.pin(back(60, 0), database.get(0))
+    place = back(61, 1)
+    before = trail.drift(place, database.get(11))
+    assert before < 0.1, "one closure may be wrong"
+    trail.pin(place, database.get(1))
+    place = back(62, 2)
+    assert trail.drift(place, database.get(2)) < 0.1
+    assert trail.drift(place, database.get(12)) > 5 * before  # twenty metres off in some forty
+    trail.pin(place, database.get(12))
+    assert trail.drift(back(63, 3), database.get(3)) < 0.1, "two of three agree with it"
+
+
 def test_another_frame_starts_a_new_trail(world):
     database, trail, visit = world
     place = visit(20, 0, Pose.planar(0, 0, 0), frame="map")

@@ -162,6 +162,7 @@ class LoopDetector:
                 place, candidates, verdict.reason, verdict.message, margin, None, verdict.match
             )
         self._link(place, verdict.match)
+        self._walk.trail.pin(place, verdict.match)
         message = (
             f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
             f"{_seen(verdict.verification)}, confidence {verdict.confidence:.3f}"

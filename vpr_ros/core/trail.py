@@ -18,14 +18,18 @@ import numpy.typing as npt
 from vpr_ros.core.database import Database
 from vpr_ros.core.descriptor_index import Vector
 from vpr_ros.core.keyframe import Candidate, Place
+from vpr_ros.core.pose import Pose
 
 LENGTH = 8  # keyframes, the new one included
 FORGOTTEN = 100  # keyframes that are gone from the database before the way to them is, too
 RADIUS_M, RADIUS_DEG = 1.5, 40.0  # of the map keyframe that shows a predicted pose
 ONE_VIEW_M, ONE_VIEW_DEG = 3.0, 45.0  # at most, between two views of one place
+LEVER = 2 * math.sin(math.radians(ONE_VIEW_DEG / 2))  # metres aside per metre, if so much turned
 TURN_ERROR_DEG = 15.0  # of a turn estimated from two views
 WORST_DEG_PER_M = 3.0  # drift of the heading that makes odometry worthless
 REACH = 30  # keyframes to either side of a candidate that are searched for it
+PINS = 5  # accepted closures that are remembered
+LEAST_WAY_M = 1.0
 
 ORDER = 8  # keyframes that may find one place after the other, the new one included
 PACES = (0.5, 0.75, 1.0, 1.5, 2.0)  # keyframes of the map per keyframe, forwards or backwards
@@ -43,6 +47,10 @@ class Trail:
         self._last: deque[tuple[Place, Vector]] = deque(maxlen=LENGTH - 1)
         self._way_m = 0.0  # since the trail began
         self._driven_m: dict[int, float] = {}  # the same at each keyframe, by sequence
+        self._pins: deque[tuple[Place, Place]] = deque(maxlen=PINS)  # query and match
+        # Of the new keyframe, by pin: its pose on the map, the room for views that differ [m], the
+        # way since [m], and the way to the pin's match [m].
+        self._expected: list[tuple[Pose, float, float, float]] = []
 
     def add(self, place: Place, descriptor: Vector) -> None:
         """Remember a keyframe; the trail starts anew if odometry does not connect it."""
@@ -53,13 +61,20 @@ class Trail:
         if self._last and (before := self._last[-1][0].pose) is not None:
             self._way_m += before.distance_m(place.pose)
         self._driven_m[place.sequence] = self._way_m
+        self._expected = self._where_expected(place.pose)
         self._last.append((place, descriptor))
 
     def clear(self) -> None:
         """Forget all keyframes."""
         self._last.clear()
         self._driven_m.clear()
+        self._pins.clear()
+        self._expected = []
         self._way_m = 0.0
+
+    def pin(self, place: Place, match: Place) -> None:
+        """Remember a closure that was accepted: later ones must fit it."""
+        self._pins.append((place, match))
 
     def shrink(self, database: Database) -> None:
         """Forget the way to keyframes that were evicted: no match can be one of them."""
@@ -71,8 +86,9 @@ class Trail:
 
         Either the distance between them, beyond that of views of one place, per metre driven, or
         the turn, beyond theirs, as a share of WORST_DEG_PER_M, whichever is more. With `turn_deg`,
-        the turn that the views themselves show, it is the difference to that. None where odometry
-        does not connect the two.
+        the turn that the views themselves show, it is the difference to that. The same is asked of
+        the way by each of the closures accepted last, which is shorter; the second largest of
+        these counts, since one of them may be wrong. None where odometry does not connect the two.
         """
         if not _connected(place, match) or place.pose is None or match.pose is None:
             return None
@@ -85,7 +101,31 @@ class Trail:
             turned = turned_deg - ONE_VIEW_DEG
         else:
             turned = abs(turned_deg - turn_deg) - TURN_ERROR_DEG
-        return min(max(apart, turned / (WORST_DEG_PER_M * (ended - began)), 0.0), 1.0)
+        direct = max(apart, turned / (WORST_DEG_PER_M * (ended - began)), 0.0)
+        pinned = sorted(self._pinned_drift(match, *expected) for expected in self._expected)
+        return min(max(direct, *pinned[-2:-1]) if len(pinned) > 1 else direct, 1.0)
+
+    def _where_expected(self, here: Pose) -> list[tuple[Pose, float, float, float]]:
+        """Where the accepted closures put the new keyframe on the map; see `_expected`."""
+        found = []
+        for query, match in self._pins:
+            began, known = (self._driven_m.get(p.sequence) for p in (query, match))
+            if began is None or known is None or query.pose is None or match.pose is None:
+                continue  # it was evicted
+            pose = match.pose.compose(query.pose.inverse().compose(here))
+            room_m = 2 * ONE_VIEW_M + LEVER * query.pose.distance_m(here)
+            found.append((pose, room_m, self._way_m - began, known))
+        return found
+
+    def _pinned_drift(
+        self, match: Place, pose: Pose, room_m: float, way_m: float, at_m: float
+    ) -> float:
+        """As `drift`, by the way back to an accepted closure and on to `match`."""
+        assert match.pose is not None
+        apart_m = pose.distance_m(match.pose) - room_m
+        turned_deg = pose.angle_deg(match.pose) - 2 * ONE_VIEW_DEG
+        way_m += abs(self._driven_m[match.sequence] - at_m)
+        return max(apart_m, turned_deg / WORST_DEG_PER_M, 0.0) / max(way_m, LEAST_WAY_M)
 
     def scores(
         self, place: Place, candidates: Sequence[Candidate], database: Database
