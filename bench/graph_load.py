@@ -90,6 +90,7 @@ class Robot(Node):
     def keyframe(self, k: int, pose: Pose, closes: bool) -> None:
         """Publish a keyframe, and a closure with the round before."""
         message = Keyframe(id=k + 1, model="m", has_pose=True, pose_frame="odom")
+        message.descriptor = [1.0]
         message.header.stamp, message.pose = to_time(k * 10**9), from_pose(pose)
         self._keyframes.publish(message)
         if closes:

@@ -187,9 +187,11 @@ def test_a_saved_graph_is_the_map_of_the_next_run(tmp_path):
     for query in range(LAP, 3 * LAP, 5):
         close(graph, query, query - LAP)
     result = correct(*graph.snapshot(), graph.config)
-    save_graph(tmp_path / "office.vprgraph", graph.snapshot(), result)
+    save_graph(tmp_path / "office.vprgraph", graph.snapshot(), result, "map")
+    with pytest.raises(GraphError, match="is in frame 'map', and map_frame is 'world'"):
+        load_graph(tmp_path / "office.vprmap", PoseGraph(), "world")
     again = PoseGraph()
-    assert len(load_graph(tmp_path / "office.vprmap", again).poses) == 3 * LAP
+    assert len(load_graph(tmp_path / "office.vprmap", again, "map").poses) == 3 * LAP
     assert {k.trajectory for k in again.keyframes} == {-1}
     off = apart_rows(rows_of(k.odometry for k in again.keyframes), result.poses)
     assert max(off[0]) < 1e-6 and max(off[1]) < 1e-4
@@ -298,6 +300,7 @@ def test_exports(tmp_path):
         ("vpr_ros pose graph 1\n" + "keyframe 1 2 0 0 0 0 0 0 0 1\n" * 2, "line 3: .*twice"),
         ("vpr_ros pose graph 1\nclosure 1 2 1\n", "line 2: its keyframes"),
         ("vpr_ros pose graph 1\nvertex 1\n", "line 2: neither"),
+        ("vpr_ros pose graph 1\nframe a b\n", "line 2: neither"),
     ],
 )
 def test_a_file_that_is_no_graph_is_refused(tmp_path, text, says):

@@ -64,6 +64,7 @@ class StoredGraph:
 
     keyframes: tuple[StoredKeyframe, ...]
     closures: tuple[StoredClosure, ...]
+    frame: str = ""  # of the poses on the map; empty: unknown
 
 
 def graph_path(map_path: Path) -> Path:
@@ -75,8 +76,12 @@ def save_graph(
     path: Path,
     snapshot: tuple[Sequence[GraphKeyframe], Sequence[GraphClosure]],
     correction: Correction,
+    frame: str = "",
 ) -> None:
-    """Write a graph, wholly or not at all; raises GraphError if it cannot be written."""
+    """Write a graph, wholly or not at all; raises GraphError if it cannot be written.
+
+    `frame`: of the poses on the map.
+    """
     keyframes, closures = snapshot
     held = np.zeros(len(closures), bool)
     held[: len(correction.verdicts)] = correction.verdicts[:, 0] == 1.0
@@ -100,6 +105,7 @@ def save_graph(
             )
             for c, accepted in zip(closures, held.tolist(), strict=True)
         ),
+        _word(frame),
     )
 
     def check(_: object, beginning: bytes) -> None:
@@ -118,13 +124,14 @@ def save_graph(
         ) from None
 
 
-def map_places(map_path: Path) -> tuple[dict[int, Pose], ViewOffsets | None]:
+def map_places(map_path: Path, frame: str = "") -> tuple[dict[int, Pose], ViewOffsets | None]:
     """The places of a saved map, the pose of each keyframe by id, and its view offsets if known.
 
     From the graph file beside the map, or else from the poses in the map, of the session that
-    has most. Raises GraphError or MapError; a map that does not exist yet has no places.
+    has most. Raises GraphError or MapError, also where the map is not in `frame`; a map that does
+    not exist yet has no places.
     """
-    stored = _stored(map_path)
+    stored = _stored(map_path, frame)
     return {k.id: k.pose for k in stored.keyframes if k.pose is not None}, view_offsets(stored)
 
 
@@ -147,12 +154,12 @@ def view_offsets(graph: StoredGraph) -> ViewOffsets | None:
     return ViewOffsets(max(position_m / math.sqrt(2), 0.01), max(rotation_deg, 0.1))
 
 
-def load_graph(map_path: Path, graph: PoseGraph) -> Correction:
+def load_graph(map_path: Path, graph: PoseGraph, frame: str = "") -> Correction:
     """Put a saved map into an empty graph; returns where it is on the map. Raises as `map_places`.
 
     The whole of it: saved again, the graph has what it had, be it on the map or not.
     """
-    stored, most = _stored(map_path), graph.config.max_keyframes
+    stored, most = _stored(map_path, frame), graph.config.max_keyframes
     if max(len(stored.keyframes), len(stored.closures)) > most:
         raise GraphError(
             f"Graph {graph_path(map_path)} has {len(stored.keyframes)} keyframes and "
@@ -177,11 +184,17 @@ def load_graph(map_path: Path, graph: PoseGraph) -> Correction:
     return Correction(poses, np.array(verdicts).reshape(-1, 3))
 
 
-def _stored(map_path: Path) -> StoredGraph:
+def _stored(map_path: Path, frame: str) -> StoredGraph:
     """The graph beside a map, or else what the map itself tells."""
     path = graph_path(map_path)
     if path.exists():
-        return read_graph(path)
+        graph = read_graph(path)
+        if frame and graph.frame not in ("", _word(frame)):
+            raise GraphError(
+                f"Graph {path} is in frame '{graph.frame}', and map_frame is '{frame}'. Set "
+                f"map_frame to '{graph.frame}', or move the file away."
+            )
+        return graph
     keyframes: list[StoredKeyframe] = []
     if map_path.exists():
         data = read_map(map_path)
@@ -197,7 +210,8 @@ def _stored(map_path: Path) -> StoredGraph:
 
 def graph_text(graph: StoredGraph) -> str:
     """The contents of a graph file."""
-    lines = [HEADER, "# keyframe id stamp_ns trajectory odometry(x y z qx qy qz qw) map(the same)"]
+    lines = [HEADER, *([f"frame {graph.frame}"] if graph.frame else [])]
+    lines += ["# keyframe id stamp_ns trajectory odometry(x y z qx qy qz qw) map(the same)"]
     for k in graph.keyframes:
         poses = [*k.odometry.values, *(k.pose.values if k.pose else ())]
         lines.append(f"keyframe {k.id} {k.stamp_ns} {k.trajectory} " + _numbers(poses))
@@ -215,18 +229,21 @@ def read_graph(path: Path) -> StoredGraph:
             raise GraphError(f"Graph {path} does not exist.")
         if path.stat().st_size > LONGEST_BYTES:
             raise GraphError(f"Graph {path} is larger than {LONGEST_BYTES:,} bytes.")
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise GraphError(f"Graph {path} cannot be read ({error}).") from None
     if not lines or lines[0] != HEADER:
         raise GraphError(f"{path} is no pose graph: its first line is not '{HEADER}'.")
     keyframes: dict[int, StoredKeyframe] = {}
     closures: list[StoredClosure] = []
+    frame = ""
     for number, line in enumerate(lines[1:], 2):
         try:
             match line.split():
                 case [] | ["#", *_]:
                     continue
+                case ["frame", frame]:
+                    pass
                 case ["keyframe", *words]:
                     keyframe = _keyframe(words)
                     if keyframe.id in keyframes:
@@ -241,7 +258,7 @@ def read_graph(path: Path) -> StoredGraph:
                     raise ValueError("neither a keyframe nor a closure")
         except (ValueError, OverflowError) as error:
             raise GraphError(f"Graph {path}, line {number}: {error}.") from None
-    return StoredGraph(tuple(keyframes.values()), tuple(closures))
+    return StoredGraph(tuple(keyframes.values()), tuple(closures), frame)
 
 
 def tum_text(graph: StoredGraph) -> str:
@@ -306,6 +323,11 @@ def _closure(words: Sequence[str]) -> StoredClosure:
     if rotation is not None and not rotation.is_valid:
         raise ValueError("its rotation is not one")
     return StoredClosure(int(words[0]), int(words[1]), words[2] == "1", rotation)
+
+
+def _word(text: str) -> str:
+    """A name as one word of a line."""
+    return "".join(text.split())
 
 
 def _sevens(values: Sequence[float]) -> Iterator[Sequence[float]]:

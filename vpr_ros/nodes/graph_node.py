@@ -347,7 +347,7 @@ class GraphNode(GuardedNode):
             f"The graph of map {self._map} was not read, so it is not saved either; see the log."
         )
         with self.problems.caught():
-            self._correction = load_graph(self._map, self._graph)
+            self._correction = load_graph(self._map, self._graph, config.map_frame)
             self._saved = self._graph.revision
             count = int(self._correction.on_map.sum())
             self._joined, self._unsaved = count == 0, ""
@@ -361,7 +361,8 @@ class GraphNode(GuardedNode):
             correction = self._correction
         if self._map is not None and not self._unsaved and revision != self._saved:
             with self.problems.caught():
-                save_graph(graph_path(self._map), snapshot, correction)
+                frame = self._config[GraphNodeConfig].map_frame
+                save_graph(graph_path(self._map), snapshot, correction, frame)
                 self._saved = revision
 
     def _report(self) -> Report:

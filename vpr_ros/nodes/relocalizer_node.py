@@ -88,7 +88,8 @@ class RelocalizerNode(GuardedNode):
             return
         with self.problems.caught():
             self._problem = f"No poses were read from map {path}; see the log."
-            self._relocalizer.poses, self._relocalizer.offsets = map_places(path)
+            found = map_places(path, config.map_frame)
+            self._relocalizer.poses, self._relocalizer.offsets = found
             count = len(self._relocalizer.poses)
             self._problem = "" if count else f"Map {path} has no keyframe with a pose."
             known = self._relocalizer.offsets
