@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("gtsam")
 
 from vpr_ros.core.pose import Pose
+from vpr_ros.mapping import graph_solver
 from vpr_ros.mapping.graph_correction import correct
 from vpr_ros.mapping.graph_solver import GraphSolver
 from vpr_ros.mapping.pose_graph import (
@@ -108,3 +109,19 @@ def test_it_ends_with_its_parent_which_does_without_gtsam():
     while process.exists() and "(zombie)" not in (process / "status").read_text():
         assert time.monotonic() < end, "the solver outlives the node"
         time.sleep(0.1)
+
+
+def test_one_that_is_stuck_is_replaced(monkeypatch):
+    monkeypatch.setattr(graph_solver, "LONGEST_S", 1.0)
+    told = []
+
+    def say(text):
+        told.append(text)
+        monkeypatch.undo()  # the next one has all the time it needs
+
+    solver, graph = GraphSolver(say), PoseGraph()
+    grow(graph, 50)
+    os.kill(solver.pid, signal.SIGSTOP)
+    found = solver.correct(*graph.snapshot(), graph.config, Correction.none())
+    solver.close()
+    assert len(told) == 1 and found.on_map.all()

@@ -21,6 +21,8 @@ from vpr_ros.mapping.pose_graph import (
     GraphKeyframe,
 )
 
+LONGEST_S = 120.0  # of a correction; a process that takes longer is stuck, and lost
+
 
 class GraphSolver:
     """Has another process correct a graph; one that is lost is replaced."""
@@ -91,6 +93,8 @@ class GraphSolver:
         known = None if before is self._last else before
         self._connection.send((old, old_closures, *news, known))
         self._keyframes, self._closures = keyframes, closures
+        if not self._connection.poll(LONGEST_S):
+            raise EOFError
         answer: Correction | str = self._connection.recv()
         if isinstance(answer, str):
             raise RuntimeError(f"the graph was not corrected: {answer}")

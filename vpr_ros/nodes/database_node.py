@@ -326,7 +326,9 @@ class DatabaseNode(GuardedNode):
             )
         filled = request.image if len(request.image.data) else request.compressed_image
         descriptor = np.array(encoded.descriptor, np.float32)
-        return filled.header, self._database.search(descriptor, count)
+        frame = filled.header.frame_id[:MAX_TEXT]  # it is published
+        header = Header(stamp=filled.header.stamp, frame_id=frame)
+        return header, self._database.search(descriptor, count)
 
     async def _encoded(self, request: FindPlace.Request) -> EncodeImage.Response:
         """The encoder's answer to the image of a request."""
