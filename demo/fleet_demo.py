@@ -9,12 +9,10 @@ the server are killed with kill -9 and come back.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,112 +22,82 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rclpy.node import Node
 from rich.console import Console
-from rich.table import Table
 
+from demo.building import building
+from demo.drive import drive
 from demo.live import environment
+from demo.live_figures import draw_plan, project
 from demo.processes import Processes
 from demo.topics import KEYFRAMES
+from tools.dds_domain import free_domain
+from tools.milvus_server import MilvusServer, isolate
 from vpr_msgs.msg import Keyframe, LoopClosure
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.keyframe import random_first_id
 from vpr_ros.evaluation.bag import Bag, choose_topics, stamp_ns
-from vpr_ros.evaluation.run_folder import RESULTS
+from vpr_ros.evaluation.console import TextTable, say
+from vpr_ros.evaluation.figures import AMBER, BLUE, GREEN, GREY, RED, drawing
+from vpr_ros.evaluation.metrics import machine
+from vpr_ros.evaluation.report import Section, write_page
+from vpr_ros.evaluation.run_folder import RESULTS, latest, run_folder
 from vpr_ros.evaluation.truth import LoopRule
 from vpr_ros.evaluation.truth_source import find_truth
 from vpr_ros.fleet.fleet import Where
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
 from vpr_ros.nodes.conversions import from_keyframe, to_keyframe
 
-ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / "build" / "milvus"
-WHEEL = ("milvus==2.3.5", "setuptools<70")  # newer ones ship no server
-PORT = 19530
-URI = f"http://127.0.0.1:{PORT}"
 # Which share of the drive each robot drives, one after the other; laps overlap.
 PARTS = {"red": (0.0, 0.35), "green": (0.25, 0.65), "blue": (0.55, 1.0)}
 RATE_HZ = 6.0  # keyframes per second, two to three times as fast as the drive
 PATIENCE_S = 180.0
+COLOURS = {"red": RED, "green": GREEN, "blue": BLUE}
+# Wider than the 45 degrees of an evaluation: a robot that turns off has a view of its neighbour's
+# place at 47, and closes a loop there that nobody would call wrong.
+RULE = LoopRule(degrees=60.0)
+LIFT_M = 9.0  # of a robot's route in the figure over that of the one before
+INTRO = (
+    "Three robots drove overlapping parts of one building, one after the other. Each has its own "
+    "database and a node fleet; they share a Milvus server, and know nothing else of each other. "
+    "On the way green's node fleet, and during blue's drive the server, were killed with kill -9."
+)
+ROUTES = (
+    "The routes over the floor plan, each robot's lifted above that of the one before. A line "
+    "joins a keyframe with the other robot's that the fleet closed a loop with."
+)
 
 
-class Server:
-    """A Milvus server of the wheel, in a virtual environment of its own."""
+@dataclasses.dataclass(frozen=True)
+class Closed:
+    """A closure that a robot's nodes published."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        if not (VENV / "bin" / "milvus-server").exists():
-            subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-            pip = [VENV / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *WHEEL]
-            if subprocess.run(pip).returncode:
-                shutil.rmtree(VENV)
-                raise VprError(
-                    f"{WHEEL[0]} cannot be installed; see above. It needs x86-64 Linux."
-                )
+    robot: str
+    whose: str  # the robot whose keyframe it matched
+    query: int  # index of the keyframe in the drive
+    match: int
+    lag_s: float  # from the keyframe
+    right: bool
 
-    def start(self) -> None:
-        """Start, and wait until it answers; VprError if it does not, or another one runs."""
-        if self._answers():
-            raise VprError("A Milvus server runs on this host already; the demo needs its ports.")
-        # The wheel takes another port without a word while connections of a killed server linger.
-        _wait_until_free(PORT)
-        with (self._folder.parent / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    VENV / "bin" / "milvus-server",
-                    "--data",
-                    self._folder,
-                    "--proxy-port",
-                    str(PORT),
-                ],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        end = time.monotonic() + PATIENCE_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise VprError(f"Milvus did not start; see {self._folder.parent}.")
-            time.sleep(0.5)
-
-    def kill(self) -> None:
-        """kill -9 of the server and what started it."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    @staticmethod
-    def _answers() -> bool:
-        fleet = MilvusFleet(MilvusConfig(uri=URI))
-        try:
-            return fleet.health().ok
-        finally:
-            fleet.close()
-
-
-def _wait_until_free(port: int) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        with socket.socket() as probe:
-            try:
-                return probe.bind(("", port))
-            except OSError as error:
-                if time.monotonic() > end:
-                    raise VprError(f"Port {port} is not free: {error}.") from None
-        time.sleep(0.5)
+    @property
+    def across(self) -> bool:
+        """Whether it is with another robot."""
+        return self.robot != self.whose
 
 
 class Robots(Node):
     """Plays keyframes to the robots' nodes and collects what these close."""
 
-    def __init__(self, frames: list[Any]) -> None:
+    def __init__(self, frames: list[Any], same: np.ndarray) -> None:
+        """`same` (N, N): which of the keyframes show one place."""
         super().__init__("demo_fleet")
-        self._frames = frames
+        self._frames, self._same = frames, same
         self.sent: dict[int, int] = {}  # id: index of the keyframe in the drive
         self.sent_s: dict[int, float] = {}
-        self.closures: list[tuple[str, str, int, int, float]] = []  # robot, whose, ids, lag [s]
+        self.closures: list[Closed] = []
         self._out = {r: self.create_publisher(Keyframe, f"/{r}/keyframes", 50) for r in PARTS}
         for robot in PARTS:
             for topic in ("loop_closures", "fleet_closures"):
@@ -144,10 +112,7 @@ class Robots(Node):
     def drive(self, robot: str, begin: int, end: int, first_id: int) -> None:
         """Publish the keyframes from index `begin` to before `end` under new ids, as of now."""
         for index in range(begin, end):
-            message = from_keyframe(to_keyframe(self._frames[index]))
-            message.id = first_id + index
-            now_ns = time.time_ns()
-            message.header.stamp = Time(sec=now_ns // 10**9, nanosec=now_ns % 10**9)
+            message = stamped(self._frames[index], first_id + index)
             self.sent[message.id], self.sent_s[message.id] = index, time.monotonic()
             self._out[robot].publish(message)
             self.spin(1.0 / RATE_HZ)
@@ -167,32 +132,43 @@ class Robots(Node):
                 raise VprError(f"The demo waited {PATIENCE_S:.0f} s for {what}.")
 
     def _on_closure(self, robot: str, message: LoopClosure) -> None:
-        lag_s = time.monotonic() - self.sent_s.get(message.query_id, time.monotonic())
-        whose = message.match_robot or robot
-        self.closures.append((robot, whose, message.query_id, message.match_id, lag_s))
+        if not {message.query_id, message.match_id} <= self.sent.keys():
+            return
+        lag_s = time.monotonic() - self.sent_s[message.query_id]
+        query, match = self.sent[message.query_id], self.sent[message.match_id]
+        whose, right = message.match_robot or robot, bool(self._same[query, match])
+        self.closures.append(Closed(robot, whose, query, match, lag_s, right))
 
 
-def start_node(processes: Processes, robot: str, name: str, folder: Path) -> None:
+def stamped(frame: Any, id: int) -> Keyframe:
+    """A keyframe of the drive under another id, as of now."""
+    message = from_keyframe(to_keyframe(frame))
+    message.id, now_ns = id, time.time_ns()
+    message.header.stamp = Time(sec=now_ns // 10**9, nanosec=now_ns % 10**9)
+    return message
+
+
+def node_command(robot: str, name: str, uri: str, folder: Path) -> list[str]:
     """One of the robot's nodes; there is no encoder, as its work has been done."""
     given = {
         "fleet.robot": robot,
         "fleet.map": "building",
         "fleet.outbox": f"{folder / robot}.outbox",
-        "milvus.uri": URI,
+        "milvus.uri": uri,
     }
     command = [sys.executable, "-c", f"from vpr_ros.nodes.start import {name}; {name}()"]
     command += ["--ros-args", "-r", f"__ns:=/{robot}"]
     for key, value in given.items() if name == "fleet" else ():
         command += ["-p", f"{key}:={value}"]
-    processes.start(f"{robot}_{name}", command)
+    return command
 
 
-def keyframes_and_truth() -> tuple[list[Any], np.ndarray]:
-    """The demo's keyframes in order, and (N, N) which pairs show one place."""
+def keyframes_and_truth() -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """The demo's keyframes in order, (N, N) which pairs show one place, (N, 2) where [m]."""
     demo = RESULTS / "demo"
     if not (demo / "closures").is_dir():
         raise VprError("There is no drive yet. Run: make demo")
-    offset = json.loads((demo / "play.json").read_text())["offset_ns"]
+    play = json.loads((demo / "play.json").read_text())
     with Bag(demo / "closures") as bag:
         frames = [m for _, _, m in bag.messages([KEYFRAMES])]
     blank = Keyframe()
@@ -201,72 +177,103 @@ def keyframes_and_truth() -> tuple[list[Any], np.ndarray]:
             if not hasattr(message, name):
                 setattr(message, name, getattr(blank, name))
         message.thumbnail = bytes(message.thumbnail)
+    stamps = np.array([stamp_ns(m) for m in frames]) - play["offset_ns"]
     with Bag(demo / "drive") as bag:
-        source = find_truth(bag, "", LoopRule(), choose_topics(bag).odometry)
-        stamps = np.array([stamp_ns(m) - offset for m in frames])
+        source = find_truth(bag, "", RULE, choose_topics(bag).odometry)
         truth = source.of(stamps, np.arange(len(frames)))
-    every = np.arange(len(frames))
-    return frames, truth.same(every, every)
+    every, poses = np.arange(len(frames)), drive()
+    at = np.searchsorted([p.stamp_s for p in poses], (stamps - play["begin_ns"]) * 1e-9 - 1e-6)
+    return frames, truth.same(every, every), np.array([(poses[i].x_m, poses[i].y_m) for i in at])
+
+
+def part(robot: str, count: int) -> tuple[int, int]:
+    """The first keyframe that a robot drives, and the one after its last."""
+    first, last = (round(share * count) for share in PARTS[robot])
+    return first, last
 
 
 def main() -> int:
     """Run the demo; one line for what a user can mend."""
     console = Console()
     try:
-        run(console)
+        isolate()
+        faults = run(console)
     except VprError as error:
-        console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
-    return 0
+        faults = str(error)
+    if faults:
+        console.print(f"Error: {faults}", style="red", markup=False, soft_wrap=True)
+    return int(bool(faults))
 
 
-def run(console: Console) -> None:
-    """The drive of each robot, the two kills, the table."""
-    frames, same = keyframes_and_truth()
-    folder = Path(tempfile.mkdtemp(prefix="vpr_fleet_"))
-    domain = 1 + os.getpid() % 100
+def run(console: Console) -> str:
+    """The drive of each robot, the two kills, the page; what must not be, or ""."""
+    frames, same, spots = keyframes_and_truth()
+    started, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="vpr_fleet_"))
+    domain, holder = free_domain()
     settings = environment(domain, folder)
     os.environ.update(settings)
-    console.print("Milvus listens on all interfaces of this host while the demo runs.")
-    server = Server(folder / "milvus")
-    with Processes(folder, settings) as processes:
+    server = MilvusServer(folder / "milvus")
+    with holder, Processes(folder, settings) as processes:
         try:
             server.start()
             rclpy.init()
-            robots = Robots(frames)
-            for robot in PARTS:
-                for name in ("database", "fleet"):
-                    start_node(processes, robot, name, folder)
-            for robot, (begin, end) in PARTS.items():
-                robots.wait(lambda r=robot: robots.listened(r), f"robot {robot}")
-                first, last = (round(share * len(frames)) for share in (begin, end))
-                middle, id = (first + last) // 2, random_first_id()
-                console.print(f"{robot} drives, keyframes {first} to {last - 1}")
-                robots.drive(robot, first, middle, id)
-                if robot == "green":
-                    console.print("kill -9 of green's fleet node")
-                    processes.kill("green_fleet")
-                    # Until DDS has noticed, the dead node still counts as a listener.
-                    robots.wait(lambda: not robots.listened("green"), "green's end")
-                    start_node(processes, "green", "fleet", folder)
-                    robots.wait(lambda: robots.listened("green"), "robot green")
-                if robot == "blue":
-                    console.print("kill -9 of the server")
-                    server.kill()
-                    robots.drive(robot, middle, middle + 10, id)
-                    server.start()
-                    middle += 10
-                robots.drive(robot, middle, last, id)
-            store = MilvusFleet(MilvusConfig(uri=URI))
-            robots.wait(lambda: stored(store) == len(robots.sent), "all keyframes to be stored")
-            robots.spin(15.0)  # the last are asked about
-            found = {e.id for e in store.entries(Where("building"))}
-            report(console, robots, same, len(set(robots.sent) - found))
-            store.close()
+            robots = Robots(frames, same)
+            lost = drive_all(console, robots, processes, server, folder, len(frames))
         finally:
             server.kill()
             rclpy.try_shutdown()
-    shutil.rmtree(folder / "milvus", ignore_errors=True)
+    table = closure_table(robots.closures, len(robots.sent), lost)
+    table.print(console)
+    for closed in (c for c in robots.closures if not c.right):
+        metres = np.linalg.norm(spots[closed.query] - spots[closed.match])
+        say(console, f"Wrong: {closed}, {metres:.1f} m apart")
+    with run_folder() as results:
+        minutes = (time.monotonic() - started) / 60
+        write_report(results / "report.html", table, robots.closures, spots, minutes)
+    say(console, f"Report: {latest() / 'report.html'}")
+    return faults_of(robots.closures, lost)
+
+
+def drive_all(
+    console: Console,
+    robots: Robots,
+    processes: Processes,
+    server: MilvusServer,
+    folder: Path,
+    count: int,
+) -> int:
+    """Have the robots drive, and kill two processes; how many keyframes were lost."""
+
+    def start(robot: str, name: str) -> None:
+        processes.start(f"{robot}_{name}", node_command(robot, name, server.uri, folder))
+
+    for robot in PARTS:
+        start(robot, "database")
+        start(robot, "fleet")
+    for robot in PARTS:
+        robots.wait(lambda r=robot: robots.listened(r), f"robot {robot}")
+        first, last = part(robot, count)
+        middle, id = (first + last) // 2, random_first_id()
+        say(console, f"{robot} drives, keyframes {first} to {last - 1}")
+        robots.drive(robot, first, middle, id)
+        if robot == "green":
+            say(console, "kill -9 of green's fleet node")
+            processes.kill("green_fleet")
+            # Until DDS has noticed, the dead node still counts as a listener.
+            robots.wait(lambda: not robots.listened("green"), "green's end")
+            start("green", "fleet")
+            robots.wait(lambda: robots.listened("green"), "robot green")
+        if robot == "blue":
+            say(console, "kill -9 of the server")
+            server.kill()
+            robots.drive(robot, middle, middle + 10, id)
+            server.start()
+            middle += 10
+        robots.drive(robot, middle, last, id)
+    with contextlib.closing(MilvusFleet(MilvusConfig(uri=server.uri))) as store:
+        robots.wait(lambda: stored(store) == len(robots.sent), "all keyframes to be stored")
+        robots.spin(15.0)  # the last are asked about
+        return len(set(robots.sent) - {e.id for e in store.entries(Where("building"))})
 
 
 def stored(store: MilvusFleet) -> int:
@@ -277,23 +284,96 @@ def stored(store: MilvusFleet) -> int:
         return -1
 
 
-def report(console: Console, robots: Robots, same: np.ndarray, lost: int) -> None:
-    """The table."""
-    table = Table(title="Three robots, one store")
-    for heading in ("closures", "right", "wrong", "lag p50, s", "lag p95, s"):
-        table.add_column(heading, justify="left" if heading == "closures" else "right")
-    kinds = {"within a robot": [], "across robots": []}  # type: dict[str, list[Any]]
-    for closure in robots.closures:
-        kinds["within a robot" if closure[0] == closure[1] else "across robots"].append(closure)
-    for name, closures in kinds.items():
-        right = [bool(same[robots.sent[c[2]], robots.sent[c[3]]]) for c in closures]
-        lags = np.percentile([c[4] for c in closures], (50, 95)) if closures else ()
-        counts = (str(sum(right)), str(len(right) - sum(right)))
-        table.add_row(name, *counts, *([f"{lag:.1f}" for lag in lags] or ["-", "-"]))
-    console.print(table)
-    pairs = {(c[0], c[1]) for c in kinds["across robots"]}
-    console.print(", ".join(f"{a} closed loops with {b}" for a, b in sorted(pairs)))
-    console.print(f"{len(robots.sent)} keyframes sent; lost: {lost or 'none'}")
+def faults_of(closures: list[Closed], lost: int) -> str:
+    """What must not be, in one line; "" for nothing."""
+    across = [c for c in closures if c.across]
+    wrong = sum(not c.right for c in across)
+    faults = [f"{wrong} closures across robots are wrong"] if wrong else []
+    faults += [f"{lost} keyframes were lost"] if lost else []
+    faults += [] if across else ["no loop was closed across robots"]
+    return ", ".join(faults)
+
+
+def closure_table(closures: list[Closed], sent: int, lost: int) -> TextTable:
+    """Who closed how many loops with whom, and when."""
+    pairs = sorted({(c.robot, c.whose) for c in closures}, key=lambda p: (p[0] == p[1], p))
+    kinds = [
+        (f"{a} with {b}" if a != b else f"{a}, at home",
+         [c for c in closures if (c.robot, c.whose) == (a, b)])
+        for a, b in pairs
+    ]  # fmt: skip
+    kinds.append(("across robots", [c for c in closures if c.across]))
+    rows = []
+    for name, chosen in kinds:
+        right = sum(c.right for c in chosen)
+        lags = np.percentile([c.lag_s for c in chosen], (50, 95)) if chosen else ()
+        seconds = [f"{lag:.1f}" for lag in lags] or ["-", "-"]
+        rows.append((name, str(right), str(len(chosen) - right), *seconds))
+    return TextTable(
+        "Three robots, one store",
+        ("closures", "right", "wrong", "after p50\ns", "after p95\ns"),
+        tuple(rows),
+        (f"{sent} keyframes sent; lost: {lost or 'none'}.",),
+    )
+
+
+def write_report(
+    path: Path, table: TextTable, closures: list[Closed], spots: np.ndarray, minutes: float
+) -> None:
+    """The page; `spots` (N, 2): where the drive's keyframes were taken [m]."""
+    across = [c for c in closures if c.across]
+    right = sum(c.right for c in across)
+    title = "Routes and closures across robots"
+    figure = drawing(title, draw_routes, across, spots, size=(11, 5.4), narrow=(4.6, 3.2))
+    write_page(
+        path,
+        title="Has one of us been here before?",
+        headline=f"{len(across)} loops closed across robots, {right} of them right",
+        intro=INTRO,
+        tiles=(
+            (str(right), "right closures across robots"),
+            (str(len(across) - right), "wrong"),
+            *((row[3], "s from keyframe to closure, p50") for row in table.rows[-1:]),
+            (table.notes[0].rpartition(": ")[2].rstrip("."), "keyframes lost in two kills"),
+        ),
+        sections=[
+            Section("Routes", ROUTES, figure),
+            Section("Closures", "", table.html()),
+        ],
+        terms={
+            "Right": f"positions within {RULE.metres:g} m, headings within "
+            f"{RULE.degrees:g} degrees.",
+            "After": "from the publication of a keyframe to the arrival of its closure; "
+            "keyframes are played two to three times as fast as they were taken.",
+        },
+        command="make demo-fleet",
+        machine=f"{machine()}; {minutes:.0f} minutes",
+    )
+
+
+def draw_routes(figure: Figure, across: list[Closed], spots: np.ndarray) -> None:
+    """Draw the routes, one robot's above the other's, and what joins them."""
+    axes = figure.subplots()
+    draw_plan(axes, building())
+    lifts = {robot: LIFT_M * level for level, robot in enumerate(PARTS)}
+    handles = []
+    for robot, colour in COLOURS.items():
+        chosen = spots[slice(*part(robot, len(spots)))]
+        axes.plot(*project(*chosen.T, lifts[robot]), color=colour, linewidth=1.8, zorder=3)
+        handles.append(Line2D([], [], color=colour, linewidth=1.8, label=robot))
+    for right, colour, width, text in ((True, GREY, 0.7, "right"), (False, AMBER, 2.0, "wrong")):
+        chosen = [c for c in across if c.right == right]
+        lines = [
+            [project(*spots[c.query], lifts[c.robot]), project(*spots[c.match], lifts[c.whose])]
+            for c in chosen
+        ]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, zorder=2))
+        label = f"{text} closure ({len(chosen)})"
+        handles.append(Line2D([], [], color=colour, linewidth=width, label=label))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    axes.margins(0.01)
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ def draw_route(axes: Axes, live: LiveRun) -> None:
     ramp = np.clip((times - second_s) / RAMP_S, 0.0, 1.0)
     lift = LIFT_M * ramp * ramp * (3 - 2 * ramp)
     x, y = np.array([(pose.x_m, pose.y_m) for pose in poses]).T
-    route = np.stack(_project(x, y, lift), axis=1)  # (P, 2)
+    route = np.stack(project(x, y, lift), axis=1)  # (P, 2)
     seconds = [live.seconds(i) for i in range(len(live.drive.answers))]
     spots = route[np.searchsorted(times, np.array(seconds) - 1e-6)]  # (N, 2)
-    _draw_plan(axes, live.plan)
+    draw_plan(axes, live.plan)
     axes.plot(*route.T, color=BLUE, linewidth=1.6, zorder=3)
     handles = [Line2D([], [], color=BLUE, linewidth=1.6, label="route")]
     for order, (outcome, width, text) in enumerate(KINDS, start=4):
@@ -85,23 +85,25 @@ def draw_route(axes: Axes, live: LiveRun) -> None:
     axes.margins(0.01)
 
 
-def _project(
+def project(
     x: float | np.ndarray, y: float | np.ndarray, height: float | np.ndarray = 0.0
 ) -> tuple[float | np.ndarray, float | np.ndarray]:
+    """Where on the paper a point of the floor is, or one above it [m]."""
     return x + SHEAR * y, DEPTH * y + height
 
 
-def _draw_plan(axes: Axes, plan: Plan) -> None:
+def draw_plan(axes: Axes, plan: Plan) -> None:
+    """Draw rooms and walls."""
     floors, lines = [], []
     for area in plan.areas:
         if area.height_m:
             corners = ((area.x0, area.y0), (area.x1, area.y0), (area.x1, area.y1),
                        (area.x0, area.y1))  # fmt: skip
-            floors.append([_project(x, y) for x, y in corners])
+            floors.append([project(x, y) for x, y in corners])
     for wall in plan.walls():
         ends = ((wall.x0, wall.y0), (wall.x1, wall.y1))
         lines.append(
-            [_project(plan.origin[0] + i * CELL_M, plan.origin[1] + j * CELL_M) for i, j in ends]
+            [project(plan.origin[0] + i * CELL_M, plan.origin[1] + j * CELL_M) for i, j in ends]
         )
     axes.add_collection(PolyCollection(floors, facecolors=INK, alpha=0.05, linewidths=0))
     axes.add_collection(LineCollection(lines, colors=INK, alpha=0.35, linewidths=0.5, zorder=1))
@@ -110,7 +112,7 @@ def _draw_plan(axes: Axes, plan: Plan) -> None:
         middle = ((area.x0 + area.x1) / 2, (area.y0 + area.y1) / 2, "center")
         x, y, side = LABELS.get(name, middle)
         axes.text(
-            *_project(x, y), name, fontsize="small", ha=side, va="center", zorder=8,
+            *project(x, y), name, fontsize="small", ha=side, va="center", zorder=8,
             path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
         )  # fmt: skip
 
