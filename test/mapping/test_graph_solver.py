@@ -70,17 +70,17 @@ def test_it_answers_as_the_function_while_the_graph_grows_is_cut_and_the_process
         if step == 4:
             os.kill(solver.pid, signal.SIGKILL)
         here = correct(*graph.snapshot(), config, here)
-        there = solver.correct(*graph.snapshot(), config, there)
+        there = solver.correct(graph.snapshot(), config, there)
         assert same(here, there)
     assert graph.keyframes[1].id > 2, "the graph was cut"
     assert len(losses) == solver.losses == 1 and "-9" in losses[0]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(solver.pid, number)  # meant for the node, which is to save first
-    assert same(here, solver.correct(*graph.snapshot(), config, there)) and solver.losses == 1
+    assert same(here, solver.correct(graph.snapshot(), config, there)) and solver.losses == 1
     wrong = [*graph.closures, GraphClosure(999, 0)]
     with pytest.raises(RuntimeError, match="not corrected: IndexError"):
-        solver.correct(graph.keyframes, wrong, config, there)
-    assert same(here, solver.correct(*graph.snapshot(), config, there)) and solver.losses == 1
+        solver.correct((graph.keyframes, wrong), config, there)
+    assert same(here, solver.correct(graph.snapshot(), config, there)) and solver.losses == 1
 
 
 def test_one_that_cannot_run_is_an_error_and_no_endless_loop(solver, losses, monkeypatch):
@@ -89,10 +89,10 @@ def test_one_that_cannot_run_is_an_error_and_no_endless_loop(solver, losses, mon
     graph = PoseGraph()
     grow(graph, 50)
     with pytest.raises(Exception, match="lost twice"):
-        solver.correct(*graph.snapshot(), graph.config, Correction.none())
+        solver.correct(graph.snapshot(), graph.config, Correction.none())
     assert len(losses) == 2 and "exit status 1" in losses[1]
     monkeypatch.undo()
-    solver.correct(*graph.snapshot(), graph.config, Correction.none())
+    solver.correct(graph.snapshot(), graph.config, Correction.none())
 
 
 def test_it_ends_with_its_parent_which_does_without_gtsam():
@@ -122,6 +122,6 @@ def test_one_that_is_stuck_is_replaced(monkeypatch):
     solver, graph = GraphSolver(say), PoseGraph()
     grow(graph, 50)
     os.kill(solver.pid, signal.SIGSTOP)
-    found = solver.correct(*graph.snapshot(), graph.config, Correction.none())
+    found = solver.correct(graph.snapshot(), graph.config, Correction.none())
     solver.close()
     assert len(told) == 1 and found.on_map.all()

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -23,6 +23,8 @@ from vpr_ros.mapping.pose_graph import (
 
 LONGEST_S = 120.0  # of a correction; a process that takes longer is stuck, and lost
 
+Snapshot = tuple[list[GraphKeyframe], list[GraphClosure]]
+
 
 class GraphSolver:
     """Has another process correct a graph; one that is lost is replaced."""
@@ -33,17 +35,11 @@ class GraphSolver:
         self.losses = 0
         self._start()
 
-    def correct(
-        self,
-        keyframes: Sequence[GraphKeyframe],
-        closures: Sequence[GraphClosure],
-        config: GraphConfig,
-        before: Correction,
-    ) -> Correction:
+    def correct(self, snapshot: Snapshot, config: GraphConfig, before: Correction) -> Correction:
         """As `graph_correction.correct`, for one thread; raises GraphError if it fails twice."""
         for _ in range(2):
             with contextlib.suppress(EOFError, OSError):
-                return self._ask(list(keyframes), list(closures), config, before)
+                return self._ask(*snapshot, config, before)
             self.close()
             self.losses += 1
             self._say(
@@ -66,8 +62,7 @@ class GraphSolver:
 
     def _start(self) -> None:
         self._connection, theirs = Pipe()
-        self._keyframes: list[GraphKeyframe] = []  # what the process has
-        self._closures: list[GraphClosure] = []
+        self._known: Snapshot = [], []  # what the process has
         self._last: Correction | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
@@ -86,13 +81,12 @@ class GraphSolver:
         before: Correction,
     ) -> Correction:
         # A graph grows, so mostly its end alone is new; lists compare quickly what is the same.
-        old, old_closures = len(self._keyframes), len(self._closures)
-        old *= keyframes[:old] == self._keyframes
-        old_closures *= closures[:old_closures] == self._closures
+        old, old_closures = (len(part) for part in self._known)
+        old *= keyframes[:old] == self._known[0]
+        old_closures *= closures[:old_closures] == self._known[1]
         news = keyframes[old:], closures[old_closures:], config
-        known = None if before is self._last else before
-        self._connection.send((old, old_closures, *news, known))
-        self._keyframes, self._closures = keyframes, closures
+        self._connection.send((old, old_closures, *news, None if before is self._last else before))
+        self._known = keyframes, closures
         if not self._connection.poll(LONGEST_S):
             raise EOFError
         answer: Correction | str = self._connection.recv()

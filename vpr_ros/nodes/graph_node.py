@@ -254,8 +254,8 @@ class GraphNode(GuardedNode):
             self._make_room()
             keyframes, closures = self._graph.snapshot()
         last, said = keyframes[-1], self._correction.verdicts[:, 0]
-        config = self._config[GraphConfig]
-        correction = self._solver.correct(keyframes, closures, config, self._correction)
+        snapshot, config = (keyframes, closures), self._config[GraphConfig]
+        correction = self._solver.correct(snapshot, config, self._correction)
         with self._lock:
             self._correction, self._changed = correction, True
             before, joined = self._map_odom, self._joined
