@@ -5,7 +5,7 @@
 import pytest
 
 from vpr_ros.core.keyframe import Place
-from vpr_ros.core.place_graph import PlaceGraph
+from vpr_ros.core.place_graph import MAX_INHERITED, PlaceGraph
 
 
 def place(sequence, session=0):
@@ -67,3 +67,12 @@ def test_links_do_not_pass_to_another_session():
     graph, _ = graph_of([0, 0, 1, 1], [(3, 2)])
     graph.remove({2})
     assert graph.links() == []
+
+
+def test_the_heir_of_many_inherits_no_more_links_than_it_needs():
+    """Else memory grew by 270 bytes with every closure of a full database."""
+    loops = [(a, 200 + a) for a in range(1, 200)]
+    graph, _ = graph_of([0] * 400, loops)
+    graph.remove(set(range(1, 200)))
+    heirs = [newer for older, newer in graph.links() if older == 0]
+    assert len(heirs) == MAX_INHERITED and set(heirs) <= {200 + a for a in range(1, 200)}

@@ -10,6 +10,7 @@ from vpr_ros.core.keyframe import Place
 
 # Enough for laps driven back to back. With more, drift would join all places into one.
 MAX_LOOPS = 2  # closed loops followed in a row
+MAX_INHERITED = 64  # links of a keyframe from which on it inherits none: two hops reach the rest
 
 
 class PlaceGraph:
@@ -85,7 +86,8 @@ class PlaceGraph:
                 continue
             for other in self._links.pop(sequence, ()):
                 self._links[other].discard(sequence)
-                if other != heir and self._sessions[heir] == self._sessions[sequence]:
+                same = other != heir and self._sessions[heir] == self._sessions[sequence]
+                if same and max(len(self._links[n]) for n in (heir, other)) < MAX_INHERITED:
                     self._link(other, heir)
         for sequence in gone:
             del self._sessions[sequence]
