@@ -83,12 +83,16 @@ class MilvusServer:
         self._folder = folder.resolve()
         self._process: subprocess.Popen[bytes] | None = None
         install()
-        given = json.dumps(SETTINGS | {"proxy_port": port} | settings)
+        self.configure(**settings)
+
+    def configure(self, **settings: str | int | bool) -> None:
+        """Other settings, from the next start on."""
+        given = json.dumps(SETTINGS | {"proxy_port": self._port} | settings)
         command = [VENV / "bin" / "python", "-c", PREPARE, self._folder, given]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             why = done.stderr.strip().splitlines()[-1]
-            raise VprError(f"Milvus cannot be set up in {folder}: {why}.")
+            raise VprError(f"Milvus cannot be set up in {self._folder}: {why}.")
 
     def start(self, config: MilvusConfig | None = None) -> Health:
         """Start; wait until it answers who asks as `config` says; VprError if it never does."""
