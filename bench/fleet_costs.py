@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a fleet costs a robot, and what kills, outages and 100,000 keyframes do to it.
 
-python -m bench.fleet           after `make demo`; some 40 minutes
-python -m bench.fleet kills     only that part: home, kills, outage or query
+python -m bench.fleet_costs           after `make demo`; some 40 minutes
+python -m bench.fleet_costs kills     only that part: home, kills, outage or query
 
 Against real Milvus servers (see tools/milvus_server.py), in a network of their own.
 """
@@ -58,7 +58,7 @@ FULL = {"quotaAndLimits.limitWriting.forceDeny": True}  # as when the disk is
 DELAY_S = 1.5  # of what comes from the slow server
 RATE_HZ = 8.0  # of keyframes, at home
 BLOCK = 40  # keyframes under one condition at a time
-CLIENT = "from bench.fleet import client; client({!r}, {!r}, {})"
+CLIENT = "from bench.fleet_costs import client; client({!r}, {!r}, {})"
 CONDITIONS = {"no fleet node": 0, "up": PORT, "slow": SLOW_PORT, "full": PORT,
               "gone": GONE_PORT}  # fmt: skip
 
