@@ -25,6 +25,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS sessions (number INTEGER PRIMARY KEY, session INTEGER UNIQUE)",
 )
 OLDEST = "SELECT number, bytes FROM keyframes ORDER BY number LIMIT 1"
+FORGET_SESSIONS = "DELETE FROM sessions WHERE number <= (SELECT MAX(number) FROM sessions) - ?"
 SIZE = "SELECT COUNT(*), TOTAL(bytes) FROM keyframes"
 
 
@@ -83,6 +84,7 @@ class Outbox:
                 db.execute(
                     "INSERT OR IGNORE INTO sessions (session) VALUES (?)", (item.entry.session,)
                 )
+                db.execute(FORGET_SESSIONS, (MAX_SESSIONS,))
                 while total > 1e6 * self.max_mb and count > 1:
                     number, least = db.execute(OLDEST).fetchone()
                     db.execute("DELETE FROM keyframes WHERE number = ?", (number,))

@@ -8,6 +8,7 @@ import bisect
 import dataclasses
 import importlib
 import math
+from collections import deque
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,6 +70,7 @@ class BridgeNode(GuardedNode):
         self._ids: list[int] = []  # of the same nodes
         self._linked: set[tuple[int, int]] = set()
         self._waiting: list[LoopClosure] = []
+        self._asked: deque[Any] = deque(maxlen=MOST_WAITING)  # futures of the last links
         self._to = self._config[BridgeConfig].to
         if self._to == "rtabmap":
             self._link = _package("rtabmap_msgs.msg").Link
@@ -166,7 +168,9 @@ class BridgeNode(GuardedNode):
         link = self._link(from_id=match, to_id=query, type=USER_CLOSURE)
         link.transform.rotation = conversions.from_pose(pose).orientation
         link.information = np.diag(1 / np.array(variances)).ravel()
-        self._client.call_async(self._client.srv_type.Request(link=link))
+        if len(self._asked) == MOST_WAITING:  # of a rtabmap that never answers
+            self._client.remove_pending_request(self._asked[0])
+        self._asked.append(self._client.call_async(self._client.srv_type.Request(link=link)))
         self._sent += 1
 
     def _report(self) -> Report:
