@@ -81,7 +81,7 @@ class Question:
 
 
 class Collector(LoopDetector):
-    """Notes the evidence instead of deciding; links of the place graph come from the truth."""
+    """Notes the evidence instead of deciding; the truth says which closures were accepted."""
 
     def __init__(self, database: Database, right: np.ndarray, verified: Verified) -> None:
         """`right` (Q, M + Q) as in ClosureSet."""
@@ -98,9 +98,11 @@ class Collector(LoopDetector):
         for match, is_right in zip(found, right, strict=True):
             if is_right:
                 self.database.graph.link(place, match.place)
+        if right.any():
+            self._walk.trail.pin(place, found[int(right.argmax())].place)
         return found
 
-    def _link(self, place: Place, match: Place) -> None:
+    def _accept(self, place: Place, match: Place) -> None:
         pass
 
     def _compared(self, place: Place, match: Place) -> Verification | None:

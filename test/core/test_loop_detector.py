@@ -12,6 +12,7 @@ from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import ConfigError, DescriptorError
 from vpr_ros.core.keyframe import LocalFeatures
+from vpr_ros.core.loop_confidence import required
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.loop_detector import LoopDetector, Reason
 from vpr_ros.core.pose import Pose
@@ -109,7 +110,7 @@ def test_without_features_only_a_near_copy_is_believed(make):
     unsure = one_after(make, range(20), [like(3, 0.65)])
     assert unsure.reason is Reason.LOW_SCORE
     assert "keyframe 3 at score 0.650 has no local features to compare" in unsure.message
-    assert "0.871 is needed" in unsure.message
+    assert f"{required(LoopConfig().precision, seen=False):.3f} is needed" in unsure.message
 
 
 @pytest.mark.parametrize("threshold", [0.5, -1.0, -100.0])

@@ -23,7 +23,7 @@ CLOSURES = [
 def test_a_wrong_closure_across_robots_or_a_lost_keyframe_is_a_fault():
     assert faults_of(CLOSURES, 0) == ""
     wrong = dataclasses.replace(CLOSURES[3], right=False)
-    assert "1 closures across robots are wrong" in faults_of([*CLOSURES, wrong], 0)
+    assert "1 of 4 closures across robots are wrong" in faults_of([*CLOSURES, wrong], 0)
     assert "2 keyframes were lost" in faults_of(CLOSURES, 2)
     assert "no loop was closed across robots" in faults_of(CLOSURES[:1], 0)
 

@@ -25,23 +25,23 @@ ORDERED = 32  # significance from which on an order counts in full
 # As printed by bench.fit_confidence, from images of which none is in a table of results; see
 # docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.592,
-    "drift": -11.914,
-    "significance to 4": 0.838,
-    "significance to 12": 0.654,
-    "significance to 32": 2.095,
-    "significance to 92": 5.205,
-    "density": 1.736,
-    "order": 2.671,
-    "disorder": -1.572,
+    "one": -2.574,
+    "drift": -11.972,
+    "significance to 4": 0.895,
+    "significance to 12": 0.677,
+    "significance to 32": 2.019,
+    "significance to 92": 5.403,
+    "density": 1.531,
+    "order": 2.675,
+    "disorder": -1.495,
 }
-WITHOUT_FEATURES = {"one": -0.378, "score": 4.412, "high score": 5.087, "drift": -4.395}
+WITHOUT_FEATURES = {"one": -0.370, "score": 4.380, "high score": 4.955, "drift": -4.378}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.002, 0.338, 0.499, 0.609, 0.698, 0.742, 0.769, 0.86, 0.963, 0.979)
-LIMITS_WITHOUT_FEATURES = (0.022, 0.451, 0.562, 0.659, 0.738, 0.785, 0.819, 0.871, 0.906, 0.98)
+LIMITS_WITH_FEATURES = (0.0, 0.337, 0.5, 0.611, 0.701, 0.738, 0.776, 0.866, 0.976, 0.989)
+LIMITS_WITHOUT_FEATURES = (0.02, 0.447, 0.558, 0.652, 0.721, 0.777, 0.815, 0.863, 0.904, 0.979)
 
 
 @dataclasses.dataclass(frozen=True)

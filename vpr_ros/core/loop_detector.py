@@ -161,15 +161,14 @@ class LoopDetector:
             return Query(
                 place, candidates, verdict.reason, verdict.message, margin, None, verdict.match
             )
-        self._link(place, verdict.match)
-        self._walk.trail.pin(place, verdict.match)
+        self._accept(place, verdict.match)
         message = (
             f"loop with keyframe {verdict.match.id} at score {verdict.score:.3f}"
             f"{_seen(verdict.verification)}, confidence {verdict.confidence:.3f}"
         )
         return Query(place, candidates, Reason.ACCEPTED, message, margin, verdict)
 
-    def _link(self, place: Place, match: Place) -> None:
+    def _accept(self, place: Place, match: Place) -> None:
         """Join the new keyframe with its match, and with the same place as seen on other laps.
 
         With one link a keyframe the laps would form a chain, and distant ones be rivals.
@@ -183,6 +182,7 @@ class LoopDetector:
         ]
         for view in (match, *views):
             self.database.graph.link(place, view)
+        self._walk.trail.pin(place, match)
 
     def _judge(
         self,
