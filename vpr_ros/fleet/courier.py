@@ -23,7 +23,7 @@ from vpr_ros.fleet.fleet import Fleet, FleetKeyframe, Found, Where, check_name, 
 from vpr_ros.fleet.fleet_places import FleetPlaces
 from vpr_ros.fleet.outbox import MAX_SESSIONS, Outbox
 
-BATCH = 100  # keyframes sent at once
+BATCH = 200  # keyframes sent at once, some 10 MB
 MAX_ASKED = 50  # keyframes of which places are asked at once; older ones are not asked about
 MORE_FOUND = 3  # times loop.candidates are searched for: a rival may lie behind many laps
 LONGEST_PAUSE_S = 30.0  # between attempts to reach the fleet

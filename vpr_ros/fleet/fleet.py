@@ -53,6 +53,7 @@ class FleetKeyframe:
     map: str
     keyframe: Keyframe
     links: tuple[int, ...] = ()  # ids of keyframes, of whatever robot, by closed loops
+    payload: str = dataclasses.field(default="", compare=False)  # as it was read; empty: not yet
 
     @property
     def entry(self) -> Entry:

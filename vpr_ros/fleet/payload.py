@@ -26,6 +26,8 @@ MAX_INFLATED = MAX_FEATURES * (8 + 128) + 16 * MAX_TEXT  # bytes
 
 def encode(item: FleetKeyframe) -> str:
     """The payload; of more local features than fit (about 500 of SIFT) the last ones are cut."""
+    if item.payload:
+        return item.payload
     keyframe, features = item.keyframe, item.keyframe.features
     while True:
         text = _text(keyframe, features, item.links)
@@ -68,7 +70,7 @@ def decode(entry: Entry, payload: str, descriptor: npt.NDArray[np.float32]) -> F
             f"Keyframe {entry.id} of robot '{entry.robot}' in the fleet is damaged ({error}) and "
             "was left out; its robot can send it again with `vpr map push`."
         ) from None
-    return FleetKeyframe(entry.robot, entry.map, keyframe, links)
+    return FleetKeyframe(entry.robot, entry.map, keyframe, links, payload)
 
 
 def _text(keyframe: Keyframe, features: LocalFeatures | None, links: tuple[int, ...]) -> str:
