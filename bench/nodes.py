@@ -50,6 +50,7 @@ def drive(features: int) -> dict[str, Cells]:
     pictures = [picture(number) for number in range(PLACES)]
     common = ["gate.distance_m:=0.1", f"features.count:={features}"]
     loop = ["loop.score_threshold:=0.9"]
+    loop += [] if features else ["loop.verified_candidates:=0"]
     recent = ["database.exclude_recent_s:=1.0"]
     nodes = [_start("encoder", common), _start("database", loop + recent)]
     send_raw_images()
@@ -192,7 +193,11 @@ class _Robot(Node):
             odometry = Odometry()
             odometry.header.stamp = self.get_clock().now().to_msg()
             odometry.header.frame_id = "odom"
-            odometry.pose.pose.position.x = float(lap * len(pictures) + number)
+            angle = 2 * np.pi * number / len(pictures)  # a circle, a metre from place to place
+            radius_m = len(pictures) / (2 * np.pi)
+            at, turn = odometry.pose.pose.position, odometry.pose.pose.orientation
+            at.x, at.y = radius_m * np.cos(angle), radius_m * np.sin(angle)
+            turn.z, turn.w = np.sin(angle / 2 + np.pi / 4), np.cos(angle / 2 + np.pi / 4)
             self._odometry.publish(odometry)
             message = Image(height=480, width=640, encoding="bgr8", step=1920)
             message.data = picture.tobytes()
