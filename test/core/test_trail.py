@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two corridors whose middles look alike are told apart by the way that led there."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -86,14 +87,18 @@ def test_drift_is_the_way_that_odometry_would_be_off(world):
     assert trail.drift(place, first, turn_deg=100.0) == pytest.approx((100 - 15) / (3 * driven))
 
 
-def test_later_closures_must_fit_the_accepted_ones(world):
+@pytest.mark.parametrize("length", [1.0, 0.7])  # of the quaternions; 0.5 to 2 are taken
+def test_later_closures_must_fit_the_accepted_ones(world, length):
     """After a long way odometry allows nearly everything, but not from one closure to the next."""
     database, trail, visit = world
     for i in range(30):
         visit(20 + i, 30, Pose.planar(10.0 * i, -10, 0))
 
     def back(number, i):
-        return visit(number, i, rotated(Pose.planar(STEP_M * i, 0.3, 0.1), 2.5, 30))
+        pose = rotated(Pose.planar(STEP_M * i, 0.3, 0.1), 2.5, 30)
+        return visit(
+            number, i, dataclasses.replace(pose, qz=length * pose.qz, qw=length * pose.qw)
+        )
 
     trail.pin(back(60, 0), database.get(0))
     place = back(61, 1)

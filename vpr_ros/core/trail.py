@@ -8,7 +8,6 @@ One view of a corridor looks like another; the way that led there does so less o
 from __future__ import annotations
 
 import math
-import operator
 from collections import deque
 from collections.abc import Sequence
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from vpr_ros.core.database import Database
 from vpr_ros.core.descriptor_index import Vector
 from vpr_ros.core.keyframe import Candidate, Place
-from vpr_ros.core.pose import Pose
+from vpr_ros.core.pose import Pose, rows_of
 
 LENGTH = 8  # keyframes, the new one included
 FORGOTTEN = 100  # keyframes that are gone from the database before the way to them is, too
@@ -36,7 +35,6 @@ PACES = (0.5, 0.75, 1.0, 1.5, 2.0)  # keyframes of the map per keyframe, forward
 BESIDE = 2  # keyframes of the map to either side of where one is expected
 LUCK = 0.01  # an order that is as likely by chance says nothing
 
-_POSE = operator.attrgetter("x", "y", "z", "qx", "qy", "qz", "qw")
 Poses = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (N, 3) and (N, 3, 3)
 
 
@@ -112,7 +110,8 @@ class Trail:
             began, known = (self._driven_m.get(p.sequence) for p in (query, match))
             if began is None or known is None or query.pose is None or match.pose is None:
                 continue  # it was evicted
-            pose = match.pose.compose(query.pose.inverse().compose(here))
+            # Quaternions need not have length 1: a pose is valid if it is near enough.
+            pose = match.pose.unit.compose(query.pose.unit.inverse().compose(here.unit))
             room_m = 2 * ONE_VIEW_M + LEVER * query.pose.distance_m(here)
             found.append((pose, room_m, self._way_m - began, known))
         return found
@@ -242,7 +241,7 @@ def _connected(a: Place, b: Place) -> bool:
 
 def _poses(places: Sequence[Place]) -> Poses:
     """Positions [m] and rotation matrices of N places that have a pose."""
-    values = np.array([_POSE(p.pose) for p in places])
+    values = rows_of(p.pose for p in places if p.pose is not None)
     x, y, z, w = (values[:, 3:] / np.sqrt((values[:, 3:] ** 2).sum(axis=1, keepdims=True))).T
     rotation = [
         *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
