@@ -87,7 +87,7 @@ def test_drift_is_the_way_that_odometry_would_be_off(world):
     assert trail.drift(place, first, turn_deg=100.0) == pytest.approx((100 - 15) / (3 * driven))
 
 
-@pytest.mark.parametrize("length", [1.0, 0.7])  # of the quaternions; 0.5 to 2 are taken
+@pytest.mark.parametrize("length", [1.0, 1.9])  # of the quaternions; 0.5 to 2 are taken
 def test_later_closures_must_fit_the_accepted_ones(world, length):
     """After a long way odometry allows nearly everything, but not from one closure to the next."""
     database, trail, visit = world
@@ -110,6 +110,7 @@ def test_later_closures_must_fit_the_accepted_ones(world, length):
     assert trail.drift(place, database.get(12)) > 5 * before  # twenty metres off in some forty
     trail.pin(place, database.get(12))
     assert trail.drift(back(63, 3), database.get(3)) < 0.1, "two of three agree with it"
+    assert trail.drift(back(64, 9), database.get(9)) < 0.1, "some metres on as well"
 
 
 def test_another_frame_starts_a_new_trail(world):
