@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a fleet costs a robot, and what kills, outages and 100,000 keyframes do to it.
 
-python -m bench.fleet_costs           after `make demo`; some 40 minutes
+python -m bench.fleet_costs           after `make demo`; some 30 minutes
 python -m bench.fleet_costs kills     only that part: home, kills, outage or query
 
 Against real Milvus servers (see tools/milvus_server.py), in a network of their own.
@@ -16,32 +16,30 @@ import dataclasses
 import itertools
 import os
 import random
+import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from pymilvus import MilvusClient
 from rclpy.node import Node
 from rich.console import Console
 from rich.progress import track
 
-from demo.fleet_demo import keyframes_and_truth, node_command, stamped
-from demo.live import environment, node_commands
+from demo.fleet_demo import keyframes_and_truth, node_command, ros, spin, stamped, wait
+from demo.live import node_commands
 from demo.processes import Processes
-from tools.dds_domain import free_domain
 from tools.milvus_server import MilvusServer, isolate
 from vpr_msgs.msg import Keyframe as KeyframeMessage
 from vpr_msgs.msg import Query
-from vpr_ros.core.errors import FleetError
+from vpr_ros.core.errors import VprError
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures, random_first_id
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.evaluation.console import TextTable
@@ -58,16 +56,20 @@ FULL = {"quotaAndLimits.limitWriting.forceDeny": True}  # as when the disk is
 DELAY_S = 1.5  # of what comes from the slow server
 RATE_HZ = 8.0  # of keyframes, at home
 BLOCK = 40  # keyframes under one condition at a time
+FILLED = 4000  # keyframes put at once to fill a store
 CLIENT = "from bench.fleet_costs import client; client({!r}, {!r}, {})"
-CONDITIONS = {"no fleet node": 0, "up": PORT, "slow": SLOW_PORT, "full": PORT,
-              "gone": GONE_PORT}  # fmt: skip
+ALONE = "no fleet node"
+# What comes by turns; that of the second list with a server that is full.
+BLOCKS = ([ALONE, "up", ALONE, "slow", "gone"], [ALONE, "full"])
+PORTS = {"slow": SLOW_PORT, "gone": GONE_PORT}
 
 
-def fleet_keyframe(id: int, size: int = 768, robot: str = "red", **fields: Any) -> FleetKeyframe:
-    """A keyframe of nowhere in particular, as large as those of the default model."""
-    row = np.random.default_rng(id).standard_normal(size).astype(np.float32)
-    keyframe = Keyframe(id, time.time_ns(), "bench", 0.0, row / np.linalg.norm(row), **fields)
-    return FleetKeyframe(robot, "bench", keyframe)
+def fleet_keyframe(id: int, row: Any = None, model: str = "bench", **more: Any) -> FleetKeyframe:
+    """A keyframe of robot red; its descriptor is a random one unless a row is given."""
+    if row is None:
+        row = np.random.default_rng(id).standard_normal(768)
+    row = (row / np.linalg.norm(row)).astype(np.float32)
+    return FleetKeyframe("red", "bench", Keyframe(id, time.time_ns(), model, 0.0, row, **more))
 
 
 def features(seed: int) -> LocalFeatures:
@@ -119,30 +121,28 @@ def send_all(uri: str, outbox: Outbox) -> float:
 
 def kills(server: MilvusServer, folder: Path, count: int) -> Rows:
     """kill -9 of server and client by turns, at random moments: what was taken must arrive."""
-    taken, path, first_id = folder / "taken", folder / "red.outbox", random_first_id()
-    taken.touch()
-    client, downs_s = None, []
-    for number in track(range(count), "kills", transient=True):
-        if client is None:
-            command = CLIENT.format(server.uri, str(path), first_id + 10_000 * number)
-            before = taken.stat().st_size
-            with taken.open("a") as out, (folder / "client.log").open("a") as log:
-                client = subprocess.Popen([sys.executable, "-c", command], stdout=out, stderr=log)
-            while taken.stat().st_size == before:
-                time.sleep(0.05)
-        time.sleep(random.uniform(0.0, 6.0))
-        if number % 2 == 0:
-            server.kill()
-            began = time.monotonic()
-            server.start()
-            downs_s.append(time.monotonic() - began)
-        if number % 2 or number == count - 1:
-            client.kill()
-            client.wait()
-            client = None
+    path, first_id, name, downs_s = folder / "red.outbox", random_first_id(), "", []
+    with Processes(folder, os.environ) as processes:
+        for number in track(range(count), "kills", transient=True):
+            if not name:
+                name = f"client{number}"
+                code = CLIENT.format(server.uri, str(path), first_id + 10_000 * number)
+                processes.start(name, [sys.executable, "-c", code])
+                while not processes.lines(name):
+                    time.sleep(0.05)
+            time.sleep(random.uniform(0.0, 6.0))
+            if number % 2 == 0:
+                server.kill()
+                began = time.monotonic()
+                server.start()
+                downs_s.append(time.monotonic() - began)
+            if number % 2 or number == count - 1:
+                processes.kill(name)
+                name = ""
     outbox = Outbox(path, 4000)
     waiting, left_s = len(outbox), send_all(server.uri, outbox)
-    promised = set(map(int, taken.read_text().split()))
+    said = " ".join(log.read_text() for log in folder.glob("client*.log"))
+    promised = {int(word) for word in said.split() if word.isdigit()}
     with contextlib.closing(MilvusFleet(MilvusConfig(uri=server.uri))) as store:
         stored = {entry.id for entry in store.entries(Where("bench"))}
     return [
@@ -196,8 +196,7 @@ class Home(Node):
 
     def __init__(self, frames: list[Any]) -> None:
         super().__init__("bench")
-        self._frames = itertools.cycle(frames)
-        self._id = random_first_id()
+        self._frames = frames
         self._sent: dict[int, float] = {}
         self.times_ms: list[float] = []
         self.fleet: dict[str, str] = {}
@@ -209,16 +208,15 @@ class Home(Node):
         """Whether so many nodes hear the keyframes."""
         return self._out.get_subscription_count() == count
 
-    def drive(self, count: int) -> list[float]:
-        """Publish keyframes; how long their answers took [ms]."""
-        self.times_ms = []
-        for frame in itertools.islice(self._frames, count):
-            self._id += 1
-            message = stamped(frame, self._id)
-            self._sent[self._id] = time.monotonic()
+    def drive(self, first: int, count: int, rate_hz: float = RATE_HZ) -> list[float]:
+        """Publish keyframes from this one on as a new run; how long their answers took [ms]."""
+        self.times_ms, id = [], random_first_id()
+        for index in range(first, first + count):
+            message = stamped(self._frames[index % len(self._frames)], id + index)
+            self._sent[message.id] = time.monotonic()
             self._out.publish(message)
-            spin(self, 1.0 / RATE_HZ)
-        spin(self, 0.5)
+            spin(self, 1.0 / rate_hz)
+        wait(self, lambda: not self._sent, "the database's answers")
         return self.times_ms
 
     def _on_query(self, message: Query) -> None:
@@ -232,112 +230,97 @@ class Home(Node):
                 self.fleet["message"] = status.message
 
 
-def spin(node: Node, seconds: float) -> None:
-    """Let time pass."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        rclpy.spin_once(node, timeout_sec=left)
-
-
-def wait(node: Node, condition: Any, what: str) -> None:
-    """Spin until a condition holds."""
-    end = time.monotonic() + 60
-    while not condition():
-        spin(node, 0.1)
-        if time.monotonic() > end:
-            sys.exit(f"Waited a minute for {what}.")
-
-
-@contextlib.contextmanager
-def ros(folder: Path) -> Iterator[Processes]:
-    """A ROS graph of its own, and processes in it."""
-    domain, holder = free_domain()
-    settings = environment(domain, folder)
-    os.environ.update(settings)
-    rclpy.init()
-    try:
-        with Processes(folder, settings) as processes:
-            yield processes
-    finally:
-        rclpy.shutdown()
-        holder.close()
-
-
-def restart(server: MilvusServer, **settings: bool) -> None:
-    """With other settings."""
-    server.kill()
-    server.configure(**settings)
-    server.start()
-
-
 def home(server: MilvusServer, folder: Path, rounds: int) -> Rows:
-    """The database's answers without a fleet node and with one, whose server has troubles."""
-    frames = keyframes_and_truth()[0]
+    """The database's answers without a fleet node and with one, whose server has troubles.
+
+    In a round the same part of the drive is driven under each condition, in a map of the whole
+    drive, which grows: so each condition comes first, second and so on as often as others.
+    """
+    frames, rows = keyframes_and_truth()[0], Rows()
     SlowServer(SLOW_PORT, PORT)
-    found, said = defaultdict[str, list[float]](list), {}
+    with contextlib.closing(MilvusFleet(MilvusConfig(uri=server.uri))) as store:
+        store.put([fleet_keyframe(1)])  # makes the collection
     with ros(folder) as processes:
         robot = Home(frames)
         processes.start("red_database", node_command("red", "database", "", folder))
         wait(robot, lambda: robot.listened(1), "the database")
-        robot.drive(2 * BLOCK)  # everything is warm
-        for _ in track(range(rounds), "home", transient=True):
-            for name, port in random.sample(list(CONDITIONS.items()), len(CONDITIONS)):
-                if name == "full":
-                    restart(server, **FULL)
-                if port:
-                    command = node_command("red", "fleet", f"http://127.0.0.1:{port}", folder)
-                    processes.start("fleet", command)
-                    wait(robot, lambda: robot.listened(2), "the fleet node")
-                    spin(robot, 2.0)
-                found[name] += robot.drive(BLOCK)
-                if port:
-                    said[name] = robot.fleet["message"]
-                    processes.kill("fleet")
-                    wait(robot, lambda: robot.listened(1), "the fleet node's end")
-                if name == "full":
-                    restart(server)
-    base = np.percentile(found["no fleet node"], (50, 95))
-    rows = []
-    for name, times_ms in found.items():
-        p50, p95 = np.percentile(times_ms, (50, 95))
-        ratios = f"{p50 / base[0]:.2f}, {p95 / base[1]:.2f}"
-        print(f"{name}: {len(times_ms)} answers; {said.get(name, '')}")
-        rows.append((f"home, {name}: p50, p95", f"{p50:.1f}, {p95:.1f} ms", ""))
-        rows.append(("  over no fleet node", ratios, "p95 <= 1.10"))
+        robot.drive(0, len(frames), 2 * RATE_HZ)
+        for blocks in BLOCKS:
+            if "full" in blocks:
+                server.kill()
+                server.configure(**FULL)
+                server.start()
+            found, said = defaultdict[tuple[str, int], list[float]](list), {}
+            for number in track(range(rounds), ", ".join(blocks), transient=True):
+                turn = number % len(blocks)
+                for name in blocks[turn:] + blocks[:turn]:
+                    if name != ALONE:
+                        uri = f"http://127.0.0.1:{PORTS.get(name, PORT)}"
+                        processes.start("fleet", node_command("red", "fleet", uri, folder))
+                        wait(robot, lambda: robot.listened(2), "the fleet node")
+                        spin(robot, 2.0)
+                    found[name, number] += robot.drive(BLOCK * number, BLOCK)
+                    if name != ALONE:
+                        said[name] = robot.fleet["message"]
+                        processes.stop("fleet")
+                        wait(robot, lambda: robot.listened(1), "the fleet node's end")
+            lists = {n: [found[n, r] for r in range(rounds)] for n in blocks}
+            for name, of_rounds in lists.items():
+                times_ms = np.concatenate(of_rounds)
+                print(f"{name}: {len(times_ms)} answers; {said.get(name, '')}")
+                p50, p95 = np.percentile(times_ms, (50, 95))
+                rows.append((f"home, {name}: p50, p95", f"{p50:.1f}, {p95:.1f} ms", ""))
+                if name != ALONE:
+                    text = "  p95 over no fleet node, 95 % interval"
+                    rows.append((text, ratio(of_rounds, lists[ALONE]), "<= 1.10"))
     return rows
+
+
+def ratio(lists: list[list[float]], alone: list[list[float]]) -> str:
+    """That of the 95th percentiles, and between what it is for rounds drawn by chance."""
+    every, ratios = np.arange(len(lists)), []
+    for rounds in (every, *np.random.default_rng(0).choice(every, (1000, len(every)))):
+        ends = [np.percentile(np.concatenate([x[i] for i in rounds]), 95) for x in (lists, alone)]
+        ratios.append(ends[0] / ends[1])
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    return f"{ratios[0]:.2f}, {low:.2f} to {high:.2f}"
 
 
 def query(server: MilvusServer, folder: Path, count: int) -> Rows:
     """The node's questions in a store of `count` keyframes, beside the demo's drive.
 
-    A keyframe every two seconds or less is asked about, as on a robot; stored are views without
-    local features of seven maps, of which one, with half of them, is asked.
+    What came since the last question is asked about, two seconds later, as on a robot. Stored are
+    laps of the drive whose descriptors differ by noise, without local features, in seven maps, of
+    which one, with half of them, is asked.
     """
-    first = to_keyframe(keyframes_and_truth()[0][0])
-    size, digest = first.descriptor.size, first.model_digest
-    with contextlib.closing(MilvusFleet(MilvusConfig(uri=server.uri))) as store:
-        random_ = np.random.default_rng(0)
-        for start in track(range(0, count, 250), f"{count} keyframes", transient=True):
+    seen = [to_keyframe(frame) for frame in keyframes_and_truth()[0]]
+    config, random_ = MilvusConfig(uri=server.uri), np.random.default_rng(0)
+    began = time.monotonic()
+    with contextlib.closing(MilvusFleet(config)) as store:
+        for start in track(range(0, count, FILLED), f"{count} keyframes", transient=True):
             batch = []
-            for id in range(start + 1, start + 251):
-                item = fleet_keyframe((1 << 40) + id, size, robot=f"robot{id % 9}")
-                keyframe = dataclasses.replace(
-                    item.keyframe, model=first.model, model_digest=digest
+            for number in range(start, min(start + FILLED, count)):
+                lap, index = divmod(number, len(seen))
+                view, spread = seen[index], random_.uniform(0, 1)
+                row = view.descriptor * random_.normal(1.0, spread, view.descriptor.size)
+                item = fleet_keyframe(
+                    lap + 1 << 23 | index, row, view.model, model_digest=view.model_digest
                 )
-                name = "building" if id % 2 else f"building{random_.integers(6)}"
-                batch.append(dataclasses.replace(item, map=name, keyframe=keyframe))
-            while True:
-                with contextlib.suppress(FleetError):  # a busy machine; the node tries again, too
-                    store.put(batch)
-                    break
-    drive, asked = RESULTS / "demo" / "drive", 0
+                name = f"building{lap % 12}" if lap % 2 else "building"
+                batch.append(dataclasses.replace(item, robot=f"robot{lap % 9}", map=name))
+            store.put(batch)
+        client = MilvusClient(server.uri)
+        client.flush(config.collection)
+        while client.describe_index(config.collection, "descriptor")["pending_index_rows"]:
+            time.sleep(0.5)
+    print(f"{count} keyframes stored and indexed in {time.monotonic() - began:.0f} s")
+    drive = RESULTS / "demo" / "drive"
     with ros(folder) as processes:
         robot = Home([])
         commands = node_commands((), folder / "map")
         for name in ("encoder", "database"):
             processes.start(name, commands[name])
-        command = node_command("vpr", "fleet", server.uri, folder)
-        processes.start("fleet", command)
+        processes.start("fleet", node_command("vpr", "fleet", server.uri, folder))
         wait(robot, lambda: robot.fleet and robot.count_publishers("/vpr/queries"), "the nodes")
         play = [sys.executable, "-m", "demo.play", drive, folder / "play.json"]
         processes.start("play", play)
@@ -350,35 +333,41 @@ def query(server: MilvusServer, folder: Path, count: int) -> Rows:
 
 
 def main() -> None:
-    """Measure and print one table."""
+    """Measure and print one table, also of the parts before one that failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parts = ("home", "kills", "outage", "query")
+    parts = {
+        "home": lambda *at: home(*at, options.rounds),
+        "kills": lambda *at: kills(*at, options.kills),
+        "outage": lambda *at: catch_up(*at, options.waiting),
+        "query": lambda *at: query(*at, options.keyframes),
+    }
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=8, help="of 40 keyframes, at home")
+    parser.add_argument("--rounds", type=int, default=6, help="of 40 keyframes, at home")
     parser.add_argument("--waiting", type=int, default=10_000, help="keyframes of an outage")
     parser.add_argument("--keyframes", type=int, default=100_000, help="that are searched")
     options = parser.parse_args()
     isolate()
-    rows: Rows = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rows, fault = Rows(), ""
     with tempfile.TemporaryDirectory(prefix="vpr_fleet_") as name:
         for part in options.parts or parts:
             folder = Path(name) / part
             folder.mkdir()
             server = MilvusServer(folder / "milvus", PORT)
-            server.start()
             try:
-                if part == "home":
-                    rows += home(server, folder, options.rounds)
-                elif part == "kills":
-                    rows += kills(server, folder, options.kills)
-                elif part == "outage":
-                    rows += catch_up(server, folder, options.waiting)
-                else:
-                    rows += query(server, folder, options.keyframes)
+                server.start()
+                rows += parts[part](server, folder)
+            except (VprError, KeyboardInterrupt) as error:
+                why = str(error) or "it was interrupted."
+                fault = f"Part '{part}' has no result: {why}"
+                break
             finally:
                 server.kill()
-    TextTable("A robot's part in a fleet", ("", "measured", "goal"), tuple(rows)).print(Console())
+    if rows:
+        heads = ("", "measured", "goal")
+        TextTable("A robot's part in a fleet", heads, tuple(rows)).print(Console())
+    sys.exit(fault)
 
 
 if __name__ == "__main__":

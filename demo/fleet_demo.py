@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
 from demo.building import building
@@ -114,21 +116,7 @@ class Robots(Node):
             message = stamped(self._frames[index], first_id + index)
             self.sent[message.id], self.sent_s[message.id] = index, time.monotonic()
             self._out[robot].publish(message)
-            self.spin(1.0 / RATE_HZ)
-
-    def spin(self, seconds: float) -> None:
-        """Let time pass."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            rclpy.spin_once(self, timeout_sec=left)
-
-    def wait(self, condition: Any, what: str) -> None:
-        """Spin until a condition holds; VprError if it never does."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            self.spin(0.2)
-            if time.monotonic() > end:
-                raise VprError(f"The demo waited {PATIENCE_S:.0f} s for {what}.")
+            spin(self, 1.0 / RATE_HZ)
 
     def _on_closure(self, robot: str, message: LoopClosure) -> None:
         if not {message.query_id, message.match_id} <= self.sent.keys():
@@ -137,6 +125,36 @@ class Robots(Node):
         query, match = self.sent[message.query_id], self.sent[message.match_id]
         whose, right = message.match_robot or robot, bool(self._same[query, match])
         self.closures.append(Closed(robot, whose, query, match, lag_s, right))
+
+
+def spin(node: Node, seconds: float) -> None:
+    """Let time pass."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        rclpy.spin_once(node, timeout_sec=left)
+
+
+def wait(node: Node, condition: Callable[[], Any], what: str) -> None:
+    """Spin until a condition holds; VprError if it never does."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        spin(node, 0.1)
+        if time.monotonic() > end:
+            raise VprError(f"Waited {PATIENCE_S:.0f} s for {what}.")
+
+
+@contextlib.contextmanager
+def ros(folder: Path) -> Iterator[Processes]:
+    """A ROS graph of its own, and processes in it; Ctrl-C is a KeyboardInterrupt."""
+    domain, holder = free_domain()
+    settings = environment(domain, folder)
+    os.environ.update(settings)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with holder, Processes(folder, settings) as processes:
+            yield processes
+    finally:
+        rclpy.shutdown()
 
 
 def stamped(frame: Any, id: int) -> Keyframe:
@@ -197,8 +215,8 @@ def main() -> int:
     try:
         isolate()
         faults = run(console)
-    except VprError as error:
-        faults = str(error)
+    except (VprError, KeyboardInterrupt) as error:
+        faults = str(error) or "the demo was interrupted."
     if faults:
         console.print(f"Error: {faults}", style="red", markup=False, soft_wrap=True)
     return int(bool(faults))
@@ -208,19 +226,14 @@ def run(console: Console) -> str:
     """The drive of each robot, the two kills, the page; what must not be, or ""."""
     frames, same, spots = keyframes_and_truth()
     started, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="vpr_fleet_"))
-    domain, holder = free_domain()
-    settings = environment(domain, folder)
-    os.environ.update(settings)
     server = MilvusServer(folder / "milvus")
-    with holder, Processes(folder, settings) as processes:
-        try:
-            server.start()
-            rclpy.init()
+    try:
+        server.start()
+        with ros(folder) as processes:
             robots = Robots(frames, same)
             lost = drive_all(console, robots, processes, server, folder, len(frames))
-        finally:
-            server.kill()
-            rclpy.try_shutdown()
+    finally:
+        server.kill()
     table = closure_table(robots.closures, len(robots.sent), lost)
     table.print(console)
     for closed in (c for c in robots.closures if not c.right):
@@ -250,7 +263,7 @@ def drive_all(
         start(robot, "database")
         start(robot, "fleet")
     for robot in PARTS:
-        robots.wait(lambda r=robot: robots.listened(r), f"robot {robot}")
+        wait(robots, lambda r=robot: robots.listened(r), f"robot {robot}")
         first, last = part(robot, count)
         middle, id = (first + last) // 2, random_first_id()
         say(console, f"{robot} drives, keyframes {first} to {last - 1}")
@@ -259,9 +272,9 @@ def drive_all(
             say(console, "kill -9 of green's fleet node")
             processes.kill("green_fleet")
             # Until DDS has noticed, the dead node still counts as a listener.
-            robots.wait(lambda: not robots.listened("green"), "green's end")
+            wait(robots, lambda: not robots.listened("green"), "green's end")
             start("green", "fleet")
-            robots.wait(lambda: robots.listened("green"), "robot green")
+            wait(robots, lambda: robots.listened("green"), "robot green")
         if robot == "blue":
             say(console, "kill -9 of the server")
             server.kill()
@@ -270,8 +283,8 @@ def drive_all(
             middle += 10
         robots.drive(robot, middle, last, id)
     with contextlib.closing(MilvusFleet(MilvusConfig(uri=server.uri))) as store:
-        robots.wait(lambda: stored(store) == len(robots.sent), "all keyframes to be stored")
-        robots.spin(15.0)  # the last are asked about
+        wait(robots, lambda: stored(store) == len(robots.sent), "all keyframes to be stored")
+        spin(robots, 15.0)  # the last are asked about
         return len(set(robots.sent) - {e.id for e in store.entries(Where("building"))})
 
 
