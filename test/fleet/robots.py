@@ -4,15 +4,17 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import FleetError
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Thumbnail
 from vpr_ros.core.pose import Pose
 from vpr_ros.fleet.fleet import FleetKeyframe, Found, Health
 
 RUN = 5 << 23  # the first id of a run of an encoder
+JPEG = cv2.imencode(".jpg", np.full((24, 32, 3), 77, np.uint8))[1].tobytes()
 
 
 def features(count, seed=0):
@@ -39,6 +41,8 @@ def item(number, robot="red", size=16, run=RUN, links=(), **changes):
         pose_frame="odom",
         features=features(20, number),
         model_digest="ab" * 16,
+        thumbnail=Thumbnail(JPEG, 640),
+        provider="CPUExecutionProvider",
     )
     return FleetKeyframe(robot, "office", dataclasses.replace(keyframe, **changes), links)
 

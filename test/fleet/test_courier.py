@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from robots import RUN, MemoryFleet, features, item
+from robots import RUN, MemoryFleet, features, item, view
 
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import FleetError
@@ -58,25 +58,14 @@ def world(tmp_path, monkeypatch):
     world.outbox.close()
 
 
-def seen(number):
-    """The corners of a place from a step aside: nearer ones move more."""
-    there = features(150, number)
-    aside = np.random.default_rng(number).uniform(5, 60, (150, 1)) * np.array([[1.0, 0.3]])
-    return dataclasses.replace(there, keypoints=(there.keypoints + aside).astype(np.float32))
-
-
-def place(number, robot, run, **changes):
-    """A view of a place: the same descriptor and the same corners for every robot."""
-    return item(number, robot, run=run, features=features(150, number), **changes)
-
-
 def test_places_of_others_are_found_and_judged_as_at_home(world):
-    world.fleet.put([place(n, "blue", OTHER) for n in range(1, 9)])
+    world.fleet.put([view(n, robot="blue", run=OTHER) for n in range(1, 9)])
     # A second robot knows the same places; that they are the same is told by its links.
-    green = [place(n, "green", 11 << 23, links=(OTHER + n,)) for n in range(1, 9)]
+    green = [view(n, robot="green", run=11 << 23, links=(OTHER + n,)) for n in range(1, 9)]
     world.fleet.put(green)
     for number in range(1, 9):  # 4 has the descriptor of its place but shows something else
-        world.drive([number], features=seen(number if number != 4 else 99))
+        shown = view(number if number != 4 else 99, aside_px=60.0)
+        world.drive([number], features=shown.keyframe.features)
     world.wait(lambda: world.courier.asked == 8 and world.courier.sent == 8)
     closed = {c.query.id - RUN: c for c in world.found}
     assert set(closed) == {1, 2, 3, 5, 6, 7, 8}, world.said
@@ -94,7 +83,7 @@ def test_an_outage_loses_nothing_and_is_told(world):
     assert len(world.outbox) == 70 and world.courier.unasked == 20
     world.fleet.down = ""
     # Newer than the questions that waited, but no clock is wrong.
-    world.fleet.put([place(65, "blue", OTHER, stamp_ns=29 * 10**9)])
+    world.fleet.put([item(65, "blue", run=OTHER, stamp_ns=29 * 10**9)])
     world.wait(lambda: not world.courier.trouble and len(world.outbox) == 0)
     assert len(world.fleet.items) == 71
     world.wait(lambda: world.courier.asked == 50)  # the newest are asked about after all

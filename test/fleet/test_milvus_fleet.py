@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keyframes of several robots in one store: what is put is found, and bad input is told."""
 
+import base64
 import dataclasses
+import json
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from robots import RUN, features, item
@@ -12,15 +16,6 @@ from vpr_ros.core.errors import ConfigError, FleetError
 from vpr_ros.fleet.fleet import Where
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet, expression
 from vpr_ros.fleet.payload import MAX_PAYLOAD, decode, encode
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    pytest.importorskip("pymilvus")
-    pytest.importorskip("milvus_lite")
-    fleet = MilvusFleet(MilvusConfig(uri=str(tmp_path / "fleet.db")))
-    yield fleet
-    fleet.close()
 
 
 def equal(a, b):
@@ -93,15 +88,50 @@ def test_a_payload_is_bounded_and_its_damage_is_told():
     assert np.array_equal(
         back.descriptors, many.keyframe.features.descriptors[: len(back.keypoints)]
     )
-    bare = item(1, features=None, pose=None)
+    assert decode(many.entry, text, many.keyframe.descriptor).keyframe.thumbnail is None  # no room
+    bare = item(1, features=None, pose=None, thumbnail=None)
     back = decode(bare.entry, encode(bare), bare.keyframe.descriptor).keyframe
-    assert back.features is None and back.pose is None
+    assert back.features is None and back.pose is None and back.thumbnail is None
     other = dataclasses.replace(many.entry, model="other")
     for entry, payload in ((many.entry, text[:500]), (many.entry, "%"), (other, text)):
         with pytest.raises(FleetError, match=r"damaged.*vpr map push"):
             decode(entry, payload, many.keyframe.descriptor)
     with pytest.raises(FleetError, match="unit length"):
         decode(many.entry, text, 3 * many.keyframe.descriptor)
+
+
+def changed(item, **values):
+    """The payload with other values; None: without them."""
+    head, _, arrays = zlib.decompress(base64.b64decode(encode(item))).partition(b"\n")
+    head = {k: v for k, v in (json.loads(head) | values).items() if v is not None}
+    return base64.b64encode(zlib.compress(json.dumps(head).encode() + b"\n" + arrays)).decode()
+
+
+def test_a_picture_travels_and_a_hostile_one_is_refused():
+    sent = item(1)
+    entry, row, jpeg = sent.entry, sent.keyframe.descriptor, sent.keyframe.thumbnail.jpeg
+    assert equal(decode(entry, encode(sent), row), sent)
+    # Of a collection made before keyframes had them
+    before = decode(entry, changed(sent, thumbnail=None, provider=None), row).keyframe
+    assert before.thumbnail is None and before.provider == "" and before.features is not None
+    large = cv2.imencode(".jpg", np.zeros((1200, 1200, 3), np.uint8))[1].tobytes()
+    written = base64.b64encode(jpeg).decode()
+    for width, picture, text in (
+        (640, base64.b64encode(b"GIF89a" * 10).decode(), "no JPEG"),
+        (640, base64.b64encode(jpeg[:40]).decode(), "damaged"),
+        (640, base64.b64encode(large).decode(), "1200"),
+        (640, base64.b64encode(jpeg + b"0" * 70_000).decode(), "size of the thumbnail"),
+        (640, "%" + written, "damaged"),
+        (-640, written, "image width"),
+        (float("inf"), written, "infinity"),
+        ("wide", written, "damaged"),
+    ):
+        with pytest.raises(FleetError, match=text):
+            decode(entry, changed(sent, thumbnail=[width, picture]), row)
+    deep = base64.b64encode(zlib.compress(b"[" * 100_000)).decode()
+    for damaged in (deep, changed(sent, sparsity=float("nan")), changed(sent, links=[1e400])):
+        with pytest.raises(FleetError, match=r"damaged.*vpr map push"):
+            decode(entry, damaged, row)
 
 
 def test_a_server_out_of_reach_and_secrets(tmp_path):

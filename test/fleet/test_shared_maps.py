@@ -10,10 +10,9 @@ import pytest
 from bench.map_faults import sample_map
 from vpr_ros.core.errors import FleetError
 from vpr_ros.core.map_file import LoadedMap, read_map
-from vpr_ros.core.map_merge import merged
+from vpr_ros.core.map_merge import MapPart, merged
 from vpr_ros.fleet import shared_maps
 from vpr_ros.fleet.fleet import Where
-from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
 from vpr_ros.fleet.shared_maps import partial_path, pull, push, stored_maps
 
 COUNT = 250  # keyframes, more than two batches
@@ -29,15 +28,6 @@ def map_of(first, digest="a" * 32, seed=0):
     return dataclasses.replace(
         data, ids=ids, model_digest=digest, sessions=data.sessions * 0, links=np.array([[0, 249]])
     )
-
-
-@pytest.fixture
-def fleet(tmp_path):
-    pytest.importorskip("pymilvus")
-    pytest.importorskip("milvus_lite")
-    fleet = MilvusFleet(MilvusConfig(uri=str(tmp_path / "fleet.db")))
-    yield fleet
-    fleet.close()
 
 
 def test_a_map_goes_to_the_fleet_and_back_in_spite_of_failures(fleet, tmp_path, monkeypatch):
@@ -81,6 +71,12 @@ def test_a_map_goes_to_the_fleet_and_back_in_spite_of_failures(fleet, tmp_path, 
     pulled = LoadedMap.read(path, float("inf"))
     assert pulled.data.model_digest == "a" * 32 and len(pulled.data.links) == 2
     assert len(set(pulled.data.sessions.tolist())) == 2
+    pictures = {p.id: p.thumbnail for p in MapPart.of(pulled).places}
+    for part in (MapPart.of(red), MapPart.of(blue)):
+        assert {p.id: pictures[p.id] for p in part.places} == {
+            p.id: p.thumbnail for p in part.places
+        }
+    assert any(pictures.values())
     # Each keyframe is what was sent: merging finds no difference, and adds nothing.
     whole = merged([pulled, red, blue], tmp_path / "all").pack()
     assert len(whole.ids) == 2 * COUNT and len(set(whole.sessions.tolist())) == 2

@@ -58,6 +58,8 @@ def test_what_waited_is_sent_after_a_kill_and_loops_are_closed_with_others(robot
         robot.spin(0.05)
     robot.wait(lambda: any(c.match_robot == "blue" for c in closures), "a closure", 40)
     home.publish(LoopClosure(query_id=RUN + (7 << 23) + 6, match_id=RUN + 6))
+    keyframes.publish(from_keyframe(view(6, run=RUN + (7 << 23), stamp_ns=5).keyframe))
+    robot.wait(lambda: "came twice" in robot.status["fleet"]["last_problem"], "the repeated id")
     bad = from_keyframe(view(8, run=RUN + (7 << 23)).keyframe)
     bad.id = 2**63 + 5
     keyframes.publish(bad)

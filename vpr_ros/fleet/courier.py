@@ -53,7 +53,7 @@ class FleetConfig(Config):
     )
     outbox_mb: int = param(
         1000,
-        "most that may wait, at 40 kB a keyframe; beyond, the oldest are dropped and counted",
+        "most that may wait, at 54 kB a keyframe; beyond, the oldest are dropped and counted",
         unit="MB",
         minimum=1,
         maximum=1_000_000,

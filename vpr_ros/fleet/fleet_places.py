@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
@@ -18,6 +20,7 @@ from vpr_ros.fleet.fleet import Entry, FleetKeyframe, Found, weights_of
 
 OWN = 1 << 30  # the first number of an own session: own keyframes count as the newest
 MAX_PLACES = 2000  # kept, about 90 MB; beyond, half of them are forgotten
+MAX_NUMBERS = 20 * MAX_PLACES  # more than half of them and their links can need
 
 
 class FleetPlaces(Database):
@@ -35,6 +38,7 @@ class FleetPlaces(Database):
         self._get = get
         self._found: Sequence[Found] = ()  # for the keyframe in work
         self._numbers: dict[int, int] = {}  # of sessions
+        self._unused = itertools.count()
         self._items: dict[int, tuple[Place, Vector, FleetKeyframe | None]] = {}  # by sequence
 
     def __len__(self) -> int:
@@ -49,7 +53,8 @@ class FleetPlaces(Database):
         new = {e.id for e in entries if self._sequence(e.id) not in self._items}
         for item in self._get(sorted(new)) if new else ():
             if weights_of(item.keyframe.model, item.keyframe.model_digest) == self.weights:
-                self._take(item.keyframe, item)
+                keyframe = dataclasses.replace(item.keyframe, thumbnail=None)  # nobody looks at it
+                self._take(keyframe, dataclasses.replace(item, keyframe=keyframe, payload=""))
         for entry in entries:  # those in use are forgotten last
             if (known := self._items.pop(self._sequence(entry.id), None)) is not None:
                 self._items[known[0].sequence] = known
@@ -63,14 +68,14 @@ class FleetPlaces(Database):
     def check(self, keyframe: Keyframe) -> None:
         """Raise KeyframeError unless `add` would take this keyframe."""
         check_keyframe(keyframe)
-        self._numbers.setdefault(run_of(keyframe.id), OWN + len(self._numbers))
+        self._number(keyframe.id, OWN)
         if self._sequence(keyframe.id) in self._items:
             raise KeyframeError(f"Keyframe {keyframe.id} came twice and was ignored.")
 
     def add(self, keyframe: Keyframe) -> Place:
         """Add one of the robot's own."""
-        if len(self._items) >= MAX_PLACES:
-            self._forget()
+        if len(self._items) >= MAX_PLACES or len(self._numbers) >= MAX_NUMBERS:
+            self._forget(run_of(keyframe.id))
         return self._take(keyframe, None)
 
     def search_older(
@@ -118,10 +123,15 @@ class FleetPlaces(Database):
         for id in item.links if item is not None else ():
             graph.join(place, self._sequence(id), self._number(id))
 
-    def _forget(self) -> None:
-        """Keep the half that was used last, and the loops between them."""
+    def _forget(self, run: int) -> None:
+        """Keep the half that was used last, the loops between them, and what numbers they have.
+
+        `run` has a number, but perhaps no keyframe yet.
+        """
         links = self.graph.links()
         self._items = dict(list(self._items.items())[-MAX_PLACES // 2 :])
+        runs = {run, *(run_of(place.id) for place, _, _ in self._items.values())}
+        self._numbers = {r: number for r, number in self._numbers.items() if r in runs}
         self.graph = PlaceGraph()
         for place, _, item in self._items.values():
             self._join(self.graph, place, item)
@@ -129,8 +139,11 @@ class FleetPlaces(Database):
             if a in self._items and b in self._items:
                 self.graph.link(self._items[a][0], self._items[b][0])
 
-    def _number(self, id: int) -> int:
-        return self._numbers.setdefault(run_of(id), len(self._numbers))
+    def _number(self, id: int, first: int = 0) -> int:
+        run = run_of(id)
+        if run not in self._numbers:
+            self._numbers[run] = first + next(self._unused)
+        return self._numbers[run]
 
     def _sequence(self, id: int) -> int:
         return self._number(id) << COUNTER_BITS | id & (1 << COUNTER_BITS) - 1

@@ -1,11 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a keyframe holds beside its descriptor, as bounded text: pose, camera, local features."""
+"""What a keyframe holds beside its descriptor, as bounded text: pose, local features, picture."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import json
 import zlib
@@ -15,17 +14,37 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.errors import FleetError, KeyframeError
-from vpr_ros.core.keyframe import MAX_FEATURES, MAX_TEXT, Keyframe, LocalFeatures
+from vpr_ros.core.keyframe import (
+    MAX_FEATURES,
+    MAX_TEXT,
+    MAX_THUMBNAIL,
+    Keyframe,
+    LocalFeatures,
+    Thumbnail,
+)
 from vpr_ros.core.map_data import check_keyframe
 from vpr_ros.core.pose import Pose
 from vpr_ros.fleet.fleet import MAX_LINKS, Entry, FleetKeyframe, weights_of
 
 MAX_PAYLOAD = 65_535  # characters, the most that a VARCHAR of Milvus holds
-MAX_INFLATED = MAX_FEATURES * (8 + 128) + 16 * MAX_TEXT  # bytes
+MAX_INFLATED = MAX_FEATURES * (8 + 128) + 16 * MAX_TEXT + 2 * MAX_THUMBNAIL  # bytes
+
+DAMAGE = (
+    KeyframeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    zlib.error,
+)
 
 
 def encode(item: FleetKeyframe) -> str:
-    """The payload; of more local features than fit (about 500 of SIFT) the last ones are cut."""
+    """The payload, without the thumbnail if it does not fit beside the local features.
+
+    Of more local features than fit (about 500 of SIFT) the last ones are cut.
+    """
     if item.payload:
         return item.payload
     keyframe, features = item.keyframe, item.keyframe.features
@@ -33,6 +52,9 @@ def encode(item: FleetKeyframe) -> str:
         text = _text(keyframe, features, item.links)
         if len(text) <= MAX_PAYLOAD:
             return text
+        if keyframe.thumbnail is not None:
+            keyframe = dataclasses.replace(keyframe, thumbnail=None)
+            continue
         assert features is not None
         count = int(0.95 * len(features.keypoints) * MAX_PAYLOAD / len(text))
         features = dataclasses.replace(
@@ -60,12 +82,14 @@ def decode(entry: Entry, payload: str, descriptor: npt.NDArray[np.float32]) -> F
             pose_frame=str(values["pose_frame"]),
             features=_features(values["features"], arrays),
             model_digest=str(values["digest"]),
+            thumbnail=_thumbnail(values.get("thumbnail")),
+            provider=str(values.get("provider", "")),
         )
         links = tuple(int(id) for id in values["links"][:MAX_LINKS])
         check_keyframe(keyframe)
         if weights_of(keyframe.model, keyframe.model_digest) != entry.model:
             raise ValueError("it names another model than its row")
-    except (KeyframeError, ValueError, TypeError, KeyError, zlib.error, binascii.Error) as error:
+    except DAMAGE as error:
         raise FleetError(
             f"Keyframe {entry.id} of robot '{entry.robot}' in the fleet is damaged ({error}) and "
             "was left out; its robot can send it again with `vpr map push`."
@@ -85,6 +109,7 @@ def _text(keyframe: Keyframe, features: LocalFeatures | None, links: tuple[int, 
             "camera_matrix": None if matrix is None else matrix.ravel().tolist(),
         }
         arrays = features.keypoints.astype("<f4").tobytes() + features.descriptors.tobytes()
+    picture = keyframe.thumbnail
     head = {
         "model": keyframe.model,
         "digest": keyframe.model_digest,
@@ -94,8 +119,17 @@ def _text(keyframe: Keyframe, features: LocalFeatures | None, links: tuple[int, 
         "pose_frame": keyframe.pose_frame,
         "features": described,
         "links": links[:MAX_LINKS],
+        "thumbnail": picture and [picture.image_width, base64.b64encode(picture.jpeg).decode()],
+        "provider": keyframe.provider,
     }
     return base64.b64encode(zlib.compress(json.dumps(head).encode() + b"\n" + arrays, 1)).decode()
+
+
+def _thumbnail(written: Any) -> Thumbnail | None:
+    if written is None:
+        return None
+    width, jpeg = written
+    return Thumbnail(base64.b64decode(jpeg, validate=True), int(width))
 
 
 def _features(described: Any, arrays: bytes) -> LocalFeatures | None:
