@@ -53,7 +53,7 @@ def bridge() -> None:
 
 def fleet() -> None:
     """Run the node `fleet`, which gives way to those that close loops at home."""
-    os.nice(5)
+    os.nice(10)
     _start("fleet")
 
 
