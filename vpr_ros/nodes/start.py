@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 NODES = {
@@ -54,6 +56,9 @@ def bridge() -> None:
 def fleet() -> None:
     """Run the node `fleet`, which gives way to those that close loops at home."""
     os.nice(10)
+    if os.getsid(0) == os.getpid():  # alone: Linux then counts the niceness of the session
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text("10")
     _start("fleet")
 
 
