@@ -130,6 +130,14 @@ class MilvusServer:
             self._process.wait()
             self._process = None
 
+    def check(self) -> None:
+        """VprError if it has ended by itself."""
+        if self._process is not None and (status := self._process.poll()) is not None:
+            raise VprError(
+                f"Milvus has ended with status {status}, as it does if it gets no processor for "
+                f"{SETTINGS['common.session.ttl']} s. Measure on a quieter machine."
+            )
+
     @property
     def pid(self) -> int:
         """Of the running server."""

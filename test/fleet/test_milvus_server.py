@@ -58,7 +58,8 @@ def test_login_and_tls_are_checked_and_a_kill_loses_nothing(tmp_path):
         server.start(MilvusConfig(**good))
         fleet = MilvusFleet(MilvusConfig(**good))
         assert fleet.put([item(n) for n in range(1, 101)]) == []
-        assert len(list(fleet.entries(Where("office")))) == 100  # at once
+        assert len(fleet.get([item(n).keyframe.id for n in range(1, 101)])) == 100  # at once
+        assert len(list(fleet.entries(Where("office")))) == 100
         # Each in a process of its own: within one, pymilvus shares connections.
         for change in (
             {"secret_file": str(tmp_path / "wrong")},

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Node fleet: what waited while there was no store is sent after a kill, and loops are closed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_what_waited_is_sent_after_a_kill_and_loops_are_closed_with_others(robot
     assert {c.match_robot for c in closures} <= {"blue", "red"}
     assert all(c.match_id & 7 == c.query_id & 7 and c.inliers > 50 for c in closures)
     process = robot.processes.pop("fleet")
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 10
     process.send_signal(2)
     assert process.wait(20) == 0
 
