@@ -29,8 +29,9 @@ from vpr_ros.training.loader import Share
 from vpr_ros.training.loop import STATE
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.recipe import TeacherConfig
-from vpr_ros.training.stages import make_stage
-from vpr_ros.training.stages.match import closing_mixture, closing_whitening
+from vpr_ros.training.sampler import SamplerConfig
+from vpr_ros.training.stages import make_stage, match
+from vpr_ros.training.stages.match import closing_mixture, closing_whitening, contrasted
 from vpr_ros.training.teacher import load_teacher
 
 VALUES = 12  # of the teacher's descriptor
@@ -222,9 +223,12 @@ def test_the_closing_whitening_weighs_places_and_everything_alike():
     assert closing_whitening(found[::3].repeat_interleave(3, 0), labels, found) is None
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_the_last_layer_ends_in_whitening_or_mixture(start, recipe, teacher, picture, share):
-    stages = [{**MATCH, "match": {**MATCH["match"], "whiten_rows": share}}]
+@pytest.mark.parametrize(("share", "contrast"), [(0.0, 0), (0.5, 0), (0.5, 3)])
+def test_the_last_layer_ends_in_whitening_or_mixture(
+    start, recipe, teacher, picture, share, contrast, monkeypatch
+):
+    monkeypatch.setattr(match, "CONTRASTED", SamplerConfig(places=4, views=3, batches=2))
+    stages = [{**MATCH, "match": {**MATCH["match"], "whiten_rows": share, "contrast": contrast}}]
     recipe = recipe_of(*stages, options=recipe.options)
     run = start(recipe, teacher=teacher())
     walk = PlaceSet(
@@ -237,7 +241,10 @@ def test_the_last_layer_ends_in_whitening_or_mixture(start, recipe, teacher, pic
     if share:
         fed, _ = stage._as_they_are(stage._shares, rows=True)
         weight = stage._project.weight.detach()
-        last = closing_mixture(weight, fed, labels, fed, share)
+        lessons = stage._lessons() if contrast else []
+        assert all(rows.isfinite().all() for rows, _ in lessons)
+        monkeypatch.setattr(stage, "_lessons", lambda: lessons)
+        last = closing_mixture(weight, fed, labels, fed, share, lessons, contrast)
         wanted = F.normalize(fed @ last.T, dim=1)
     else:
         wanted = F.normalize(found @ closing_whitening(found, labels, found), dim=1)
@@ -264,6 +271,30 @@ def test_the_closing_mixture_gives_either_part_its_share_of_the_inner_product(sh
     few = rows @ closing_mixture(project[:4], rows, labels, rows, share).T
     assert few.shape == (180, 4)
     assert closing_mixture(project, rows, torch.arange(180), rows, share) is None
+
+
+def test_contrast_tells_places_apart_that_differ_where_the_rows_hardly_vary():
+    torch.manual_seed(0)
+    small = torch.tensor([0.1, 0.1, 0.1, 0.1, 1.0, 1.0, 1.0, 1.0])  # places, then nuisance
+
+    def batch():
+        own = torch.randn(40, 1, 4).expand(40, 3, 4)
+        rows = torch.cat([own, torch.randn(40, 3, 4)], dim=2) * small
+        return rows.flatten(0, 1), torch.arange(40).repeat_interleave(3)
+
+    def right(layer, rows, labels):
+        found = F.normalize(rows @ layer.T, dim=1)
+        best = (found @ found.T).fill_diagonal_(-2).argmax(dim=1)
+        return (labels[best] == labels).float().mean()
+
+    lessons, unseen = [batch() for _ in range(4)], batch()
+    everything = torch.cat([rows for rows, _ in lessons])
+    layer = torch.eye(8)
+    assert torch.equal(contrasted(layer, lessons, everything, 0), layer)
+    assert right(layer, *unseen) < 0.3
+    taught = contrasted(layer, lessons, everything, 200)
+    assert right(taught, *unseen) > right(layer, *unseen) + 0.2
+    assert (taught - layer).norm() < layer.norm()
 
 
 def test_pictures_survive_normalisation():

@@ -155,6 +155,9 @@ class MatchConfig(Config):
         minimum=0.0,
         maximum=1.0,
     )
+    contrast: int = param(
+        0, "steps in which that part learns to tell places apart, on rows computed once", minimum=0
+    )
     similarity: float = param(0.2, "weight of the divergence of similarities", minimum=0.0)
     temperature: float = param(0.07, "of their softmax", minimum=0.001)
     queue: int = param(8192, "targets that the similarities are taken to", minimum=1)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from vpr_ros.training.device_views import changed, crops, mixed, movements, view
 from vpr_ros.training.loader import Share, make_loader, view_batches
 from vpr_ros.training.optimiser import open_last_blocks
 from vpr_ros.training.recipe import StagePlan
+from vpr_ros.training.sampler import SamplerConfig
 from vpr_ros.training.stages.end_to_end import PlaceLoss
 from vpr_ros.training.stages.stage import Lesson, Setting, Stage, describer_of
 
@@ -33,6 +35,9 @@ SPARSITIES = 4  # drawn for one batch
 DAMPING = 0.1  # of the fit of the last layer, times the mean variance of its inputs
 SHRINKAGE = 0.3  # of all whitenings
 KEPT = 512  # directions of the whitened rows that are mixed into the last layer
+CONTRASTED = SamplerConfig(places=300, views=3, batches=16)  # whose rows are told apart
+BASIS = 1024  # principal directions of the rows in which that changes the layer
+HEAT, PACE = 0.05, 0.05  # temperature of its softmax; Adam's rate, in the start's root mean square
 
 
 class Match(Stage):
@@ -146,8 +151,9 @@ class Match(Stage):
         everything, _ = self._as_they_are(self._shares, own)
         project = self._project.weight.detach()
         if own:
-            share = self._match.whiten_rows
-            weight = closing_mixture(project, found, labels, everything, share)
+            batches = self._lessons() if self._match.contrast else ()
+            plan = (self._match.whiten_rows, batches, self._match.contrast)
+            weight = closing_mixture(project, found, labels, everything, *plan)
         else:
             matrix = closing_whitening(found, labels, everything)
             weight = None if matrix is None else matrix @ project
@@ -172,6 +178,26 @@ class Match(Stage):
                 labels.append(own.to(device))
         return torch.cat(found), torch.cat(labels)
 
+    def _lessons(self) -> list[tuple[Tensor, Tensor]]:
+        """Batches of rows (S, R) of all sources, and the labels (S,) of their places.
+
+        Every other picture is changed, every other one of these seen at the highest sparsity.
+        """
+        device, top = self._setting.accelerator.device, self._plan.sparsity.high
+        run = dataclasses.replace(self._run, workers=0)
+        lessons = []
+        for images, labels in make_loader(self._shares, CONTRASTED, run)[0]:
+            pictures = pictures_of(images.to(device))
+            whole = torch.eye(3, device=device).expand(len(pictures), 3, 3)
+            seen = view(pictures, whole, self._size)
+            seen[1::2] = self._view(pictures[1::2], whole[1::2], *MOVED[0])
+            sparse = torch.arange(len(seen)) % 4 == 3
+            parts = [(seen[~sparse], 0.0), (seen[sparse], top)]
+            rows = [self._fed(normalised(x), at) for part, at in parts for x in part.split(96)]
+            own = torch.cat([labels[~sparse], labels[sparse]]).to(device)
+            lessons.append((torch.cat(rows), own))
+        return lessons
+
     def _clean(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Views at the teacher's and the student's size, their maps, and the pictures.
 
@@ -189,11 +215,12 @@ class Match(Stage):
         """The student's views: `share` of them moved by `strength`, all of them changed."""
         return changed(view(pictures, maps @ movements(pictures, share, strength), self._size))
 
-    def _fed(self, images: Tensor) -> Tensor:
-        """What the last layer is fed for normalised images at sparsity 0, (B, rows * dim)."""
+    def _fed(self, images: Tensor, sparsity: float = 0.0) -> Tensor:
+        """What the last layer is fed for normalised images, (B, rows * dim)."""
         self._network.eval()
         with torch.no_grad(), self._setting.accelerator.autocast():
-            rows: Tensor = self._head.rows(self._network.backbone(images))
+            at = (sparsity,) if sparsity else ()  # an efficientvpr knows none
+            rows: Tensor = self._head.rows(self._network.backbone(images, *at))
         return rows.float()
 
     def _divergence(self, found: Tensor, wanted: Tensor, target: Tensor) -> Tensor:
@@ -222,13 +249,20 @@ def closing_whitening(found: Tensor, labels: Tensor, everything: Tensor) -> Tens
 
 
 def closing_mixture(
-    project: Tensor, rows: Tensor, labels: Tensor, everything: Tensor, share: float
+    project: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    everything: Tensor,
+    share: float,
+    lessons: Sequence[tuple[Tensor, Tensor]] = (),
+    steps: int = 0,
 ) -> Tensor | None:
     """A last layer (D, R) that mixes a trained one with whitened rows; None if no place varies.
 
     `project` (D, R) maps rows to descriptors. `rows` (S, R) are of places (S,), `everything`
     (S', R) of all pictures. The first part is `project`, then its closing whitening; the second
-    the closing whitening of the rows themselves, of which KEPT principal directions remain. Each
+    the closing whitening of the rows themselves, of which KEPT principal directions remain, after
+    `steps` of contrast on `lessons` (`contrasted`). Each
     gives vectors of mean square 1 over `everything`; `share` is that of the second part in the
     inner product of two vectors. Of both together, D principal directions remain.
     """
@@ -238,14 +272,49 @@ def closing_mixture(
     if taught is None or own is None:
         return None
     spread = (everything - everything.mean(dim=0)) @ own
-    kept = torch.linalg.eigh(spread.T @ spread)[1][:, -KEPT:]
+    kept = torch.linalg.eigh(spread.T @ spread)[1][:, -KEPT:].T @ own
+    if lessons:
+        kept = contrasted(kept, lessons, everything, steps)
     parts = []
-    for part, weight in ((taught @ project, 1 - share), (kept.T @ own, share)):
+    for part, weight in ((taught @ project, 1 - share), (kept, share)):
         power = (everything @ part.T).square().sum(dim=1).mean()
         parts.append((weight / power).sqrt() * part)
     both = torch.cat(parts)
     values = everything @ both.T
     return torch.linalg.eigh(values.T @ values)[1][:, -len(project) :].T @ both
+
+
+def contrasted(
+    layer: Tensor, lessons: Sequence[tuple[Tensor, Tensor]], everything: Tensor, steps: int
+) -> Tensor:
+    """A layer (D, R) after `steps` in which it learns to tell places apart.
+
+    Each row of a batch is to find the views of its own place among all others (InfoNCE, van den
+    Oord et al., 2018). `lessons` are rows (S, R) and their places (S,), a batch each, taken in
+    turn. The layer changes in BASIS principal directions of `everything` (S', R) only, and its
+    change costs the square of its share of the layer, so that a few buildings cannot undo it.
+    """
+    spread = everything - everything.mean(dim=0)
+    basis = torch.linalg.eigh(spread.T @ spread)[1][:, -BASIS:].T
+    known = [(rows @ layer.T, rows @ basis.T, labels) for rows, labels in lessons]
+    change = torch.zeros(len(basis), len(layer), device=layer.device, requires_grad=True)
+    usual = layer.norm() / change.numel() ** 0.5
+    optimiser = torch.optim.Adam([change], lr=PACE * usual.item())
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    for step in range(steps):
+        start, rows, labels = known[step % len(known)]
+        found = F.normalize(start + rows @ change, dim=1)
+        itself = torch.eye(len(found), dtype=torch.bool, device=layer.device)
+        logits = (found @ found.T / HEAT).masked_fill(itself, -torch.inf)
+        alike = (labels[:, None] == labels) & ~itself
+        right = logits.masked_fill(~alike, -torch.inf)[alike.any(dim=1)].logsumexp(dim=1)
+        lost = (logits.logsumexp(dim=1)[alike.any(dim=1)] - right).mean()
+        loss = lost + (change.square().sum() / layer.square().sum())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        falling.step()
+    return layer + change.detach().T @ basis
 
 
 def _grey(pictures: Tensor) -> Tensor:
