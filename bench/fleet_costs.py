@@ -266,7 +266,8 @@ def home(server: MilvusServer, folder: Path, rounds: int) -> Rows:
                     if name != ALONE:
                         uri = f"http://127.0.0.1:{PORTS.get(name, PORT)}"
                         processes.start("fleet", node_command("red", "fleet", uri, folder))
-                        wait(robot, lambda: robot.listened(2), "the fleet node")
+                        ready = lambda: not processes.ended("fleet") and robot.listened(2)  # noqa: E731
+                        wait(robot, ready, "the fleet node")
                         spin(robot, 4.0)
                     found[name, number] += robot.drive(BLOCK * number, BLOCK)
                     if name != ALONE:

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -234,6 +235,7 @@ def run(console: Console) -> str:
             lost = drive_all(console, robots, processes, server, folder, len(frames))
     finally:
         server.kill()
+    shutil.rmtree(folder, ignore_errors=True)  # half a gigabyte; kept where something failed
     table = closure_table(robots.closures, len(robots.sent), lost)
     table.print(console)
     for closed in (c for c in robots.closures if not c.right):
