@@ -255,10 +255,10 @@ def home(server: MilvusServer, folder: Path, rounds: int) -> Rows:
                 server.kill()
                 server.configure(**FULL)
                 server.start()
-            for thread in Path(f"/proc/{server.pid}/task").iterdir():
-                os.setpriority(os.PRIO_PROCESS, int(thread.name), 10)
             with contextlib.suppress(OSError):  # it is alone in its session, which counts, too
                 Path(f"/proc/{server.pid}/autogroup").write_text("10")
+                for thread in Path(f"/proc/{server.pid}/task").iterdir():
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), 10)
             found, said = defaultdict[tuple[str, int], list[float]](list), {}
             for number in track(range(rounds), ", ".join(blocks), transient=True):
                 turn = number % len(blocks)
