@@ -111,6 +111,18 @@ def test_search_elsewhere_leaves_the_neighbours_out(fill):
     assert sorted(found) == [*range(7), *range(14, 20)]
 
 
+def test_the_background_is_that_of_older_places(fill):
+    """Three of four stay below it; recent keyframes, which look like the new one, do not count."""
+    rows = np.random.default_rng(1).normal(size=(1000, D)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    database = fill(rows, precision="float32")
+    query = rows[999]
+    found = database.background(query, 999 * 10**9)
+    assert found == pytest.approx(np.quantile((rows @ query)[:-1], 0.75), abs=0.05)
+    assert fill(rows[:2]).background(rows[1], 10**9) == pytest.approx(rows[0] @ rows[1], abs=1e-3)
+    assert fill(rows[:1]).background(rows[0], 0) == Database(config()).background(query, 0) == 1.0
+
+
 def test_a_clock_that_jumps_back_makes_all_before_it_older(fill, make_keyframe):
     rows = units(20)
     database = fill(rows, start_s=1000, exclude_recent_s=60.0)

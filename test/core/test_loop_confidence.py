@@ -43,9 +43,10 @@ def test_more_evidence_is_more_probable():
     dense = dataclasses.replace(SEEN, density=0.8)
     assert probability() < probability(verification=dense)
     assert probability(order=0.0) < probability(order=0.5) < probability(order=1.0)
-    assert probability(order=0.0) < probability(order=None) < probability(order=1.0)
+    assert probability(order=0.0) < probability(order=None)
+    assert probability(sequence=0.2) < probability(sequence=0.5) < probability(sequence=1.0)
     assert probability(drift=0.3) < probability(drift=0.02) < probability(drift=0.0)
-    assert probability(drift=0.0, order=0.3) == probability(drift=0.0)
+    assert probability(drift=0.0, order=0.3, sequence=0.9) == probability(drift=0.0)
     bare = [Evidence(score).log_odds for score in (-1.0, 0.0, 0.4, 0.9)]
     assert bare == sorted(bare)
 

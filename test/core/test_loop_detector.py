@@ -136,7 +136,7 @@ def test_features_only_on_one_side_close_nothing(make, make_features):
 
 
 def test_precision_is_the_one_number_to_set(make):
-    view = [like(3, 0.65)]
+    view = [like(3, 0.6)]
     assert one_after(make, range(20), view, precision=0.99).reason is not Reason.ACCEPTED
     assert one_after(make, range(20), view, precision=0.9).reason is Reason.ACCEPTED
 

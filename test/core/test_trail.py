@@ -10,7 +10,7 @@ import pytest
 
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.pose import Pose
-from vpr_ros.core.trail import FORGOTTEN, Trail
+from vpr_ros.core.trail import FORGOTTEN, Trail, sequence_score
 
 VIEWS = np.eye(40, dtype=np.float32)
 STEP_M = 0.6
@@ -129,3 +129,33 @@ def test_a_trail_remembers_no_more_ways_than_there_are_keyframes(make_keyframe):
         assert len(trail._driven_m) <= 50 + FORGOTTEN
     first = database.search(VIEWS[0], 1)[0].place  # the oldest is never evicted
     assert trail.drift(place, first) == pytest.approx((999 * STEP_M - 3) / (999 * STEP_M))
+
+
+@pytest.mark.parametrize("pace", [1, 2, -1, 0.5])
+def test_a_sequence_is_similar_at_any_pace(make_keyframe, pace):
+    """Without odometry: what lies in order with a match is compared with the last keyframes."""
+    database = Database(DatabaseConfig())
+    places = [database.add(make_keyframe(i, i, view)) for i, view in enumerate(VIEWS)]
+    newer = database.add(make_keyframe(40, 100, VIEWS[0]))
+    known = [(newer, VIEWS[round(20 - pace * i)], 0.0) for i in range(1, 8)]
+    assert sequence_score(known, places[20], database) == pytest.approx(1.0)
+    assert sequence_score(known, places[35], database) < 0.2
+    assert sequence_score(known[::-1], places[20], database) < 0.6
+    assert sequence_score(known[:2], places[20], database) == pytest.approx(2 / 7)
+    assert sequence_score([], places[20], database) == 0.0
+    own = [(places[i], VIEWS[i], 0.0) for i in range(19, 12, -1)]  # of the way back to the match
+    assert all(sequence_score(own, places[i], database) == 0.0 for i in (9, 12, 15))
+
+
+def test_a_sequence_counts_from_what_the_whole_map_resembles(make_keyframe):
+    """Where everything looks alike, the same cosines say less; equal views still say all."""
+    database = Database(DatabaseConfig())
+    places = [database.add(make_keyframe(i, i, view)) for i, view in enumerate(VIEWS)]
+    views = (0.8 * VIEWS[10:17] + 0.6 * VIEWS[30:37])[::-1]
+
+    def score(views, background):
+        before = [(places[-1], view, background) for view in views]
+        return sequence_score(before, places[17], database)
+
+    assert [score(views, 0.0), score(views, 0.5)] == pytest.approx([0.8, 0.6], abs=1e-3)
+    assert score(VIEWS[16:9:-1], 1.0) <= 0.0, "nothing was known yet"

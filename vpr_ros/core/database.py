@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import itertools
 import math
@@ -25,6 +26,7 @@ from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
 from vpr_ros.core.recency import Run, Runs, first_recent
 
+BACKGROUND = 100  # places
 _LAST = np.iinfo(np.int64).max
 
 
@@ -223,6 +225,17 @@ class Database:
             gone = faiss.IDSelectorBatch(np.array(sorted(without), np.int64))
             older = faiss.IDSelectorAnd(older, faiss.IDSelectorNot(gone))
         return self._search(descriptor, count, older)
+
+    def background(self, descriptor: Vector, stamp_ns: int, run: int = 0) -> float:
+        """The cosine that three of four places stay below which are not recent for this `run`.
+
+        It is found from BACKGROUND of them, spread over the map. 1 if there are none.
+        """
+        older = self._order[: bisect.bisect_left(self._order, self._first_recent(stamp_ns, run))]
+        if self._index is None or not older:
+            return 1.0
+        spread = older[:: math.ceil(len(older) / BACKGROUND)]
+        return float(np.quantile(self._index.descriptors(spread) @ descriptor, 0.75))
 
     def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
         """The best places for a stored keyframe, without itself and its neighbours in time."""

@@ -20,28 +20,28 @@ import numpy as np
 from vpr_ros.core.verifier import Verification
 
 SIGNIFICANCE = (0, 4, 12, 32, 92)  # where the slope may change
-ORDERED = 32  # significance from which on an order counts in full
+LIKELY = 0.25  # similarity of a sequence, below which it says nothing
 
 # As printed by bench.fit_confidence, from images of which none is in a table of results; see
 # docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.574,
-    "drift": -11.972,
-    "significance to 4": 0.895,
-    "significance to 12": 0.677,
-    "significance to 32": 2.019,
-    "significance to 92": 5.403,
-    "density": 1.531,
-    "order": 2.675,
-    "disorder": -1.495,
+    "one": -2.525,
+    "drift": -13.560,
+    "significance to 4": 0.698,
+    "significance to 12": 0.872,
+    "significance to 32": 1.931,
+    "significance to 92": 6.010,
+    "density": 1.734,
+    "sequence": 6.599,
+    "disorder": -1.653,
 }
-WITHOUT_FEATURES = {"one": -0.370, "score": 4.380, "high score": 4.955, "drift": -4.378}
+WITHOUT_FEATURES = {"one": -0.659, "score": 6.176, "high score": 1.434, "drift": -4.832}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.0, 0.337, 0.5, 0.611, 0.701, 0.738, 0.776, 0.866, 0.976, 0.989)
-LIMITS_WITHOUT_FEATURES = (0.02, 0.447, 0.558, 0.652, 0.721, 0.777, 0.815, 0.863, 0.904, 0.979)
+LIMITS_WITH_FEATURES = (0.0, 0.349, 0.506, 0.62, 0.726, 0.758, 0.794, 0.862, 0.958, 0.994)
+LIMITS_WITHOUT_FEATURES = (0.003, 0.436, 0.548, 0.632, 0.686, 0.718, 0.755, 0.821, 0.907, 0.974)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Evidence:
     drift: float | None = None  # of the odometry if the match is right, 0 to 1; None: not known
     verification: Verification | None = None  # None: no local features to compare
     order: float | None = None  # share of the last keyframes that found the way to it; None: first
+    sequence: float = 0.0  # similarity of the last keyframes to those in order with it, 1 at most
 
     @property
     def seen(self) -> bool:
@@ -70,7 +71,7 @@ def terms(evidence: Evidence) -> dict[str, float]:
     """What the log-odds are a weighted sum of; all lie between 0 and 1 but for low scores.
 
     Odometry says what the order of matches says, and better: where it connects query and match,
-    the order does not count. Alone it proves nothing either, and counts as far as geometry does.
+    neither the order nor the similarity of sequences counts.
     """
     score = min(max(evidence.score, -1.0), 1.0)
     values = {
@@ -83,7 +84,8 @@ def terms(evidence: Evidence) -> dict[str, float]:
     if seen is not None:
         order = evidence.order if evidence.drift is None else None
         values["disorder"] = 0.0 if order is None else 1.0 - order
-        values["order"] = (order or 0.0) * min(seen.significance / ORDERED, 1.0)
+        sequence = evidence.sequence if evidence.drift is None else 0.0
+        values["sequence"] = max(0.0, sequence - LIKELY) / (1 - LIKELY)
         values["density"] = seen.density
         for low, high in itertools.pairwise(SIGNIFICANCE):
             share = (seen.significance - low) / (high - low)

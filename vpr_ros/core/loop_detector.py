@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vpr_ros.core.database import Database
+from vpr_ros.core.descriptor_index import Vector
 from vpr_ros.core.keyframe import Candidate, Keyframe, LocalFeatures, Place, run_of
 from vpr_ros.core.loop_confidence import Evidence, probabilities, required
 from vpr_ros.core.loop_config import LoopConfig
 from vpr_ros.core.recency import MAX_RUNS
-from vpr_ros.core.trail import ONE_VIEW_DEG, ORDER, Trail, in_order
+from vpr_ros.core.trail import ONE_VIEW_DEG, ORDER, Trail, in_order, sequence_score
 from vpr_ros.core.verifier import (
     Verification,
     comparable,
@@ -94,8 +95,10 @@ class Match:
 class _Step:
     """What was found for one keyframe."""
 
-    session: int
+    place: Place  # of the keyframe
     best: Place | None  # of the search
+    descriptor: Vector
+    background: float  # see Database.background
     matches: list[Match] = dataclasses.field(default_factory=list)
 
 
@@ -108,11 +111,11 @@ class _Walk:
     before: LocalFeatures | None = None  # of the last keyframe
     fixed: npt.NDArray[np.bool_] | None = None  # of the new one, see fixed_features
 
-    def add(self, place: Place, keyframe: Keyframe, best: Place | None) -> None:
+    def add(self, place: Place, keyframe: Keyframe, best: Place | None, background: float) -> None:
         self.trail.add(place, keyframe.descriptor)
-        if self.steps and self.steps[-1].session != place.session:
+        if self.steps and self.steps[-1].place.session != place.session:
             self.steps.clear()
-        self.steps.append(_Step(place.session, best))
+        self.steps.append(_Step(place, best, keyframe.descriptor, background))
         self.fixed = None
         if place.features is not None:
             self.fixed = fixed_features(place.features, self.before)
@@ -146,12 +149,13 @@ class LoopDetector:
         rival = self._rival(candidates)
         if candidates and rival is None:  # all are of one place: look beyond it
             rival = next(iter(search(1, without=self._around[candidates[0].place.sequence])), None)
+        background = self.database.background(keyframe.descriptor, keyframe.stamp_ns, run)
         place = self.database.add(keyframe)
         self._walk = self._walks.pop(run, _Walk())
         self._walks[run] = self._walk
         if len(self._walks) > MAX_RUNS:
             del self._walks[next(iter(self._walks))]
-        self._walk.add(place, keyframe, candidates[0].place if candidates else None)
+        self._walk.add(place, keyframe, candidates[0].place if candidates else None, background)
         self._walk.trail.shrink(self.database)
         margin = math.nan
         if candidates:
@@ -277,10 +281,14 @@ class LoopDetector:
     def _match(self, place: Place, candidate: Candidate, score: float) -> Match:
         match = candidate.place
         verification = self._compared(place, match) if self.config.verified_candidates else None
-        before = [step.best for step in reversed(self._walk.steps)][1:]
-        order = in_order(before, match, len(self.database)) if before else None
+        before = list(self._walk.steps)[-2::-1]
+        order = in_order([s.best for s in before], match, len(self.database)) if before else None
         drift = self._walk.trail.drift(place, match)
-        return Match(candidate, Evidence(score, drift, verification, order))
+        sequence = 0.0
+        if drift is None:
+            seen = [(s.place, s.descriptor, s.background) for s in before]
+            sequence = sequence_score(seen, match, self.database)
+        return Match(candidate, Evidence(score, drift, verification, order, sequence))
 
     def _compared(self, place: Place, match: Place) -> Verification | None:
         """How well two views agree; None if one has no local features."""

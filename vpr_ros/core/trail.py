@@ -33,6 +33,7 @@ LEAST_WAY_M = 1.0
 ORDER = 8  # keyframes that may find one place after the other, the new one included
 PACES = (0.5, 0.75, 1.0, 1.5, 2.0)  # keyframes of the map per keyframe, forwards or backwards
 BESIDE = 2  # keyframes of the map to either side of where one is expected
+ASIDE = 1  # the same, where views are compared
 LUCK = 0.01  # an order that is as likely by chance says nothing
 
 Poses = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # (N, 3) and (N, 3, 3)
@@ -191,6 +192,33 @@ def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
         for k in range(most, len(before) + 1)
     )
     return most / (ORDER - 1) if len(paces) * luck <= LUCK else 0.0
+
+
+def sequence_score(
+    before: Sequence[tuple[Place, Vector, float]], match: Place, database: Database
+) -> float:
+    """How similar the last keyframes are to those that lie in order with a match, 1 at most.
+
+    `before` are the last keyframes, their descriptors and backgrounds (see Database.background),
+    newest first, which are not compared with each other. A cosine counts from its background (0) to that of equal views (1), at the pace
+    that suits best; what is missing counts as 0 (after SeqSLAM, Milford and Wyeth, ICRA 2012).
+    """
+    if not before or match.sequence >= before[-1][0].sequence:
+        return 0.0
+    steps = np.arange(1, len(before) + 1)
+    paces = np.array([*PACES, *(-pace for pace in PACES)])[:, None]
+    near = database.neighbours(match, math.ceil(PACES[-1] * len(before)) + ASIDE)
+    near = [p for p in near if p.sequence < before[-1][0].sequence]
+    row = {p.sequence: i for i, p in enumerate(near)}
+    zero = np.array([[background] for *_, background in before])
+    cosines = np.stack([d for _, d, _ in before]) @ database.descriptors(near).T
+    scaled = np.clip((cosines - zero) / np.maximum(1 - zero, 1e-6), -1, 1)  # (B, N)
+    scaled = np.hstack((scaled, np.full((len(before), 1), -np.inf)))  # row -1: no such keyframe
+    expected = np.rint(match.sequence - paces * steps).astype(int)  # (P, B)
+    beside = expected[..., None] + np.arange(-ASIDE, ASIDE + 1)
+    rows = np.array([row.get(s, -1) for s in beside.ravel().tolist()]).reshape(beside.shape)
+    best = scaled[(steps - 1)[:, None], rows].max(axis=2)
+    return float(np.where(np.isinf(best), 0.0, best).sum(axis=1).max()) / (ORDER - 1)
 
 
 def _near(match: Place, newest: int, within_m: float, database: Database) -> list[Place]:
