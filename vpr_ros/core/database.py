@@ -26,9 +26,6 @@ from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
 from vpr_ros.core.recency import Run, Runs, first_recent
 
-BACKGROUND = 100  # places
-_LAST = np.iinfo(np.int64).max
-
 
 @dataclasses.dataclass(frozen=True)
 class DatabaseConfig(Config):
@@ -129,9 +126,7 @@ class Database:
             )
         self.check_descriptor(keyframe.descriptor)
         if keyframe.id in self._sequence_of:
-            raise KeyframeError(
-                f"Keyframe {keyframe.id} is already in the database and was ignored."
-            )
+            raise KeyframeError(f"Keyframe {keyframe.id} is already in the database: ignored.")
         if keyframe is not self._checked:
             check_keyframe(keyframe)
         self._checked = keyframe
@@ -227,15 +222,9 @@ class Database:
         return self._search(descriptor, count, older)
 
     def background(self, descriptor: Vector, stamp_ns: int, run: int = 0) -> float:
-        """The cosine that three of four places stay below which are not recent for this `run`.
-
-        It is found from BACKGROUND of them, spread over the map. 1 if there are none.
-        """
+        """DescriptorIndex.background over the places that are not recent for this `run`."""
         older = self._order[: bisect.bisect_left(self._order, self._first_recent(stamp_ns, run))]
-        if self._index is None or not older:
-            return 1.0
-        spread = older[:: math.ceil(len(older) / BACKGROUND)]
-        return float(np.quantile(self._index.descriptors(spread) @ descriptor, 0.75))
+        return 1.0 if self._index is None else self._index.background(descriptor, older)
 
     def search_elsewhere(self, place: Place, count: int) -> list[Candidate]:
         """The best places for a stored keyframe, without itself and its neighbours in time."""
@@ -245,7 +234,7 @@ class Database:
 
     def search(self, descriptor: Vector, count: int) -> list[Candidate]:
         """The best of all places, best first."""
-        return self._search(descriptor, count, faiss.IDSelectorRange(0, _LAST))
+        return self._search(descriptor, count, faiss.IDSelectorAll())
 
     def is_file(self, path: Path) -> bool:
         """Whether this is a map file that was saved or loaded here."""

@@ -199,9 +199,10 @@ def sequence_score(
 ) -> float:
     """How similar the last keyframes are to those that lie in order with a match, 1 at most.
 
-    `before` are the last keyframes, their descriptors and backgrounds (see Database.background),
-    newest first, which are not compared with each other. A cosine counts from its background (0) to that of equal views (1), at the pace
-    that suits best; what is missing counts as 0 (after SeqSLAM, Milford and Wyeth, ICRA 2012).
+    `before` are the last keyframes, newest first, with their descriptors and backgrounds (see
+    Database.background); they are not compared with each other. A cosine counts from its
+    background (0) to that of equal views (1), at the pace that suits best; what is missing counts
+    as 0 (after SeqSLAM, Milford and Wyeth, ICRA 2012).
     """
     if not before or match.sequence >= before[-1][0].sequence:
         return 0.0
