@@ -25,23 +25,23 @@ LIKELY = 0.25  # similarity of a sequence, below which it says nothing
 # As printed by bench.fit_confidence, from images of which none is in a table of results; see
 # docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.525,
-    "drift": -13.560,
-    "significance to 4": 0.698,
-    "significance to 12": 0.872,
-    "significance to 32": 1.931,
-    "significance to 92": 6.010,
-    "density": 1.734,
-    "sequence": 6.599,
-    "disorder": -1.653,
+    "one": -2.501,
+    "drift": -13.266,
+    "significance to 4": 0.737,
+    "significance to 12": 0.897,
+    "significance to 32": 1.881,
+    "significance to 92": 6.224,
+    "density": 1.449,
+    "sequence": 6.995,
+    "disorder": -1.692,
 }
-WITHOUT_FEATURES = {"one": -0.659, "score": 6.176, "high score": 1.434, "drift": -4.832}
+WITHOUT_FEATURES = {"one": -0.532, "score": 5.954, "high score": 1.497, "drift": -4.828}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.0, 0.349, 0.506, 0.62, 0.726, 0.758, 0.794, 0.862, 0.958, 0.994)
-LIMITS_WITHOUT_FEATURES = (0.003, 0.436, 0.548, 0.632, 0.686, 0.718, 0.755, 0.821, 0.907, 0.974)
+LIMITS_WITH_FEATURES = (0.0, 0.344, 0.5, 0.612, 0.723, 0.749, 0.802, 0.866, 0.967, 0.995)
+LIMITS_WITHOUT_FEATURES = (0.002, 0.424, 0.539, 0.619, 0.674, 0.704, 0.743, 0.809, 0.918, 0.974)
 
 
 @dataclasses.dataclass(frozen=True)
