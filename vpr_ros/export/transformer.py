@@ -20,7 +20,7 @@ from vpr_ros.export.trace import trace
 from vpr_ros.networks.tat_vpr import TatVPR
 
 IR_VERSION = 10  # onnxruntime 1.19 reads up to this one
-GOOD_ENOUGH = 0.99  # cosine of the descriptor with all layers in int8
+GOOD_ENOUGH = 0.995  # cosine of the descriptor with all layers in int8
 ONE_LAYER = 0.998  # cosine with one layer in int8, below which that layer stays float
 
 
