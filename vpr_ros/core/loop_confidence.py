@@ -21,26 +21,27 @@ from vpr_ros.core.verifier import Verification
 
 SIGNIFICANCE = (0, 4, 12, 32, 92)  # where the slope may change
 LIKELY = 0.25  # similarity of a sequence, below which it says nothing
+SEQUENCED = 12  # significance from which on a sequence counts in full
 
 # As printed by bench.fit_confidence, from images of which none is in a table of results; see
 # docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.501,
-    "drift": -13.266,
-    "significance to 4": 0.737,
-    "significance to 12": 0.897,
+    "one": -2.469,
+    "drift": -12.502,
+    "significance to 4": 0.743,
+    "significance to 12": 0.836,
     "significance to 32": 1.881,
-    "significance to 92": 6.224,
-    "density": 1.449,
-    "sequence": 6.995,
-    "disorder": -1.692,
+    "significance to 92": 5.554,
+    "density": 1.822,
+    "sequence": 3.184,
+    "disorder": -1.699,
 }
 WITHOUT_FEATURES = {"one": -0.532, "score": 5.954, "high score": 1.497, "drift": -4.828}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.0, 0.344, 0.5, 0.612, 0.723, 0.749, 0.802, 0.866, 0.967, 0.995)
+LIMITS_WITH_FEATURES = (0.0, 0.352, 0.504, 0.599, 0.675, 0.732, 0.764, 0.829, 0.908, 0.964)
 LIMITS_WITHOUT_FEATURES = (0.002, 0.424, 0.539, 0.619, 0.674, 0.704, 0.743, 0.809, 0.918, 0.974)
 
 
@@ -71,7 +72,8 @@ def terms(evidence: Evidence) -> dict[str, float]:
     """What the log-odds are a weighted sum of; all lie between 0 and 1 but for low scores.
 
     Odometry says what the order of matches says, and better: where it connects query and match,
-    neither the order nor the similarity of sequences counts.
+    neither the order nor the similarity of sequences counts. A sequence alone proves nothing and
+    counts as far as geometry does.
     """
     score = min(max(evidence.score, -1.0), 1.0)
     values = {
@@ -85,7 +87,8 @@ def terms(evidence: Evidence) -> dict[str, float]:
         order = evidence.order if evidence.drift is None else None
         values["disorder"] = 0.0 if order is None else 1.0 - order
         sequence = evidence.sequence if evidence.drift is None else 0.0
-        values["sequence"] = max(0.0, sequence - LIKELY) / (1 - LIKELY)
+        likely = max(0.0, sequence - LIKELY) / (1 - LIKELY)
+        values["sequence"] = likely * min(seen.significance / SEQUENCED, 1.0)
         values["density"] = seen.density
         for low, high in itertools.pairwise(SIGNIFICANCE):
             share = (seen.significance - low) / (high - low)
