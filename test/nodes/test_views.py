@@ -45,6 +45,11 @@ class Drive:
             if len(self.keyframes) > known:
                 break
 
+    @property
+    def made(self):
+        """Ids of the keyframes: in one run of many, under load, some were heard twice."""
+        return {keyframe.id for keyframe in self.keyframes}
+
     def report(self):
         """The encoder's next diagnostics."""
         self.robot.status.pop("encoder", None)
@@ -82,18 +87,18 @@ def test_a_view_without_a_place_is_named_while_it_lasts(robot, picture, kind, od
     drive = Drive(robot, odometry)
     for number in range(3):
         drive.see(picture(number))
-    assert len(drive.keyframes) == 3
+    assert len(drive.made) == 3
     for number in range(8):
         drive.see(FAULTS[kind](number))
     status = drive.report()
     learned = 3 if kind == "own_body" else 0
-    assert len(drive.keyframes) == 3 + learned
+    assert len(drive.made) == 3 + learned
     assert status["level"] == WARN and status["view"] == kind
     assert int(status[f"refused_{kind}"]) == 8 - learned
     for number in range(3, 6):
         drive.see(picture(number))
     status = drive.report()
-    assert len(drive.keyframes) == 6 + learned
+    assert len(drive.made) == 6 + learned
     assert status["level"] == OK and status["view"] == "ok"
     assert int(status[f"refused_{kind}"]) == 8 - learned, "what has been stays counted"
     told = [line for line in robot.logs if "No keyframes are made" in line]
@@ -106,11 +111,11 @@ def test_a_frozen_camera_is_named_while_odometry_goes_on(robot, picture):
     for number in range(30):
         drive.see(picture(min(number, 9)))
     status = drive.report()
-    assert len(drive.keyframes) == 10
+    assert len(drive.made) == 10
     assert status["level"] == WARN and "stays the same" in status["message"]
     assert int(status["refused_frozen"]) == 20
     drive.see(picture(50))
-    assert drive.report()["level"] == OK and len(drive.keyframes) == 11
+    assert drive.report()["level"] == OK and len(drive.made) == 11
 
 
 def test_a_frozen_camera_is_named_without_odometry(robot, picture):
@@ -119,7 +124,7 @@ def test_a_frozen_camera_is_named_without_odometry(robot, picture):
         drive.see(picture(min(number, 2)))
     status = drive.report()
     assert status["level"] == WARN and status["view"] == "frozen"
-    assert 3 <= len(drive.keyframes) <= 6
+    assert 3 <= len(drive.made) <= 6
 
 
 def test_standing_in_front_of_a_covered_lens_ends_when_it_is_uncovered(robot, picture):
@@ -149,7 +154,7 @@ def test_grey_keyframes_close_no_loop(robot, picture):
         for number in range(30):
             grey = number < 5 or number >= 25
             drive.see(np.full((240, 320, 3), 180, np.uint8) if grey else picture(number))
-    assert len(drive.keyframes) == 20 and not closures
+    assert len(drive.made) == 20 and not closures
 
 
 @pytest.mark.parametrize(
