@@ -143,6 +143,8 @@ def test_a_sequence_is_similar_at_any_pace(make_keyframe, pace):
     assert sequence_score(known[::-1], places[20], database) < 0.6
     assert sequence_score(known[:2], places[20], database) == pytest.approx(2 / 7)
     assert sequence_score([], places[20], database) == 0.0
+    evicted = dataclasses.replace(places[20], session=7)
+    assert sequence_score(known, evicted, database) == 0.0, "with all around it"
     own = [(places[i], VIEWS[i], 0.0) for i in range(19, 12, -1)]  # of the way back to the match
     assert all(sequence_score(own, places[i], database) == 0.0 for i in (9, 12, 15))
 
