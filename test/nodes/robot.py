@@ -29,6 +29,16 @@ def read_errors(process):
     return process.errors.read().decode()
 
 
+def end_of(name, process, patience_s=40):
+    """The exit status of a process that was told to end; one that does not tells where it is."""
+    try:
+        return process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # PYTHONFAULTHANDLER
+        process.wait()
+        raise AssertionError(f"{name} did not end: {read_errors(process)}") from None
+
+
 class Robot:
     """Publishers, subscriptions and node processes of one test."""
 
@@ -76,7 +86,10 @@ class Robot:
         arguments = [*words, "--ros-args", "-r", "__ns:=/vpr", *ros_arguments]
         code = f"from vpr_ros.nodes.start import {name}; {name}()"
         environment = dict(
-            os.environ, ROS_DOMAIN_ID=str(self.domain), XDG_DATA_HOME=self.data.name
+            os.environ,
+            ROS_DOMAIN_ID=str(self.domain),
+            XDG_DATA_HOME=self.data.name,
+            PYTHONFAULTHANDLER="1",
         )
         # Only the sender of images, this process, needs a large shared memory segment.
         environment.pop(PROFILE, None)
@@ -100,8 +113,9 @@ class Robot:
         """End every process as Ctrl-C does; each must exit cleanly."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
-        codes = {name: process.wait(40) for name, process in self.processes.items()}
+        codes = {name: end_of(name, process) for name, process in self.processes.items()}
         self.data.cleanup()
+        self.spin(0.03)  # a participant that ends while others leave may hang: see exit_after
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

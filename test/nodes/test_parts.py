@@ -4,6 +4,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -131,3 +133,11 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     assert keyframe.model == DEFAULT_MODEL
     assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2
+
+
+def test_a_process_ends_even_while_its_interpreter_is_held():
+    """As by rclpy while Fast DDS hangs: PyDLL calls with Python's lock held."""
+    code = "import ctypes; from vpr_ros.nodes.start import exit_after; exit_after(0.1, 3); "
+    code += "ctypes.PyDLL(None).sleep(60)"
+    ended = subprocess.run([sys.executable, "-c", code], timeout=50, check=False)
+    assert ended.returncode == 3

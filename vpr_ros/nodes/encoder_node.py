@@ -134,7 +134,7 @@ class EncoderNode(GuardedNode):
     def destroy_node(self) -> None:
         """Finish the current frame, then stop."""
         self._images.close()
-        self._worker.join(timeout=5.0)
+        self._worker.join(timeout=3.0)
         super().destroy_node()
 
     # Parameters

@@ -20,7 +20,9 @@ from vpr_ros.core.errors import VprError
 from vpr_ros.nodes.diagnostics import describe
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
 from vpr_ros.nodes.lifecycle import ManagedNode
-from vpr_ros.nodes.start import CONFIGURATION, STOP_SIGNALS, STUCK_S, StopSignals
+from vpr_ros.nodes.start import CONFIGURATION, STOP_SIGNALS, StopSignals, exit_after
+
+LEAVING_S = 4.0  # at most, once all is saved; ros2 launch waits 5 s before it insists
 
 
 class _Life:
@@ -107,9 +109,7 @@ def _said(codes: list[int], code: int = 0) -> Iterator[None]:
 
 def _shut_down(nodes: Sequence[GuardedNode | ManagedNode], code: int) -> None:
     """Shut down; if the middleware hangs, end the process with exit status `code`."""
-    limit = threading.Timer(STUCK_S, os._exit, (code,))
-    limit.daemon = True
-    limit.start()
+    exit_after(LEAVING_S, code)
     for number in STOP_SIGNALS:  # at its end, Python makes them deadly again
         signal.signal(number, signal.SIG_IGN)
     for node in nodes:

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import itertools
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,3 +117,39 @@ class StopSignals:
         self.wake()
         if not self.obeyed.wait(STUCK_S):
             self.give_up()
+
+
+class _TimerEvent(ctypes.Structure):
+    """struct sigevent of POSIX: in a new thread, call a function with an int."""
+
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("function", ctypes.c_void_p),
+        ("rest", ctypes.c_char * 64),
+    )
+
+
+def exit_after(delay_s: float, code: int) -> None:
+    """End the process after `delay_s` with exit status `code`, whatever its threads do.
+
+    Fast DDS 2.14 may wait for ever when a participant is destroyed while another one leaves
+    (DomainParticipant::set_listener), and rclpy holds Python's lock meanwhile, so that no thread
+    of Python could end the process. A timer of the C library can.
+    """
+    library, timer = ctypes.CDLL(None), ctypes.c_void_p()
+    try:
+        function = ctypes.cast(library._exit, ctypes.c_void_p).value
+        event = _TimerEvent(value=code, notify=2, function=function)  # SIGEV_THREAD
+        failed = library.timer_create(
+            time.CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)
+        )
+    except AttributeError:  # not Linux
+        failed = -1
+    seconds = int(delay_s)
+    when = (ctypes.c_long * 4)(0, 0, seconds, int((delay_s - seconds) * 1e9))  # no repetition
+    if failed or library.timer_settime(timer, 0, ctypes.byref(when), None):
+        limit = threading.Timer(delay_s, os._exit, (code,))
+        limit.daemon = True
+        limit.start()
