@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model file must tell the robot: thresholds, battery levels, the change of a view.
 
-docs/own_network.md has the rules in words.
+docs/models.md has the rules in words.
 """
 
 from __future__ import annotations
