@@ -39,6 +39,24 @@ NODES = {
     "bridge": BridgeNode,
     "fleet": FleetNode,
 }
+# Topics and services whose type does not say what they carry.
+MEANINGS = {
+    "in image": "Raw camera images",
+    "in image/compressed": "JPEG or PNG camera images",
+    "in odom": "Odometry (optional; the graph needs it)",
+    "in camera_info": "Camera calibration (optional)",
+    "in battery_state": "Battery (optional)",
+    "in tf": "Listens at startup for another publisher of the same transform",
+    "out tf": "Transform from map_frame to the odometry frame",
+    "out diagnostics": "State of the node, once a second",
+    "out loop_markers": "Closures for RViz",
+    "out closure_image": "The last closure as an image, drawn only for subscribers",
+    "out path": "Corrected trajectory",
+    "out graph_markers": "Closures for RViz: green if they hold, red if the graph rejects them",
+    "out initialpose": "Pose of the robot on the map, for AMCL and others",
+    "out fleet_closures": "Loop closures with keyframes of other robots",
+    "service relocalize": "Forget where the robot is",
+}
 
 
 def params_file() -> str:
@@ -87,14 +105,16 @@ def interface_table() -> str:
         rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr", *argument])
         node = kind()
         rows += [
-            f"| {name} | {way} | `{topic}` | `{_type_name(message)}` | {_summary(message)} |"
+            f"| {name} | {way} | `{topic}` | `{_type_name(message)}` | "
+            f"{_meaning(way, topic, message)} |"
             for way, topic, message in _interfaces(node)
         ]
         node.destroy_node()
     rclpy.shutdown()
-    raw = next(row for row in rows if "image/compressed" in row)
-    both = raw.replace("/vpr/image/compressed", "/vpr/image").replace("CompressedImage", "Image")
-    rows.insert(rows.index(raw), both)
+    row = next(row for row in rows if "image/compressed" in row)
+    both = row.replace("/vpr/image/compressed", "/vpr/image").replace("CompressedImage", "Image")
+    both = both.replace(MEANINGS["in image/compressed"], MEANINGS["in image"])
+    rows.insert(rows.index(row), both)
     return "\n".join(rows)
 
 
@@ -115,8 +135,11 @@ def _type_name(message: Any) -> str:
     return f"{package}/{kind}/{message.__name__}"
 
 
-def _summary(message: Any) -> str:
-    """The first sentence of a definition of ours; empty for others."""
+def _meaning(way: str, topic: str, message: Any) -> str:
+    """What a topic or service carries, or the first sentence of a definition of ours."""
+    own = MEANINGS.get(f"{way} {topic.removeprefix('/').removeprefix('vpr/')}")
+    if own is not None:
+        return own
     package, kind, name = _type_name(message).split("/")
     file = ROOT / package / kind / f"{name}.{kind}"
     if not file.is_file():
@@ -156,13 +179,13 @@ def _parameter_row(name: str, default: object, doc: Doc) -> str:
 
 def _described(doc: Doc) -> str:
     unit = f" [{doc.unit}]" if doc.unit else ""
-    limits = f" In {doc.range_text}." if doc.range_text.startswith("[") else ""
+    limits = f" Range {doc.range_text}." if doc.range_text.startswith("[") else ""
     limits = f" {doc.range_text.capitalize()}." if doc.choices else limits
     return f"{doc.text}{unit}.{limits}{' Read-only.' if doc.read_only else ''}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, 97 - len(indent))
+    return textwrap.wrap(text, 97 - len(indent), break_on_hyphens=False)
 
 
 def _yaml(value: object) -> str:

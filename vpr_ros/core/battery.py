@@ -84,7 +84,8 @@ class BatteryConfig(Config):
     )
     time_constant_s: float = param(
         2.0,
-        "time constant of the low-pass filter on the charge, against voltage sag under load",
+        "time constant of the low-pass filter on the charge, which smooths out voltage sag under "
+        "load",
         unit="s",
         minimum=0.0,
         maximum=600.0,
@@ -105,7 +106,8 @@ class BatteryConfig(Config):
     )
     trust_present: bool = param(
         True,
-        "treat present = false as a missing battery; set to false for drivers that never set it",
+        "treat present = false as a missing battery; set this to false for drivers that never "
+        "set present",
     )
 
     def __post_init__(self) -> None:

@@ -34,11 +34,11 @@ class Doc:
     def range_text(self) -> str:
         """The accepted values as text, e.g. `[0, 1]`; empty if every value is accepted."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join(filter(None, self.choices))
         if self.minimum is None and self.maximum is None:
             return ""
-        low = "-inf" if self.minimum is None else f"{self.minimum:g}"
-        high = "inf" if self.maximum is None else f"{self.maximum:g}"
+        low = "-inf" if self.minimum is None else f"{self.minimum:.10g}"
+        high = "inf" if self.maximum is None else f"{self.maximum:.10g}"
         return f"[{low}, {high}]"
 
 

@@ -35,13 +35,13 @@ class DatabaseConfig(Config):
 
     max_keyframes: int = param(
         10_000,
-        "most keyframes kept; beyond, the most redundant ones of the older half are evicted",
+        "maximum number of keyframes; beyond it, the most redundant of the older half are evicted",
         minimum=4,
         maximum=1_000_000,
     )
     max_mb: int = param(
         2000,
-        "most memory that keyframes take, local features included; beyond, as with max_keyframes",
+        "maximum memory for keyframes with their local features; beyond it, as for max_keyframes",
         unit="MB",
         minimum=10,
         maximum=1_000_000,
@@ -54,11 +54,11 @@ class DatabaseConfig(Config):
         maximum=3600.0,
     )
     exclude_recent_keyframes: int = param(
-        10, "the most recent N keyframes are never candidates", minimum=1, maximum=10_000
+        10, "this many of the newest keyframes are never candidates", minimum=1, maximum=10_000
     )
     precision: str = param(
         "float16",
-        "storage of descriptors; the search is exhaustive with both",
+        "storage format of the descriptors; the search is exhaustive with both",
         choices=("float16", "float32"),
         read_only=True,
     )

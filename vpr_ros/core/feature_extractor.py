@@ -24,19 +24,19 @@ class FeatureConfig(Config):
 
     kind: str = param(
         "sift",
-        "local features: sift finds more revisits (10 ms per keyframe on one core), orb is five "
-        "times faster and takes a quarter of the memory; a map keeps the kind it was made with",
+        "local features: sift finds more revisits (10 ms per keyframe on one core); orb is five "
+        "times faster and takes a quarter of the memory. A map keeps the kind it was made with",
         choices=tuple(FEATURE_SIZES),
     )
     count: int = param(
         300,
-        "maximum number of local features per keyframe, for geometric verification; 0: none",
+        "maximum number of local features per keyframe, used for geometric verification; 0: none",
         minimum=0,
         maximum=MAX_FEATURES,
     )
     image_width: int = param(
         240,
-        "images are scaled to this width, up or down, before features are extracted",
+        "width to which images are scaled, up or down, before features are extracted",
         unit="px",
         minimum=64,
         maximum=4096,

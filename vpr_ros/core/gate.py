@@ -42,7 +42,7 @@ class GateConfig(Config):
     )
     interval_s: float = param(
         0.2,
-        "without odometry: mean time between encoded frames is at least this",
+        "without odometry: minimum mean time between encoded frames",
         unit="s",
         minimum=0.0,
         maximum=3600.0,

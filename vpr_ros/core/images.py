@@ -56,8 +56,8 @@ class ImageConfig(Config):
     )
     thumbnail: int = param(
         160,
-        "longer side of the small picture in each keyframe, about 4 kB, which shows people what a "
-        "closure saw; it goes into maps; 0: none",
+        "longer side of the thumbnail in each keyframe (about 4 kB), which is saved in maps and "
+        "shows what a closure saw; 0: no thumbnail",
         unit="px",
         minimum=0,
         maximum=640,

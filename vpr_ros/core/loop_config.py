@@ -19,19 +19,19 @@ class LoopConfig(Config):
 
     score_threshold: float = param(
         -1.0,
-        "cosine below which no candidate is considered, at every sparsity; -1: as calibrated, "
-        "with room for changed light",
+        "cosine below which no candidate is considered, at every sparsity; -1: the threshold in "
+        "loop.calibration or, lowered to allow for changed light, in the model file",
         minimum=-1.0,
         maximum=1.0,
     )
     calibration: str = param(
         "",
         "thresholds per sparsity from `vpr calibrate`, interpolated linearly: rows of sparsity "
-        "and score, separated by ';' or newline; optional first row 'model NAME'. If empty or of "
-        "another model, the model file's own are used",
+        "and score, separated by ';' or newline; optional first row 'model NAME'. If this is "
+        "empty or names another model, the thresholds in the model file apply",
     )
     candidates: int = param(
-        20, "number of candidates searched for and published", minimum=1, maximum=1000
+        20, "number of candidates to search for and publish", minimum=1, maximum=1000
     )
     place_keyframes: int = param(
         5,
@@ -41,14 +41,15 @@ class LoopConfig(Config):
     )
     precision: float = param(
         0.995,
-        "wanted share of right loop closures among those published; higher: fewer and surer",
+        "required share of right closures among the published ones; a higher value gives fewer "
+        "but surer closures",
         minimum=0.5,
         maximum=0.999,
     )
     verified_candidates: int = param(
         5,
-        "number of candidates, of all places, compared by their local features; 0: none, and "
-        "score_threshold or calibration must be set",
+        "number of candidates, from all places, whose local features are compared; 0: none, and "
+        "nothing closes unless score_threshold or calibration is set",
         minimum=0,
         maximum=100,
     )

@@ -20,12 +20,14 @@ class ModelConfig(Config):
     """The model and how it is run; the same for the encoder node and for evaluations."""
 
     model: str = param(DEFAULT_MODEL, "name of a shipped model or path of an .onnx file")
-    threads: int = param(1, "compute threads of the model", minimum=1, maximum=64, read_only=True)
+    threads: int = param(
+        1, "number of threads that compute the model", minimum=1, maximum=64, read_only=True
+    )
     provider: str = param(
         "cpu",
-        "what runs the model: cpu, or another execution provider of onnxruntime such as cuda, "
-        "tensorrt or openvino, or the library or Python package of a plug-in provider. What "
-        "really runs is checked, and compared with the CPU",
+        "what runs the model: cpu, another execution provider of onnxruntime (such as cuda, "
+        "tensorrt or openvino), or a plug-in provider, given by its library or Python package. "
+        "The encoder checks what really runs and compares its results with the CPU's",
         read_only=True,
     )
     provider_options: str = param(
@@ -33,7 +35,7 @@ class ModelConfig(Config):
     )
     sparsity: float = param(
         0.0,
-        "0: full compute; higher: less compute, less accuracy; the model limits the range",
+        "0: full compute; higher: less compute and lower accuracy; the model limits the range",
         minimum=0.0,
         maximum=0.95,
     )

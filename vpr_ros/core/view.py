@@ -65,12 +65,12 @@ class ViewConfig(Config):
     group: ClassVar[str] = "view"
 
     check: bool = param(
-        True, "make no keyframes of pictures that are black, over-exposed, featureless or frozen"
+        True, "make no keyframes from images that are black, over-exposed, featureless or frozen"
     )
     mask: str = param(
         "",
-        "where the camera sees the robot itself: a share of the picture's height, from the "
-        "bottom, e.g. 0.25, or an image file that is black there and white elsewhere",
+        "where the camera sees the robot itself: a share of the image height, from the bottom, "
+        "e.g. 0.25, or an image file that is black there and white elsewhere",
     )
 
     def __post_init__(self) -> None:

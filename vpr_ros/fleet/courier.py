@@ -38,11 +38,13 @@ class FleetConfig(Config):
     group: ClassVar[str] = "fleet"
 
     robot: str = param(
-        "", "name of this robot in the fleet, of no other; empty: the host's", read_only=True
+        "",
+        "name of this robot, which no other robot of the fleet may have; empty: the host name",
+        read_only=True,
     )
     map: str = param(
         "main",
-        "which places belong together, e.g. a building; others are not found",
+        "name of the shared map, e.g. of a building; searches find only keyframes of the same map",
         read_only=True,
     )
     outbox: str = param(
@@ -53,17 +55,19 @@ class FleetConfig(Config):
     )
     outbox_mb: int = param(
         1000,
-        "most that may wait, at 54 kB a keyframe; beyond, the oldest are dropped and counted",
+        "maximum size of the outbox, at 54 kB per keyframe; beyond it, the oldest keyframes are "
+        "dropped and counted",
         unit="MB",
         minimum=1,
         maximum=1_000_000,
     )
     send_interval_s: float = param(
-        1.0, "how often keyframes are sent", unit="s", minimum=0.1, maximum=3600.0
+        1.0, "time between sends of new keyframes", unit="s", minimum=0.1, maximum=3600.0
     )
     ask_interval_s: float = param(
         2.0,
-        "how often other robots' places are asked for, for all keyframes since; 0: never",
+        "time between searches for places that other robots have seen, for all keyframes since "
+        "the last search; 0: never search",
         unit="s",
         minimum=0.0,
         maximum=3600.0,

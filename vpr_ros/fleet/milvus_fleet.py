@@ -48,23 +48,31 @@ class MilvusConfig(Config):
 
     uri: str = param(
         "",
-        "where Milvus is: http://HOST:19530, https:// with TLS, or the path of a file (Milvus "
+        "address of Milvus: http://HOST:19530, https:// with TLS, or the path of a file (Milvus "
         "Lite, for one process); empty: keyframes wait in the outbox",
         read_only=True,
     )
-    collection: str = param("vpr_keyframes", "collection; made if it is missing", read_only=True)
-    user: str = param("", "name to log in with; empty: no name", read_only=True)
+    collection: str = param(
+        "vpr_keyframes",
+        "name of the collection, which is created if it is missing",
+        read_only=True,
+    )
+    user: str = param("", "user name for the login; empty: none", read_only=True)
     secret_file: str = param(
         "",
-        "file with the password of `user` or, without a user, with a token; only its owner should "
-        "be able to read it",
+        "file with the password of `user` or, if `user` is empty, with a token; only its owner "
+        "should be able to read it",
         read_only=True,
     )
     ca_file: str = param(
-        "", "certificate (PEM) that the server's must be signed by", read_only=True
+        "",
+        "certificate (PEM) of the authority that signed the server's certificate",
+        read_only=True,
     )
-    cert_file: str = param("", "own certificate (PEM), if the server asks for one", read_only=True)
-    key_file: str = param("", "key (PEM) of cert_file", read_only=True)
+    cert_file: str = param(
+        "", "this robot's certificate (PEM), if the server asks for one", read_only=True
+    )
+    key_file: str = param("", "private key (PEM) of cert_file", read_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

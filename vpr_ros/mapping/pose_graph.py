@@ -38,7 +38,7 @@ class GraphConfig(Config):
     )
     odometry_rotation_deg: float = param(
         2.0,
-        "the same for its rotation",
+        "the same for the odometry's rotation",
         unit="deg",
         minimum=1e-3,
         maximum=180.0,
@@ -52,21 +52,21 @@ class GraphConfig(Config):
     )
     closure_rotation_deg: float = param(
         6.0,
-        "standard deviation of a closure's rotation",
+        "standard deviation of the rotation between the two views of a closure",
         unit="deg",
         minimum=0.1,
         maximum=180.0,
     )
     max_speed: float = param(
         5.0,
-        "odometry that moves faster has jumped or started anew; a new trajectory begins",
+        "odometry that moves faster counts as a jump or a restart, and a new trajectory begins",
         unit="m/s",
         minimum=0.1,
         maximum=1000.0,
     )
     min_agreeing: int = param(
         2,
-        "minimum number of agreeing closures that join a trajectory to the map",
+        "number of agreeing closures needed to join a trajectory to the map",
         minimum=1,
         maximum=100,
     )
@@ -78,15 +78,15 @@ class GraphConfig(Config):
     )
     max_closures: int = param(
         200,
-        "maximum number of closures that one update solves for: the newest, and others spread "
-        "evenly; the rest is judged by the result",
+        "maximum number of closures that one update solves for: the newest, plus others spread "
+        "evenly; all other closures are judged by the result",
         minimum=10,
         maximum=100_000,
     )
     max_keyframes: int = param(
         20_000,
-        "most keyframes kept, those of the loaded map included, and most closures; beyond, the "
-        "oldest are dropped, as from the file at the next save",
+        "maximum number of keyframes, including those of the loaded map, and of closures; beyond "
+        "it, the oldest are dropped, and the next save removes them from the file",
         minimum=100,
         maximum=1_000_000,
     )

@@ -38,27 +38,27 @@ class RelocalizationConfig(Config):
 
     min_agreeing: int = param(
         2,
-        "minimum number of agreeing closures; without odometry one more",
+        "number of agreeing closures needed to locate the robot; one more without odometry",
         minimum=1,
         maximum=100,
     )
     agree_m: float = param(
         3.0,
-        "closures agree whose poses on the map lie within this distance",
+        "closures agree if their poses on the map lie within this distance",
         unit="m",
         minimum=0.01,
         maximum=1000.0,
     )
     agree_deg: float = param(
         20.0,
-        "closures agree whose headings on the map lie within this angle",
+        "closures agree if their headings on the map lie within this angle",
         unit="deg",
         minimum=0.1,
         maximum=180.0,
     )
     max_speed: float = param(
         2.0,
-        "without odometry: what the robot drives at most",
+        "maximum speed of the robot, used without odometry",
         unit="m/s",
         minimum=0.01,
         maximum=100.0,
@@ -74,15 +74,15 @@ class RelocalizationConfig(Config):
     )
     position_m: float = param(
         1.0,
-        "standard deviation of the distance between the two views of a closure, where the map has "
-        "too few closures to measure it",
+        "standard deviation of the distance between the two views of a closure, used if the map "
+        "has too few closures to measure it",
         unit="m",
         minimum=0.01,
         maximum=100.0,
     )
     rotation_deg: float = param(
         6.0,
-        "the same of a closure's rotation",
+        "the same for the rotation between the two views",
         unit="deg",
         minimum=0.1,
         maximum=180.0,
@@ -97,13 +97,18 @@ class CameraConfig(Config):
 
     yaw_deg: float = param(
         0.0,
-        "heading of the camera on the robot, to the left; a camera that looks ahead has 0",
+        "heading of the camera relative to the robot, positive to the left; 0: the camera looks "
+        "ahead",
         unit="deg",
         minimum=-180.0,
         maximum=180.0,
     )
     pitch_deg: float = param(
-        0.0, "downward tilt of the camera on the robot", unit="deg", minimum=-90.0, maximum=90.0
+        0.0,
+        "downward tilt of the camera relative to the robot",
+        unit="deg",
+        minimum=-90.0,
+        maximum=90.0,
     )
 
 

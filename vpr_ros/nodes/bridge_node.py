@@ -35,7 +35,12 @@ UNKNOWN_RAD = math.pi  # standard deviation of a rotation that is not known
 class BridgeConfig(Config):
     """Whom the closures are passed on to, and how much they weigh there."""
 
-    to: str = param("", "rtabmap or hydra", choices=("", "rtabmap", "hydra"), read_only=True)
+    to: str = param(
+        "",
+        "back end that receives the closures; empty: none",
+        choices=("", "rtabmap", "hydra"),
+        read_only=True,
+    )
     position_m: float = param(
         1.0,
         "standard deviation of the distance between the two views of a closure",
@@ -44,11 +49,15 @@ class BridgeConfig(Config):
         maximum=100.0,
     )
     rotation_deg: float = param(
-        6.0, "standard deviation of its rotation", unit="deg", minimum=0.1, maximum=180.0
+        6.0,
+        "standard deviation of the rotation between the two views of a closure",
+        unit="deg",
+        minimum=0.1,
+        maximum=180.0,
     )
     apart_s: float = param(
         1.0,
-        "a node of rtabmap stands for a view taken at most so long before or after it",
+        "maximum time between a view and the rtabmap node that stands for it",
         unit="s",
         minimum=0.001,
         maximum=60.0,

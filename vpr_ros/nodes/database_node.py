@@ -57,9 +57,7 @@ class ClosureImageConfig(Config):
 
     group: ClassVar[str] = "closure_image"
 
-    rejected: bool = param(
-        False, "also show the matches that were looked at and not believed, beside the closures"
-    )
+    rejected: bool = param(False, "also show matches that were examined and rejected")
 
 
 class DatabaseNode(GuardedNode):

@@ -57,13 +57,14 @@ class EncoderConfig(ModelConfig):
 
     sparsity_mode: str = param(
         "auto",
-        "auto: the battery, if there is one, sets sparsity; manual: sparsity stays as it is. "
-        "Setting sparsity while the node runs also sets this to manual",
+        "auto: the battery, if there is one, sets the sparsity; manual: the sparsity stays as it "
+        "is. Setting sparsity while the node runs switches this to manual",
         choices=("auto", "manual"),
     )
     image_transport: str = param(
         "auto",
-        "raw subscribes to image, compressed to image/compressed, auto to whichever is published",
+        "raw subscribes to image, compressed to image/compressed, and auto to whichever is "
+        "published",
         choices=("auto", "raw", "compressed"),
         read_only=True,
     )

@@ -50,16 +50,16 @@ class GraphNodeConfig(Config):
 
     map: str = param(
         "",
-        "map of the database, by name or path; the graph is kept beside it, in the file "
-        "of the same name that ends in .vprgraph",
+        "map of the database: a name in map_folder or a path; the graph is saved beside it in a "
+        "file of the same name that ends in .vprgraph",
         read_only=True,
     )
-    map_folder: str = param("", "as the database's", read_only=True)
+    map_folder: str = param("", "folder of the maps, as for the database", read_only=True)
     map_frame: str = param("map", "frame of the corrected trajectory")
-    publish_tf: bool = param(True, "publish the transform from map_frame to the odometry's frame")
+    publish_tf: bool = param(True, "publish the transform from map_frame to the odometry frame")
     jump_m: float = param(
         1.0,
-        "a correction that moves the robot farther on the map is announced in the log",
+        "a correction that moves the robot on the map by more than this is logged",
         unit="m",
         minimum=0.0,
         maximum=1e6,

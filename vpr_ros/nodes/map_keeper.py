@@ -35,27 +35,28 @@ class MapConfig(Config):
 
     map: str = param(
         "",
-        "map: a name in map_folder, or a path; loaded at startup if it exists, then saved from "
-        "time to time and at exit",
+        "map to load at startup, if it exists, and to save at intervals and at exit: a name in "
+        "map_folder or a path",
         read_only=True,
     )
     map_folder: str = param(
         "",
-        "folder of the maps that save_map and load_map name; empty: vpr_ros/maps in "
+        "folder in which save_map and load_map find maps by name; empty: vpr_ros/maps in "
         "$XDG_DATA_HOME or ~/.local/share",
         read_only=True,
     )
     map_save_interval_s: float = param(
         300.0,
-        "how often `map` is saved, all of it, if anything has changed; 0: only at exit",
+        "time between saves of `map`, which write the whole file if anything has changed; 0: "
+        "only at exit",
         unit="s",
         minimum=0.0,
         maximum=86_400.0,
     )
     map_mismatch: str = param(
         "refuse",
-        "what to do with keyframes of another model than the map's: refuse only answers them, new "
-        "starts a second database for them and leaves the map and its file alone",
+        "keyframes of a model other than the map's: refuse only answers them; new starts a "
+        "second database for them and leaves the map and its file unchanged",
         choices=("refuse", "new"),
     )
 

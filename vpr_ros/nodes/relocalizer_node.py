@@ -36,11 +36,11 @@ class RelocalizerConfig(Config):
 
     map: str = param(
         "",
-        "map that the database has loaded, by name or path; poses come from the graph "
-        "file beside it, or from the map",
+        "map that the database has loaded: a name in map_folder or a path; poses come from the "
+        "graph file beside it or, without one, from the map",
         read_only=True,
     )
-    map_folder: str = param("", "as the database's", read_only=True)
+    map_folder: str = param("", "folder of the maps, as for the database", read_only=True)
     map_frame: str = param("map", "frame of the published poses")
     repeat: bool = param(
         False,
