@@ -8,7 +8,6 @@ that it never mapped; only then does it show whether "no" is said when "no" is r
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -17,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vpr_ros.core.errors import VprError
+from tools.shared_sets import LAP, TEST_FLOORS
 from vpr_ros.core.pose import Pose
+from vpr_ros.evaluation.image_set import read_rows
 
 Mask = npt.NDArray[np.bool_]
 
 RIGHT_FRAMES = 2  # in rtabmap_samples and corridor
-RTABMAP_LAP, RTABMAP_FRAMES = 40, 84
+RTABMAP_FRAMES = 84
 CAMPUS_RADIUS_M, CAMPUS_DEG = 5.0, 45.0
-TOWER_TEST = ("basement3", "floor5", "floor8", "floor11", "floor14", "floor18", "floor23")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +57,11 @@ def rtabmap_samples(data: Path) -> ClosureSet:
     right = np.zeros((RTABMAP_FRAMES, RTABMAP_FRAMES), bool)
     judged = np.ones(RTABMAP_FRAMES, bool)
     frames = np.arange(RTABMAP_FRAMES)
-    for row in _rows(folder / "revisits.csv"):
+    for row in read_rows(folder / "revisits.csv", ("query", "match")):
         query = int(row["query"]) - 1
         judged[query] = bool(row["match"])
         if row["match"]:
-            for lap in (-RTABMAP_LAP, 0, RTABMAP_LAP):
+            for lap in (-LAP, 0, LAP):
                 right[query] |= np.abs(frames - (int(row["match"]) - 1 + lap)) <= RIGHT_FRAMES
     # A frame a second: as many frames are too recent as seconds.
     views = tuple(View(folder / f"{i + 1}.jpg", float(i)) for i in frames)
@@ -108,7 +107,8 @@ def ie_tower(
     second frame is in the map and those between are walked in order; else queries are single.
     """
     folder = data / "ie_tower"
-    rows = [row for row in _rows(folder / "frames.csv") if (row["floor"] in TOWER_TEST) == test]
+    rows = read_rows(folder / "frames.csv", ("image", "floor", "area", "video", "frame", "split"))
+    rows = [row for row in rows if (row["floor"] in TEST_FLOORS) == test]
     in_map = [int(row["frame"]) % 2 == 0 if walk else row["split"] == "gallery" for row in rows]
     gallery = [row for row, known in zip(rows, in_map, strict=True) if known]
     asked = [row for row, known in zip(rows, in_map, strict=True) if not known]
@@ -129,13 +129,3 @@ def ie_tower(
             walk,
             np.ones(len(queries), bool),
         )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise VprError(
-            f"{path} cannot be read ({error.strerror}). Give the folder of the sets."
-        ) from None

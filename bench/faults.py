@@ -26,7 +26,7 @@ from bench.process_faults import Counts, full_disks, kills_while_saving, stops
 def _kernels(count: int, seed: int) -> Counts:
     from bench.kernel_faults import kernel_faults  # needs what builds the kernels
 
-    return {f"kernels: {c.kind}": (c.tried, c.survived) for c in kernel_faults(count < 100)}
+    return kernel_faults(count < 100)
 
 
 # name -> what makes the faults from count and seed, how many in the long form and in the short

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from bench.soak import memory_mb
+from bench.measure import memory_mb
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor

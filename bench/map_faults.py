@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m bench.map_faults`: maps altered in 10,000 ways are refused, or do no harm.
+"""Maps altered in 10,000 ways are refused, or do no harm: `python -m bench.faults maps`.
 
 A raw mutation alters bytes of the file. A semantic one alters what the map says and writes it with
 right checksums, as a forger would. Survived is what gives one MapError, or a map with which a
@@ -19,7 +19,6 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -297,16 +296,3 @@ def _survived(path: Path, home: Path, what: str) -> bool:
         print(what, traceback.format_exc(), sep="\n", file=sys.stderr)
         return False
     return True
-
-
-def main() -> None:
-    """Try 10,000 maps, or as many as the first argument says, and print a table."""
-    found: dict[str, Any] = mutated_maps(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
-    for name, (tried, survived) in found.items():
-        print(f"{name:36} tried {tried:6}  survived {survived:6}")
-    if any(tried != survived for tried, survived in found.values()):
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

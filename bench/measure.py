@@ -54,14 +54,15 @@ def resident_mb(model: Path, compiled: bool = True) -> float:
 
 
 def _resident_mb(model: Path, compiled: bool) -> float:
-    before = _own_mb()
+    before = memory_mb(os.getpid())
     encoder = Encoder(model, compiled=compiled)
     image = np.full((480, 640, 3), 128, np.uint8)
     for _ in range(3):
         encoder.encode(image, encoder.contract.sparsity_max)
-    return _own_mb() - before
+    return memory_mb(os.getpid()) - before
 
 
-def _own_mb() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process [MB]."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 1e6

@@ -15,12 +15,12 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure import memory_mb
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.keyframe import NS_PER_S, Keyframe, LocalFeatures, random_first_id
 from vpr_ros.core.loop_config import LoopConfig
@@ -141,12 +141,6 @@ def live(minutes: float) -> Iterator[tuple[float, float, float, int]]:
             if minute >= due:
                 due += minutes / 12
                 yield minute, *(memory_mb(pid) for pid in pids), closed
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process [MB]."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Altered maps do no harm; `python -m bench.map_faults` tries 10,000."""
+"""Altered maps do no harm; `python -m bench.faults maps` tries 10,000."""
 
 from bench.map_faults import RAW, SEMANTIC, mutated_maps
 

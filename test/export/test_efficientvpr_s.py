@@ -16,7 +16,7 @@ from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import preprocess
 from vpr_ros.evaluation.image_changes import CHANGES
 from vpr_ros.evaluation.layouts import open_dataset
-from vpr_ros.export.check import session_of
+from vpr_ros.export.onnx_file import session_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "efficientvpr-s.onnx"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random and broken cases on every instruction set, with sanitizers and, in an emulator, on ARM.
 
-The long form is `python -m bench.kernel_faults`.
+The long form is `python -m bench.faults kernels`.
 """
 
 import shutil

@@ -9,7 +9,6 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from vpr_ros.core.errors import ModelError
 from vpr_ros.export.deploy_layers import Attention, Int8Product, Order, TernaryProduct
 from vpr_ros.export.functions import DOMAIN, LINEAR, SLIM, SPARSE, TERNARY, epilogue_inputs
+from vpr_ros.export.onnx_file import session_of
 from vpr_ros.export.packing import unsqueeze
 from vpr_ros.networks.sparse_ternary_linear import kept_channels
 
@@ -163,15 +163,6 @@ def _product(base: str, tensors: list[Tensor]) -> Tensor:
         return Int8Product.run(*tensors)
     order = None if base == SPARSE else Order(tensors.pop(), base == SLIM)
     return TernaryProduct.run(*tensors, order)
-
-
-def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
-    """`model` in onnxruntime, on the CPU."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

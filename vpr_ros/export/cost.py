@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 from rich.table import Table
 
@@ -20,7 +18,9 @@ from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ModelError
 from vpr_ros.core.providers import Provider
+from vpr_ros.export.foreign_network import load_model
 from vpr_ros.export.functions import EPILOGUES, LINEAR, ROUNDING_GUARD, SLIM, TERNARY
+from vpr_ros.export.onnx_file import session_of
 from vpr_ros.export.packing import PER_BYTE
 
 OPSETS = range(7, 22)  # of ONNX; what onnxruntime 1.19 runs
@@ -56,7 +56,7 @@ def cost_of(
     compute only those, while stock ones multiply by the zeros too. Raises ModelError if this
     package cannot run the file.
     """
-    model = _load(path)
+    model = load_model(path)
     opset = _checked_opset(model, path)
     encoder = Encoder(path, provider=provider)
     contract = encoder.contract
@@ -92,18 +92,6 @@ def count_macs(
     return cost.macs, cost.published_macs
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    if not path.is_file():
-        raise ModelError(f"Model file {path} does not exist. Give the path of an .onnx file.")
-    try:
-        model = onnx.load(path)
-    except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is not an ONNX file ({error}). Give an exported one.") from None
-    if not model.graph.node:
-        raise ModelError(f"{path} is not an ONNX file, or is empty. Give an exported one.")
-    return model
-
-
 def _checked_opset(model: onnx.ModelProto, path: Path) -> int:
     opset = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     version = opset.get("ai.onnx", 0)
@@ -127,16 +115,11 @@ def _shapes(model: onnx.ModelProto, contract: Contract, sparsity: float) -> dict
         watched.graph.node.append(helper.make_node("Shape", [name], [f"shape_{i}"]))
         shape = helper.make_tensor_value_info(f"shape_{i}", TensorProto.INT64, None)
         watched.graph.output.append(shape)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
     pixels = np.zeros((1, 3, contract.input_height, contract.input_width), dtype=np.float32)
     feed = {"image": pixels}
     if contract.sparsity_max > 0:
         feed["sparsity"] = np.array(sparsity, dtype=np.float32)
-    found = session.run(None, feed)
+    found = session_of(watched).run(None, feed)
     return {name: tuple(map(int, shape)) for name, shape in zip(asked, found, strict=True)}
 
 

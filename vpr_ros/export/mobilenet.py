@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.errors import ModelError
-from vpr_ros.export.check import sample_images, session_of
-from vpr_ros.export.onnx_file import put_in_front, store_half, write_onnx
+from vpr_ros.export.check import sample_images
+from vpr_ros.export.onnx_file import put_in_front, session_of, store_half, write_onnx
 from vpr_ros.export.trace import trace
 from vpr_ros.networks import MEAN, STD
 from vpr_ros.networks.mobilenet_v2 import (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from vpr_ros.core.contract import Contract
@@ -95,6 +96,15 @@ def put_in_front(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
     body = list(graph.node)
     graph.ClearField("node")
     graph.node.extend([*nodes, *body])
+
+
+def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
+    """`model` in onnxruntime, on the CPU."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def check_output(path: Path) -> None:
