@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ask the running nodes where an image was taken: the most similar keyframes of the map.
+"""Ask the running nodes where an image was taken; print the most similar keyframes of the map.
 
 python examples/ask_for_place.py photo.jpg
 """
@@ -18,7 +18,7 @@ WAIT_S = 10.0
 
 
 def main() -> None:
-    """Send a JPEG or PNG as it is; the encoder node decodes it."""
+    """Send the JPEG or PNG file unchanged; the encoder node decodes it."""
     request = FindPlace.Request(count=5)
     request.compressed_image.data = Path(sys.argv[1]).read_bytes()
     request.compressed_image.format = Path(sys.argv[1]).suffix.lstrip(".")

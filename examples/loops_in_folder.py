@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find the loops in a folder of images, in the order of their numbers, without ROS.
+"""Find loops in a folder of images, sorted by the numbers in their names, without ROS.
 
 python examples/loops_in_folder.py frames/
 """
@@ -26,7 +26,7 @@ SECOND_NS = 1_000_000_000  # between two images
 
 
 def main() -> None:
-    """The objects of the two nodes: a Frontend makes keyframes, a LoopDetector closes loops."""
+    """Use the objects of the nodes: a Frontend makes keyframes, a LoopDetector closes loops."""
     files = [p for p in Path(sys.argv[1]).iterdir() if p.suffix.lower() in (".jpg", ".png")]
     files.sort(key=lambda p: ([int(number) for number in re.findall(r"\d+", p.stem)], p.name))
     frontend = Frontend(
@@ -39,7 +39,7 @@ def main() -> None:
     for number, file in enumerate(files, start=1):
         frame = Frame(number * SECOND_NS, partial(read_image, file))
         keyframe = frontend.process(frame, sparsity=0.0)
-        if keyframe is None:  # hardly other than the last
+        if keyframe is None:  # too similar to the last one
             continue
         names[keyframe.id] = file.name
         closure = detector.process(keyframe).closure

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Print every loop closure in one line, until Ctrl-C.
+"""Print each loop closure on one line, until Ctrl-C.
 
 python examples/print_closures.py
 """
@@ -16,13 +16,13 @@ from vpr_msgs.msg import LoopClosure
 
 
 def show(closure: LoopClosure) -> None:
-    """What a SLAM system needs of a closure: the stamps of the two images, and how sure it is."""
+    """Print what a SLAM system needs: the stamps of the two images, and the confidence."""
     now, then = (s.sec + s.nanosec * 1e-9 for s in (closure.header.stamp, closure.match_stamp))
     print(f"{now:.2f} s shows the place of {then:.2f} s, p = {closure.confidence:.3f}", flush=True)
 
 
 def main() -> None:
-    """Subscribe, and leave the rest to ROS."""
+    """Subscribe to the closures and print them as they arrive."""
     rclpy.init()
     node = rclpy.create_node("print_closures")
     node.create_subscription(LoopClosure, "/vpr/loop_closures", show, 10)

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loop closure for one camera: the encoder and the database.
+"""Start loop closure for one camera: the encoder and the database.
 
 ros2 launch vpr_ros vpr.launch.py image:=/camera/image_raw odom:=/odom
 """
