@@ -122,7 +122,7 @@ class BatteryConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class BatteryDecision:
-    """What the readings so far ask for."""
+    """The sparsity that the readings so far call for."""
 
     sparsity: float | None  # None: no usable reading yet, so leave the sparsity alone
     charge: float | None  # filtered, 0..1
@@ -131,7 +131,7 @@ class BatteryDecision:
 
 
 class BatteryPolicy:
-    """Follows one battery; pass every reading to `update`. No single reading decides anything."""
+    """Follows one battery; pass every reading to `update`. No single reading decides."""
 
     def __init__(self, config: BatteryConfig) -> None:
         """`config` may be replaced at any time."""
@@ -150,7 +150,7 @@ class BatteryPolicy:
 
     @property
     def decision(self) -> BatteryDecision:
-        """What the readings so far ask for, with the current config and levels."""
+        """The decision on the readings so far, with the current config and levels."""
         if self._level is None:
             return BatteryDecision(None, self._charge, self._reason, self._faulty)
         config = self.config

@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations, and tables of them as the text of one parameter, which people can edit.
+"""Calibrations, and tables of them as the text of one parameter, which users can edit.
 
-It is a text because a ROS parameter cannot hold a table, and because it is set as a whole.
+The table is a text because a ROS parameter cannot hold a table, and because it is set as a whole.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CalibrationTable:
     model_digest: str = ""  # of the model's weights; empty: unknown
 
     def of_another(self, model: str, digest: str) -> str:
-        """The model in words if it is not the given one; otherwise empty."""
+        """The table's model in words if it is not the given one; otherwise empty."""
         if not self.model or same_model(self.model, self.model_digest, model, digest):
             return ""
         return model_text(self.model, self.model_digest)
@@ -72,7 +72,7 @@ def calibration_text(points: Iterable[Calibration], model: str = "", digest: str
 def read_calibrations(text: str) -> CalibrationTable:
     """The table in a text; an empty table if the text is empty.
 
-    Rows end with a newline or a semicolon. A third value, the margin of older tables, is not read.
+    Rows end with a newline or a semicolon. A third value, the margin of older tables, is ignored.
     The first rows may be "model NAME" and "weights DIGEST". Raises ConfigError naming the row that
     cannot be read.
     """

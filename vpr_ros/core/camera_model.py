@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's calibration: where the rays of an image's pixels point.
+"""A camera's calibration: the direction of the ray through each pixel of an image.
 
-The geometry of two views holds for a pinhole camera, so keypoints are moved to where such a camera
-would see them, and its matrix goes along with them.
+Two-view geometry holds for a pinhole camera, so keypoints are moved to where such a camera would
+see them, and they carry its matrix.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUND_TRIP = 0.5  # px; a polynomial cannot be undone outside the image it was f
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CameraModel:
-    """The calibration that belongs to images of one size, or to the same ones scaled."""
+    """The calibration of images of one size, or of the same images scaled."""
 
     matrix: npt.NDArray[np.float64]  # (3, 3) [px]
     distortion: npt.NDArray[np.float64] = dataclasses.field(default_factory=lambda: np.empty(0))
@@ -58,9 +58,9 @@ class CameraModel:
     ) -> CameraModel | None:
         """The camera of a sensor_msgs/CameraInfo; None if it is not calibrated (zeros).
 
-        `size` is that of the full resolution; `binning` by (x, y) and `roi`, (x, y, width, height)
-        in full resolution, lead from it to the image (REP 104). A `rectified` image is described
-        by `p` alone. Raises CameraError for values that mean nothing.
+        `size` is the full resolution; `binning` by (x, y) and `roi`, (x, y, width, height) in full
+        resolution, lead from it to the image (REP 104). A `rectified` image is described by `p`
+        alone. Raises CameraError for impossible values.
         """
         matrix = np.array(k, np.float64).reshape(3, 3)
         if not matrix.any():
@@ -92,9 +92,9 @@ class CameraModel:
         )
 
     def of_image(self, width: int, height: int) -> CameraModel:
-        """The camera of an image [px] that shows the same at this size.
+        """The camera scaled to an image of this size [px] with the same field of view.
 
-        Raises CameraError if it cannot: another aspect ratio, or intrinsics that do not fit it.
+        Raises CameraError if the aspect ratio differs or the intrinsics do not fit the image.
         """
         own_width, own_height = self.size if all(self.size) else (width, height)
         # Half the rows, rounded, is still the same view.
@@ -120,8 +120,8 @@ class CameraModel:
     def undistorted(self, features: LocalFeatures) -> LocalFeatures:
         """Features as a pinhole camera with `matrix` would see them.
 
-        Those that it would see far outside, or that the distortion does not describe, are left
-        out. Raises CameraError if these are most.
+        Features far outside its image, or outside the range of the distortion model, are left out.
+        Raises CameraError if these are most of them.
         """
         points = features.keypoints
         if not len(self.distortion) or not len(points):
@@ -170,7 +170,7 @@ class CameraModel:
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether an image topic, by its name (e.g. image_rect_color), has no distortion left."""
+    """Whether the name of an image topic says that it is rectified (e.g. image_rect_color)."""
     return "rect" in topic.removesuffix("/compressed").rpartition("/")[2]
 
 

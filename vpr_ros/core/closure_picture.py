@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of an answer: query beside match, with a line for each pair that agrees."""
+"""The picture of an answer: query next to match, with lines between agreeing features."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def closure_picture(
 ) -> Image:
     """A BGR picture (H, W, 3): the query's thumbnail on the left, the match's on the right.
 
-    Lines join at most MOST_LINES of the verification's pairs. A view without a thumbnail is grey,
-    and there are no lines then. The text stands above, in green if the answer was `accepted`.
+    At most MOST_LINES of the verification's pairs are joined by lines. A view without a thumbnail
+    is grey and has no lines. The text is at the top, in green if the answer was `accepted`.
     """
     views = [_view(place) for place in (query, match)]
     height = max(view.shape[0] for view in views)

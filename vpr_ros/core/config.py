@@ -21,7 +21,7 @@ LONGEST_TEXT = 10_000  # characters; loop.calibration has some hundreds
 
 @dataclasses.dataclass(frozen=True)
 class Doc:
-    """What users are told about one parameter."""
+    """The user documentation of one parameter."""
 
     text: str
     unit: str = ""

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a model: what it takes and gives, written in the metadata of its ONNX file.
+"""The contract of a model: its inputs and outputs, stored in the metadata of its ONNX file.
 
 Everything that the robot and the evaluation need to run a model is in this one file. The keys are
 `vpr.<field>`, the values JSON.
@@ -27,7 +27,7 @@ RETIRED = ("confidence_slope", "confidence_offset", "margin_threshold")
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """What a model is, takes and gives.
+    """What a model is, and its inputs and outputs.
 
     Inputs of the graph: `image` (N, 3, input_height, input_width) float32, RGB scaled to [0, 1],
     minus `mean`, divided by `std`; if `sparsity_max` > 0 also `sparsity`, a float32 scalar.
@@ -99,7 +99,7 @@ class Contract:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], source: str) -> Contract:
-        """The contract in the metadata of file `source`; raises ModelError if it is not valid."""
+        """The contract in the metadata of file `source`; raises ModelError if it is invalid."""
         found = {k[len(PREFIX) :]: v for k, v in metadata.items() if k.startswith(PREFIX)}
         known = {f.name for f in dataclasses.fields(cls)}
         if not found:

@@ -29,7 +29,7 @@ from vpr_ros.core.recency import Run, Runs, first_recent
 
 @dataclasses.dataclass(frozen=True)
 class DatabaseConfig(Config):
-    """How many keyframes are kept, and which are too recent to be a loop."""
+    """How many keyframes are kept, and which are too recent to close a loop."""
 
     group: ClassVar[str] = "database"
 
@@ -98,12 +98,12 @@ class Database:
 
     @property
     def holds_map(self) -> bool:
-        """Whether keyframes of a loaded map are in it."""
+        """Whether the database contains keyframes of a loaded map."""
         return self._first_own > 0
 
     @property
     def session(self) -> int:
-        """Number of the newest session: one run of an encoder, its time rising."""
+        """Number of the newest session: one run of an encoder during which its time rises."""
         return max(0, self._runs.newest_session)
 
     @property
@@ -113,7 +113,7 @@ class Database:
 
     @property
     def max_bytes(self) -> float:
-        """Most memory that the keyframes may take [bytes]."""
+        """The most memory that the keyframes may take [bytes]."""
         return 1e6 * self.config.max_mb
 
     def check(self, keyframe: Keyframe) -> None:
@@ -132,12 +132,12 @@ class Database:
         self._checked = keyframe
 
     def is_of(self, model: str, digest: str) -> bool:
-        """Whether descriptors of this model can be compared with those here."""
+        """Whether descriptors of this model can be compared with the stored ones."""
         return self.model is None or same_model(model, digest, self.model, self.model_digest)
 
     @property
     def model_text(self) -> str:
-        """The model in words."""
+        """The database's model in words."""
         return "no model yet" if self.model is None else model_text(self.model, self.model_digest)
 
     def check_descriptor(self, descriptor: Vector) -> None:
@@ -173,7 +173,7 @@ class Database:
         return place
 
     def shrink(self, more: int = 0, more_bytes: int = 0) -> None:
-        """Evict keyframes until the bounds leave room for `more` that take `more_bytes`."""
+        """Evict keyframes until `more` keyframes of `more_bytes` in total fit into the bounds."""
         while self._bytes:
             excess = len(self) + more - self.config.max_keyframes
             excess_bytes = self._bytes + more_bytes - self.max_bytes
@@ -209,8 +209,8 @@ class Database:
     ) -> list[Candidate]:
         """The best places that are not too recent to be a loop of this `run`, best first.
 
-        Recent ones, and the sequence numbers in `without`, are excluded within the search: they
-        would crowd out the true loop if they were filtered from its results.
+        Recent places, and the sequence numbers in `without`, are excluded within the search:
+        filtered from its results, they would crowd out the true loop.
         """
         recent = self._first_recent(stamp_ns, run)
         older: Any = faiss.IDSelectorRange(0, recent)
@@ -241,7 +241,7 @@ class Database:
         return absolute(path) in self._files
 
     def is_saved(self, path: Path) -> bool:
-        """Whether a map file that was saved or loaded here has all there is to save."""
+        """Whether a map file saved or loaded here has everything that `save` would write."""
         return not self._order or self._files.get(absolute(path), (None, -1))[1] == self._revision
 
     def snapshot(self, path: Path, overwrite: bool = False) -> Snapshot:
@@ -265,17 +265,17 @@ class Database:
     def save(self, path: Path, overwrite: bool = False) -> int:
         """Write the map; returns its size [bytes].
 
-        Raises MapError if it cannot be written, or would replace a file that this database
-        neither saved nor loaded (unless `overwrite`, and it is a map).
+        Raises MapError if it cannot be written, or if it would replace a file that this database
+        neither saved nor loaded (unless `overwrite` is set and that file is a map).
         """
         return self.snapshot(path, overwrite).write()[2]
 
     def load(self, path: Path, replace: bool = False) -> int:
-        """Read a map and `merge` it; a MapError of either leaves the database unchanged."""
+        """Read a map and `merge` it; if either raises MapError, the database is unchanged."""
         return self.merge(LoadedMap.read(path, self.max_bytes), replace)
 
     def merge(self, loaded: LoadedMap, replace: bool = False) -> int:
-        """Take the keyframes of a map; returns their number.
+        """Add the keyframes of a map; returns their number.
 
         Keyframes already in the database stay, as the newer ones, unless `replace` is set. Raises
         MapError if the map was made with another model; the database is then unchanged.

@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The index of descriptors: exact inner product by FAISS, and what can best be spared of it."""
+"""The index of descriptors: exact inner product by FAISS, and which ones are redundant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DescriptorIndex:
     """Descriptors (D,) by sequence number, in order of arrival; the search is exhaustive."""
 
     def __init__(self, size: int, precision: str) -> None:
-        """Of descriptors with `size` values, stored as `precision`: float16 or float32."""
+        """Descriptors have `size` values, stored in `precision`: float16 or float32."""
         self.size = size
         self._type = np.dtype(precision)
         flat: Any  # FAISS has no usable types
@@ -50,11 +50,11 @@ class DescriptorIndex:
         self._index.add_with_ids(np.ascontiguousarray(rows, np.float32), sequences)
 
     def remove(self, sequences: Iterable[int]) -> None:
-        """Remove descriptors."""
+        """Remove the descriptors with these sequence numbers."""
         self._index.remove_ids(np.array(sorted(sequences), np.int64))
 
     def search(self, descriptor: Vector, count: int, selector: Any) -> Iterator[tuple[int, float]]:
-        """(sequence, cosine) of the best among those that a faiss.IDSelector takes."""
+        """(sequence, cosine) of the best among the descriptors that a faiss.IDSelector accepts."""
         parameters: Any = faiss.SearchParameters
         scores, sequences = self._index.search(
             descriptor[np.newaxis], count, params=parameters(sel=selector)
@@ -69,9 +69,9 @@ class DescriptorIndex:
         return rows
 
     def background(self, descriptor: Vector, sequences: Sequence[int]) -> float:
-        """The cosine that three of four places stay below, from BACKGROUND of them; 1: no place.
+        """The cosine that three quarters of the places stay below; 1 if there is no place.
 
-        Those that are looked at are spread evenly over the sequence numbers.
+        At most BACKGROUND places are compared, spread evenly over the sequence numbers.
         """
         if not sequences:
             return 1.0
@@ -92,9 +92,10 @@ class DescriptorIndex:
 
 
 def most_redundant(rows: Vector, count: int) -> set[int]:
-    """Positions of `count` rows (N, D), in order of time, that are most like the one before.
+    """Positions of the `count` rows (N, D), in order of time, most similar to the row before.
 
-    Never the first, nor one whose predecessor is chosen, since it is then no longer redundant.
+    The first row is never chosen, nor a row whose predecessor is chosen, because it is then no
+    longer redundant.
     """
     likeness = np.concatenate(([-1.0], np.einsum("nd,nd->n", rows[1:], rows[:-1])))
     gone: set[int] = set()

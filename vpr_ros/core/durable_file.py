@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are written completely or not at all, also by several processes or to a full disk."""
+"""Files written completely or not at all, even by several processes or to a full disk."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def absolute(path: Path) -> Path:
 
 
 def file_stamp(path: Path) -> FileStamp | None:
-    """What tells a file from a later one of the same name; None if there is none.
+    """What distinguishes a file from a later one of the same name; None if there is none.
 
-    Raises MapError if something else than a regular file has the name.
+    Raises MapError if the name belongs to anything but a regular file.
     """
     try:
         return _stamp(path, os.lstat(path))
@@ -58,9 +58,9 @@ def write_durably(
 ) -> FileStamp:
     """Let `write` write a new file, then give it its name; returns the stamp of the file.
 
-    If a regular file has the name already, `check` is given its stamp and its first 64 bytes and
-    may raise an error to keep it. Raises OSError if it cannot be written, and MapError if
-    something else than a regular file has the name; what was there is then untouched.
+    If a regular file already has the name, `check` gets its stamp and its first 64 bytes and may
+    raise an error to keep it. Raises OSError if the file cannot be written, and MapError if the
+    name belongs to anything but a regular file; an existing file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -50,10 +50,10 @@ class Encoder:
         """Load the model at `path` with `threads` compute threads.
 
         The compiled operators are used if they are available, unless `compiled` is false; the
-        attribute `operators` says which are used and why. Another `provider` than the CPU runs the
-        stock ones and is compared with the CPU; the attribute `provider` says what was found.
+        attribute `operators` says which are used and why. A `provider` other than the CPU runs the
+        stock operators and is compared with the CPU; the attribute `provider` has the result.
         Raises ModelError if the file is missing or not an ONNX model, if its contract is missing
-        or does not match the graph, or if the provider does not run it, or runs it otherwise.
+        or does not match the graph, or if the provider does not run it or gives other descriptors.
         """
         self.path = Path(path)
         self.file = file_identity(self.path)  # as it was when it was read
@@ -78,7 +78,7 @@ class Encoder:
 
     @property
     def remark(self) -> str:
-        """What its user must know, and what to do about it; empty if nothing."""
+        """What the user must know, and what to do about it; empty if nothing."""
         lacking = (
             f"Model '{self.contract.name}' has no thresholds, so it closes no loop. Run: "
             f"vpr adopt {self.path} {self.path} --overwrite --images YOUR_BAG"
@@ -91,7 +91,7 @@ class Encoder:
         """Unit descriptor (descriptor_size,) of a BGR image (H, W, 3) of any size.
 
         Raises ConfigError unless `sparsity` is in [0, contract.sparsity_max], and DescriptorError
-        if the model gives values that are not finite.
+        if the model returns values that are not finite.
         """
         return self.run(preprocess(image, self.contract), sparsity)
 
@@ -103,7 +103,7 @@ class Encoder:
     def encode_all(self, images: Sequence[Image], sparsity: float = 0.0) -> Vector:
         """Like `encode`, descriptors (B, descriptor_size) of B images.
 
-        In one run of the network, unless its file takes one image at a time.
+        The network runs once, unless its file takes one image at a time.
         """
         pixels = [preprocess(image, self.contract) for image in images]
         if isinstance(self._session.get_inputs()[0].shape[0], int):
@@ -171,7 +171,7 @@ class Encoder:
 
 
 def open_encoder(config: ModelConfig) -> Encoder:
-    """The encoder of a model as configured; ModelError as in Encoder."""
+    """The encoder of a model as configured; raises ModelError as Encoder does."""
     provider = find_provider(config.provider, config.provider_options)
     return Encoder(find_model(config.model), config.threads, provider=provider)
 

@@ -24,7 +24,7 @@ class ModelError(VprError):
 
 
 class KeyframeError(VprError):
-    """A keyframe is already known, or something in it has a value that it cannot have."""
+    """A keyframe is already known or contains an impossible value."""
 
 
 class DescriptorError(VprError):
@@ -36,4 +36,4 @@ class MapError(VprError):
 
 
 class FleetError(VprError):
-    """The fleet's store is out of reach, refuses, or holds something else."""
+    """The fleet's store is out of reach, refuses a request, or holds other data."""

@@ -47,7 +47,7 @@ class FeatureExtractor:
     """Extracts keypoints and their descriptors from a scaled image."""
 
     def __init__(self, config: FeatureConfig) -> None:
-        """`config` holds for the life of the extractor."""
+        """`config` is fixed for the life of the extractor."""
         self.config = config
         self._detector: Any
         # Lower than OpenCV's 0.04 and 20, for the weak corners of dim and blurred images.
@@ -61,7 +61,7 @@ class FeatureExtractor:
     ) -> LocalFeatures | None:
         """Features of a BGR image (H, W, 3) with `camera_matrix` (3, 3); None if turned off.
 
-        Small images are enlarged: both kinds of feature find nothing close to the border.
+        Small images are enlarged, because neither kind of feature is found close to the border.
         """
         if self.config.count == 0:
             return None

@@ -43,7 +43,7 @@ class Frame:
 
 
 class Frontend:
-    """Makes keyframes of the frames worth keeping."""
+    """Makes keyframes from the frames worth keeping."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Frontend:
         view: ViewConfig | None = None,
         first_id: int = 0,
     ) -> None:
-        """The first keyframe gets `first_id`; only replace `encoder` between two frames."""
+        """The first keyframe gets `first_id`; replace `encoder` only between two frames."""
         self.encoder = encoder
         self.gate = gate
         self.extractor = extractor
@@ -70,7 +70,7 @@ class Frontend:
 
     @property
     def view(self) -> ViewConfig:
-        """What is checked of a view, and where the robot sees itself; may be replaced."""
+        """How views are checked, and where the camera sees the robot; may be replaced."""
         return self._view
 
     @view.setter
@@ -139,7 +139,7 @@ class Frontend:
         return keyframe
 
     def encode(self, image: Image, sparsity: float) -> npt.NDArray[np.float32]:
-        """Unit descriptor (D,) of what an image (H, W, 3) shows of the surroundings."""
+        """Unit descriptor (D,) of the surroundings that an image (H, W, 3) shows."""
         return self.encoder.encode(self._shown(image), sparsity)
 
     def _shown(self, image: Image) -> Image:

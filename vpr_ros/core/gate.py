@@ -90,9 +90,9 @@ class KeyframeGate:
         return self.is_due(stamp_ns)
 
     def is_due(self, stamp_ns: int) -> bool:
-        """Whether the interval has passed since the last frames that were decoded.
+        """Whether the interval has passed since the last decoded frames.
 
-        A frame may be slightly early, since the next one can be a whole camera period late.
+        A frame may be slightly early, because the next one can be a whole camera period late.
         """
         early = (1 - EARLY) * self.config.interval_s * NS_PER_S
         return all(abs(stamp_ns - due) >= early for due in self._due_ns)
@@ -121,7 +121,7 @@ class KeyframeGate:
         """Whether the encoded frame is a keyframe; if so, the next frames are compared with it.
 
         `descriptor` (D,) has unit length; `own_change` is `change` of the model's contract. With
-        odometry the motion alone decides.
+        odometry, the motion alone decides.
         """
         change = self.config.change if self.config.change >= 0.0 else own_change or UNMEASURED
         self.looked_at(stamp_ns)

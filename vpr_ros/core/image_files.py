@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""JPEG and PNG, in messages and in files: looked through before they are decoded.
+"""JPEG and PNG, in messages and in files: checked before they are decoded.
 
-A few hundred bytes can claim an image that takes gigabytes, and decoders fill what is missing
-with grey, which would be matched as if it had been seen.
+A few hundred bytes can claim an image that takes gigabytes, and decoders fill missing data with
+grey, which would be matched as if it had been seen.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def decode_compressed(
 ) -> Image:
     """Decode the fields of a sensor_msgs/CompressedImage (JPEG or PNG) to BGR (H, W, 3).
 
-    The content says which of the two it is. `format` says whether it is a depth image, and whether
-    a grey picture is a Bayer mosaic. `values` is the range of 16-bit images; without it, that of
-    this image. Bytes behind the end are ignored.
+    The content determines whether it is JPEG or PNG. `format` determines whether it is a depth
+    image, and whether a grey picture is a Bayer mosaic. `values` is the range of 16-bit images;
+    without it, the range of this image is used. Bytes after the end are ignored.
 
-    Raises ImageError for depth images, other formats, files that are cut short and images above
+    Raises ImageError for depth images, other formats, truncated files and images above
     `max_megapixels`.
     """
     raw = np.frombuffer(data, dtype=np.uint8)
@@ -111,14 +111,14 @@ def shrunk(image: Image, side: int) -> Image:
 
 
 def thumbnail_of(picture: Image, image_width: int) -> Thumbnail | None:
-    """The thumbnail of a picture (H, W, 3), shrunk already; None if it takes too many bytes."""
+    """The thumbnail of an already shrunk picture (H, W, 3); None if it takes too many bytes."""
     options = [cv2.IMWRITE_JPEG_QUALITY, THUMBNAIL_QUALITY]
     jpeg = cv2.imencode(".jpg", picture, options)[1].tobytes()
     return Thumbnail(jpeg, image_width) if len(jpeg) <= MAX_THUMBNAIL else None
 
 
 def check_thumbnail(jpeg: bytes) -> None:
-    """Raise ImageError for what is no JPEG, is cut short, or claims to be large."""
+    """Raise ImageError unless this is a complete JPEG that claims a small size."""
     said = f"of {len(jpeg)} bytes, a thumbnail,"
     if not jpeg.startswith(b"\xff\xd8"):
         raise ImageError(f"Compressed image {said} is no JPEG.")
@@ -127,7 +127,7 @@ def check_thumbnail(jpeg: bytes) -> None:
 
 
 def read_image(path: Path) -> Image:
-    """The BGR image (H, W, 3) of a file as the robot would decode it; ImageError if it cannot."""
+    """The BGR image (H, W, 3) of a file, decoded as on the robot; raises ImageError."""
     try:
         content = path.read_bytes()
     except OSError as error:

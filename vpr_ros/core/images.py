@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw images to arrays, and arrays to network input.
 
-Robot and evaluation decode through this table, so that evaluation sees what the robot sees.
-Decoded images are (H, W, 3) uint8 in BGR order; grey images are repeated in all three channels.
+Robot and evaluation decode through this table, so that both see the same images. Decoded images
+are (H, W, 3) uint8 in BGR order; grey images are repeated in all three channels.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_ASPECT = 20  # a strip of one pixel's width would be scaled to a picture of 
 
 @dataclasses.dataclass(frozen=True)
 class ImageConfig(Config):
-    """Which images are taken."""
+    """Which images are accepted."""
 
     group: ClassVar[str] = "image"
 
@@ -107,9 +107,9 @@ def decode_raw(
 ) -> Image:
     """Decode the fields of a sensor_msgs/Image.
 
-    `step` is the length of a row in bytes, padding included. `height` counts image rows, also for
+    `step` is the length of a row in bytes, including padding. `height` counts image rows, also for
     nv12 and nv21, which have half as many rows again in memory. `values` is the range of 16-bit
-    images; without it, that of this image.
+    images; without it, the range of this image is used.
 
     Raises ImageError for an unknown encoding, an empty image, one above `max_megapixels`, or data
     that does not match the size.

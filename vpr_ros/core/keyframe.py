@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A keyframe as the encoder makes it, as the database keeps it, and as a search returns it."""
+"""A keyframe as the encoder makes it, as the database stores it, and as a search returns it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PLACE_BYTES = 600
 def random_first_id() -> int:
     """A keyframe id to begin a run with, below 2**63 and never 0.
 
-    The clock gives none: two encoders start in the same second, and a robot without a battery
-    for its clock starts every day at the same time. A thousand runs in one map share an id with
-    a probability of one in two million.
+    The clock cannot provide one: two encoders may start in the same second, and a robot without a
+    battery for its clock starts every day at the same time. A thousand runs in one map share an id
+    with a probability of one in two million.
     """
     return int.from_bytes(os.urandom(5), "big") << COUNTER_BITS | 1
 
@@ -47,7 +47,7 @@ def run_of(id: int) -> int:
 class LocalFeatures:
     """Keypoints of one view, for geometric verification.
 
-    None where they were not sought; without keypoints where the image has no corner.
+    A keyframe has None if no features were extracted, and no keypoints if the image has no corner.
     """
 
     keypoints: npt.NDArray[np.float32]  # (N, 2) x, y [px of the camera image]
@@ -57,7 +57,7 @@ class LocalFeatures:
 
     @property
     def kind(self) -> str:
-        """Which of FEATURE_SIZES the descriptors are; "" for none of them."""
+        """The kind of the descriptors, a key of FEATURE_SIZES; "" if it is none of them."""
         sizes = {size: kind for kind, size in FEATURE_SIZES.items()}
         return sizes.get(self.descriptors.shape[1], "")
 
@@ -69,7 +69,7 @@ class LocalFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Thumbnail:
-    """A small picture of what the camera saw, for people only; nothing is decided by it."""
+    """A small picture of the view, for people only; it has no effect on decisions."""
 
     jpeg: bytes
     image_width: int  # of the camera image that it shows [px]

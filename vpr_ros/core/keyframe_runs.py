@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the ids of arriving keyframes tell: that some were lost, or that two encoders send."""
+"""What the ids of arriving keyframes reveal: lost keyframes, or two encoders at once."""
 
 from __future__ import annotations
 

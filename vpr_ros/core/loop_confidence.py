@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The probability that a match is right, from all that is known about it.
+"""The probability that a match is right, from all evidence about it.
 
 A conditional logit with an outside option (McFadden 1974): every candidate place has the weight
 exp(log-odds), "none of them" has the weight 1, and the probability of a place is its share of the
@@ -47,7 +47,7 @@ LIMITS_WITHOUT_FEATURES = (0.002, 0.424, 0.539, 0.619, 0.674, 0.704, 0.743, 0.80
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What speaks for and against one candidate."""
+    """The evidence for and against one candidate."""
 
     score: float  # cosine along the trail, scaled: 0 at the score threshold, 1 for equal views
     drift: float | None = None  # of the odometry if the match is right, 0 to 1; None: not known
@@ -69,11 +69,11 @@ class Evidence:
 
 
 def terms(evidence: Evidence) -> dict[str, float]:
-    """What the log-odds are a weighted sum of; all lie between 0 and 1 but for low scores.
+    """The terms whose weighted sum is the log-odds; all are in [0, 1] except for low scores.
 
-    Odometry says what the order of matches says, and better: where it connects query and match,
-    neither the order nor the similarity of sequences counts. A sequence alone proves nothing and
-    counts as far as geometry does.
+    Odometry carries the same information as the order of matches, and more: where it connects
+    query and match, neither the order nor the sequence counts. A sequence alone proves nothing; it
+    is weighted by the significance of the geometry.
     """
     score = min(max(evidence.score, -1.0), 1.0)
     values = {
@@ -104,6 +104,9 @@ def probabilities(log_odds: Sequence[float]) -> list[float]:
 
 
 def required(precision: float, seen: bool = True) -> float:
-    """The probability above which this share of the matches, `seen` with features, is right."""
+    """The probability above which a share `precision` of the matches is right.
+
+    `seen`: whether local features were compared.
+    """
     limits = LIMITS_WITH_FEATURES if seen else LIMITS_WITHOUT_FEATURES
     return float(np.interp(precision, PRECISIONS, limits))

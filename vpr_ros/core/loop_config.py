@@ -59,7 +59,7 @@ class LoopConfig(Config):
         read_calibrations(self.calibration)
 
     def calibrated_for_another(self, model: str, digest: str = "") -> str:
-        """The model that `calibration` is for, if it names another one than this; otherwise ""."""
+        """The model that `calibration` names if it is not this one; otherwise ""."""
         return read_calibrations(self.calibration).of_another(model, digest)
 
     def sets_score(self, model: str, digest: str = "") -> bool:
@@ -74,8 +74,9 @@ class LoopConfig(Config):
     ) -> Calibration:
         """The user's threshold at a sparsity if there is one, otherwise the model's `own`.
 
-        A keyframe brings it along, and its sender may be wrong about it. So where the score alone
-        decides, only the user's counts; NaN if there is none.
+        The model's own threshold comes with the keyframe, and its sender may be wrong about it. So
+        where the score alone decides, only the user's threshold counts; it is NaN if there is
+        none.
         """
         if not self.verified_candidates:
             own = Calibration(sparsity)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide whether a keyframe closes a loop, and if not, say why.
 
-Candidates are found by their descriptors, ordered by their similarity along the way, and compared
-by their local features. All this evidence makes one probability, and that decides.
+Candidates are found by their descriptors, ranked by their similarity along the trail, and compared
+by their local features. All evidence is combined into one probability, which decides.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Rejection:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A candidate and what is known about it."""
+    """A candidate with its evidence."""
 
     candidate: Candidate
     evidence: Evidence
@@ -134,11 +134,11 @@ class LoopDetector:
         self._around: dict[int, set[int]] = {}  # of the query in work: PlaceGraph.around by place
 
     def reset(self) -> None:
-        """Forget recent keyframes, because their places have changed: a map was loaded."""
+        """Forget recent keyframes, because a loaded map has changed their places."""
         self._walks.clear()
 
     def process(self, keyframe: Keyframe) -> Query:
-        """Search, decide, remember; a bad keyframe raises DescriptorError and is ignored."""
+        """Answer a keyframe and store it; a bad one raises DescriptorError or KeyframeError."""
         self.database.check(keyframe)
         self._around.clear()
         run = run_of(keyframe.id)

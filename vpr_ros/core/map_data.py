@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keyframes as arrays, and the one schema that every map and every new keyframe must meet."""
+"""Keyframes as arrays, and the schema that every map and every new keyframe must meet."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def pack(
 ) -> MapData:
     """The map of N places, their descriptors (N, D) and M links between sequence numbers.
 
-    `join` makes one array of those of the keyframes' features.
+    `join` concatenates the feature arrays of the keyframes.
     """
     providers = {one for p in places for one in p.provider.split(", ")}
     names = sorted({n for p in places for n in (p.frame, p.pose_frame)})
@@ -164,11 +164,11 @@ def unpack(
 
 
 def with_free_ids(data: MapData, taken: Mapping[int, int]) -> MapData:
-    """The map with new ids for keyframes whose id another keyframe has.
+    """The map with new ids for keyframes whose id belongs to another keyframe.
 
-    `taken` gives the stamps [ns] of the ids in use; both copies of one keyframe have one stamp.
-    Encoders used to count ids from the second of their start, which two of them may share. The
-    new ids are the same each time, so loading a map twice changes nothing.
+    `taken` gives the stamps [ns] of the ids in use; both copies of one keyframe have the same
+    stamp. Encoders used to count ids from the second of their start, which two of them may share.
+    The new ids are deterministic, so loading a map twice changes nothing.
     """
     ids = data.ids.copy()
     used = set(data.ids.tolist())
@@ -183,7 +183,7 @@ def with_free_ids(data: MapData, taken: Mapping[int, int]) -> MapData:
 
 
 def check_array(name: str, dtype: str, shape: tuple[int, ...], keyframes: int) -> None:
-    """Raise ValueError unless an array of a map has a type and shape that it may have."""
+    """Raise ValueError unless an array of a map has an allowed type and shape."""
     dtypes, wanted = ARRAYS[name]
     named = {"N": keyframes}
     fits = len(shape) == len(wanted) and all(
@@ -198,7 +198,7 @@ def check_array(name: str, dtype: str, shape: tuple[int, ...], keyframes: int) -
 
 
 def check_keyframe(keyframe: Keyframe) -> None:
-    """Raise KeyframeError unless everything in a keyframe has a value that `check` takes."""
+    """Raise KeyframeError unless `check` accepts every value of a keyframe."""
     row, place = keyframe.descriptor[np.newaxis], Place.of(keyframe, 0, 0)
     try:
         check(pack(keyframe.model, [place], row, (), keyframe.model_digest))
@@ -209,7 +209,7 @@ def check_keyframe(keyframe: Keyframe) -> None:
 
 
 def check(data: MapData) -> None:
-    """Raise ValueError unless everything in a map has a value that a database can live with."""
+    """Raise ValueError unless every value of a map is valid for a database."""
     for name in ARRAYS:
         array = getattr(data, name)
         check_array(name, array.dtype.str, array.shape, len(data.ids))

@@ -42,7 +42,7 @@ _BEGINNING = (b"PK\x03\x04", b"header.npy")
 
 @dataclasses.dataclass(frozen=True)
 class LoadedMap:
-    """A map and the file that it is from."""
+    """A map and the file that it was read from."""
 
     path: Path
     stamp: FileStamp | None
@@ -58,7 +58,7 @@ class LoadedMap:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What a save writes, as it was at one moment; another thread may write it."""
+    """The state that a save writes, as of one moment; another thread may write it."""
 
     path: Path
     overwrite: bool  # see write_map
@@ -71,12 +71,12 @@ class Snapshot:
     files: dict[Path, tuple[FileStamp | None, int]]  # of the database: known files and revisions
 
     def pack(self, **options: Any) -> MapData:
-        """All of it as arrays."""
+        """The whole snapshot as arrays."""
         header = self.model, self.places, self.descriptors, self.links, self.model_digest
         return pack(*header, **options)
 
     def write(self) -> FileStamp:
-        """Write the map and make a note of it; raises MapError as `write_map` does."""
+        """Write the map and record that it was saved; raises MapError as `write_map` does."""
         known = self.files.get(self.path, (None, 0))[0]
         # In pieces, since local features are most of a map: joined, they would take the memory
         # of the database once more, and joining them stops all other threads.
@@ -95,10 +95,11 @@ class _Pieces:
 
 
 def map_path(folder: Path, name: str) -> Path:
-    """The path of a map in `folder`, by its name, or by its path there, without links.
+    """The path of a map in `folder`, given its name or its path in that folder, without links.
 
-    The suffix .vprmap may be left out. Raises MapError for anything that is not directly in the
-    folder, hidden, or too long; what lies outside the folder makes no difference.
+    The suffix .vprmap may be left out. Raises MapError for a path that is not directly in the
+    folder, is hidden, or is too long; whether a path outside the folder exists makes no
+    difference.
     """
     folder = absolute(folder)
     head, _, last = name.rpartition("/")
@@ -118,9 +119,8 @@ def write_map(
 ) -> FileStamp:
     """Write a map atomically and durably; returns the stamp of the new file.
 
-    A file that has the name already is replaced if it has the stamp `known`, or with `overwrite`
-    if it begins as a map does. Raises MapError if the map cannot be written; an existing file is
-    then untouched.
+    An existing file is replaced if it has the stamp `known`, or with `overwrite` if it begins as a
+    map does. Raises MapError if the map cannot be written; an existing file is then untouched.
     """
     header = json.dumps({"format": FORMAT} | {name: getattr(data, name) for name in _HEADER})
     arrays = {"header": np.frombuffer(header.encode(), np.uint8)}
@@ -156,9 +156,10 @@ def write_map(
 
 
 def read_map(path: Path, max_bytes: float = float("inf")) -> MapData:
-    """Read a map and check all of it; raises MapError if it is missing, damaged or no map.
+    """Read a map and check all of it; raises MapError if it is missing, damaged or not a map.
 
-    So it does, before memory is taken, if the keyframes would take more than `max_bytes`.
+    MapError is also raised, before memory is allocated, if the keyframes would take more than
+    `max_bytes`.
     """
     try:
         found = file_stamp(path)

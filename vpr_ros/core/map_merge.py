@@ -1,6 +1,6 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Maps made of maps: several merged into one, or one with fewer keyframes."""
+"""Maps made from maps: several merged into one, or one with fewer keyframes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAME_VALUE = 1e-3  # a descriptor's values may be off by so much after half prec
 
 @dataclasses.dataclass(frozen=True)
 class MapPart:
-    """Keyframes in order, numbered, and closed loops by id, also of keyframes elsewhere."""
+    """Numbered keyframes in order, and closed loops by id, also to keyframes elsewhere."""
 
     source: str  # in words, for errors
     places: list[Place]
@@ -38,7 +38,7 @@ class MapPart:
     def snapshot(
         self, model: str, digest: str, precision: npt.DTypeLike, path: Path, overwrite: bool
     ) -> Snapshot:
-        """The map of them, to be written to `path`."""
+        """The map of this part, to be written to `path`."""
         sequence_of = {place.id: place.sequence for place in self.places}
         ends = [(sequence_of.get(a), sequence_of.get(b)) for a, b in self.links]
         links = {(min(a, b), max(a, b)) for a, b in ends if a is not None and b is not None}
@@ -47,7 +47,7 @@ class MapPart:
 
     @classmethod
     def of(cls, loaded: LoadedMap) -> MapPart:
-        """All of a map."""
+        """The part that is a whole map."""
         data, ids = loaded.data, loaded.data.ids.tolist()
         id_of = dict(zip(data.sequence.tolist(), ids, strict=True))
         return cls(
@@ -66,13 +66,13 @@ def merged(
     oldest_ns: int = 0,
     max_keyframes: int | None = None,
 ) -> Snapshot:
-    """One map of several, to be written to `path`; ids stay, sessions stay apart.
+    """One map made of several, to be written to `path`; ids stay, sessions stay apart.
 
-    A later map comes after an earlier one, as if the robot had loaded that first. A keyframe that
-    is in two maps is taken once, and the sessions that share one are one session. Keyframes before
-    `oldest_ns` are left out; of more than `max_keyframes` those that a database would evict.
-    Raises MapError if the maps are not comparable, an id stands for different keyframes, or none
-    is left.
+    Maps are joined in order, as if the robot had loaded the earlier ones first. A keyframe that is
+    in two maps is taken once, and the sessions that share one become one session. Keyframes before
+    `oldest_ns` are left out; if more than `max_keyframes` remain, those that a database would
+    evict are left out as well. Raises MapError if the maps are not comparable, if one id stands
+    for different keyframes, or if none is left.
     """
     digest = next((m.data.model_digest for m in maps if m.data.model_digest), "")
     for loaded in maps[1:]:
@@ -99,7 +99,7 @@ def merged(
 
 
 def feature_kinds(data: MapData) -> set[str]:
-    """The kinds of local features that a map has, of FEATURE_SIZES."""
+    """The kinds of local features in a map, keys of FEATURE_SIZES."""
     sizes = set(data.feature_sizes[data.feature_counts >= 0].tolist())
     return {kind for kind, size in FEATURE_SIZES.items() if size in sizes}
 
@@ -118,7 +118,7 @@ def session_rows(data: MapData) -> list[list[str]]:
 
 
 def time_text(stamp_ns: int) -> str:
-    """A time for people, in UTC."""
+    """A time in UTC, as text for users."""
     return f"{datetime.fromtimestamp(stamp_ns / NS_PER_S, timezone.utc):%Y-%m-%d %H:%M}"
 
 

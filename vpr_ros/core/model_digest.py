@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which weights a model file holds: descriptors of different weights must never be compared.
 
-A name does not tell: a network that was trained anew often keeps it. The digest covers all that
-a descriptor depends on, the graph with its weights and the preprocessing, and nothing else, so
-that writing thresholds or another version into a file does not make it another model.
+The name is not enough: a retrained network often keeps it. The digest covers everything that a
+descriptor depends on, the graph with its weights and the preprocessing, and nothing else, so that
+a file with other thresholds or another version is still the same model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 def model_digest(path: Path, contract: Contract) -> str:
     """32 hexadecimal digits: equal for two files that give the same descriptors.
 
-    Raises ModelError if the file is no ONNX model, or a file of weights beside it is missing.
+    Raises ModelError if the file is not an ONNX model, or if a file of external weights is
+    missing.
     """
     digest = hashlib.sha256()
     eaten = (contract.input_height, contract.input_width, contract.mean, contract.std)

@@ -66,7 +66,7 @@ def is_shipped(path: Path) -> bool:
 
 
 def file_identity(path: Path) -> tuple[int, ...]:
-    """What changes if a file is written anew; empty if there is none."""
+    """A value that changes when a file is written anew; empty if there is no file."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load a model in a process of its own first: a file can ask for all memory, or never end.
+"""Load a model in a separate process first: a file can ask for all memory, or never finish.
 
-The robot's node loads what anybody on the network names. onnxruntime computes the constants of a
-graph as it loads it, and has no limit for that.
+The robot's node loads any file that somebody on the network names. onnxruntime computes the
+constants of a graph while loading it, without any limit.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ NAMES = (b"TernaryLinear", b"Int8Linear")
 
 @dataclasses.dataclass(frozen=True)
 class Operators:
-    """What runs the operators of domain `vpr_ros` in a session."""
+    """The implementation that runs the operators of domain `vpr_ros` in a session."""
 
     words: str  # which, and why, for people
     library: Path | None = None  # None: stock operators
@@ -53,7 +53,7 @@ def find_operators(model: Path, library: Path = LIBRARY) -> Operators:
 
 
 def stock(reason: str) -> Operators:
-    """The operators of onnxruntime itself."""
+    """The stock operators of onnxruntime."""
     return Operators(f"stock operators: {reason}")
 
 

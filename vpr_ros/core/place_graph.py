@@ -24,7 +24,7 @@ class PlaceGraph:
         return sequence in self._sessions
 
     def add(self, place: Place) -> None:
-        """Add a keyframe that is newer than all the others."""
+        """Add a keyframe that is newer than all others."""
         self._sessions[place.sequence] = place.session
 
     def link(self, query: Place, match: Place) -> None:
@@ -33,7 +33,7 @@ class PlaceGraph:
             self._link(query.sequence, match.sequence)
 
     def join(self, place: Place, sequence: int, session: int) -> None:
-        """Link a keyframe with another that somebody else saw there, and that may be unknown."""
+        """Link a keyframe with another robot's keyframe, which may be unknown here."""
         self._sessions.setdefault(sequence, session)
         self._link(place.sequence, sequence)
 
@@ -50,7 +50,7 @@ class PlaceGraph:
         return any(self._close(s, b.sequence, reach) for s in self._linked(a.sequence, reach))
 
     def around(self, place: Place, reach: int) -> set[int]:
-        """The sequence numbers of all keyframes that show the place of this one."""
+        """The sequence numbers of all keyframes that show the same place as this one."""
         sessions = self._sessions
         return {
             near
@@ -77,7 +77,7 @@ class PlaceGraph:
     def remove(self, gone: set[int]) -> None:
         """Remove keyframes by sequence number, but never the oldest.
 
-        Their links pass to the keyframe before them, which looks alike.
+        Their links pass to the preceding keyframe, which looks alike.
         """
         heir = min(self._sessions)
         for sequence in [s for s in self._sessions if s <= max(gone)]:

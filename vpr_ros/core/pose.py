@@ -44,7 +44,7 @@ class Pose:
         )
 
     def compose(self, other: Pose) -> Pose:
-        """The pose that `other`, given in this one's frame, has in the fixed frame."""
+        """The pose `other`, given in the frame of this pose, in the fixed frame."""
         x, y, z = self._turned(other.x, other.y, other.z)
         a, b = self, other
         return Pose(
@@ -58,7 +58,7 @@ class Pose:
         )
 
     def inverse(self) -> Pose:
-        """The pose of the fixed frame in this one's."""
+        """The pose of the fixed frame in the frame of this pose."""
         turn = Pose(0.0, 0.0, 0.0, -self.qx, -self.qy, -self.qz, self.qw)
         x, y, z = turn._turned(-self.x, -self.y, -self.z)
         return Pose(x, y, z, turn.qx, turn.qy, turn.qz, turn.qw)
@@ -94,18 +94,18 @@ class Pose:
 
     @property
     def values(self) -> tuple[float, float, float, float, float, float, float]:
-        """x y z qx qy qz qw."""
+        """The values x y z qx qy qz qw."""
         return self.x, self.y, self.z, self.qx, self.qy, self.qz, self.qw
 
     @property
     def unit(self) -> Pose:
-        """The same with a quaternion of length 1."""
+        """The same pose with a quaternion of length 1."""
         norm = math.sqrt(self._dot(self))
         return Pose(*self.values[:3], *(value / norm for value in self.values[3:]))
 
     @property
     def is_valid(self) -> bool:
-        """False for NaN, for the all-zero quaternion of an unset message, and for the absurd."""
+        """False for NaN, the all-zero quaternion of an unset message, and absurd values."""
         values = dataclasses.astuple(self)
         near = all(abs(value) <= FARTHEST_M for value in values[:3])
         return near and 0.5 < math.hypot(*values[3:]) < 2.0
@@ -143,7 +143,7 @@ def apart_rows(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def between_rows(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Poses on the way from `a` to `b`, (N, 7), at a share of it, (N,), along a screw."""
+    """Poses between `a` and `b`, (N, 7), at a share (N,) of the way, along a screw motion."""
     step, s = compose_rows(inverse_rows(a), b), share[:, None]
     step[:, 3:] *= np.where(step[:, 6:] < 0, -1.0, 1.0)  # the shorter turn
     sine = np.linalg.norm(step[:, 3:6], axis=1, keepdims=True)
@@ -158,10 +158,10 @@ def between_rows(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 class PoseBuffer:
-    """The latest poses of one odometry, by stamp."""
+    """The latest poses of one odometry source, by stamp."""
 
     def __init__(self, tolerance_s: float = 0.2, capacity: int = 1000) -> None:
-        """Keep `capacity` poses; a pose is known up to `tolerance_s` around them."""
+        """Keep `capacity` poses; a pose is known up to `tolerance_s` before and after each."""
         self.tolerance_ns = int(tolerance_s * 1e9)
         self.frame = ""  # in which the poses are given
         self.jumps = 0  # times that the odometry went on from another place
@@ -173,10 +173,10 @@ class PoseBuffer:
         self._last_is_valid = True
 
     def add(self, stamp_ns: int, pose: Pose, frame: str = "") -> None:
-        """Add a pose, in place of one with the same stamp, wherever it belongs in time.
+        """Add a pose at its place in time; it replaces one with the same stamp.
 
-        An invalid pose is ignored, and so is a single one that no robot can have reached. Time
-        that starts anew, another frame and a lasting jump empty the buffer first.
+        An invalid pose is ignored, and so is a single pose that no robot can have reached. If time
+        restarts, the frame changes or a jump persists, the buffer is emptied first.
         """
         self._last_is_valid = pose.is_valid
         if not pose.is_valid:

@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Execution providers of onnxruntime: which one is asked for, and what really runs.
+"""Execution providers of onnxruntime: which one is requested, and which one really runs.
 
-onnxruntime falls back to the CPU in silence where a provider does not load or takes no node.
+onnxruntime silently falls back to the CPU if a provider does not load or takes no node.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _plugins: dict[Path, str] = {}  # libraries registered in this process, and what
 
 @dataclasses.dataclass(frozen=True)
 class Provider:
-    """What is to run a model."""
+    """The provider that is requested to run a model."""
 
     name: str = CPU  # onnxruntime's
     options: tuple[tuple[str, str], ...] = ()
@@ -39,15 +39,16 @@ class Provider:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether it is onnxruntime's own, which needs no check."""
+        """Whether it is onnxruntime's own CPU provider, which needs no check."""
         return self.name == CPU
 
 
 def find_provider(name: str, options: str = "") -> Provider:
-    """The provider of a parameter, and its options from rows NAME=VALUE.
+    """The provider that a parameter names, with its options from rows NAME=VALUE.
 
-    `name` is that of onnxruntime in short ("cuda"), or the library of a plug-in provider: its
-    path, or the Python package that holds it. Raises ModelError if it is not there.
+    `name` is the short name of a provider of onnxruntime ("cuda"), or the library of a plug-in
+    provider: its path, or the Python package that contains it. Raises ModelError if it is not
+    available.
     """
     pairs = []
     for row in options.replace(";", "\n").splitlines():
@@ -74,7 +75,7 @@ def find_provider(name: str, options: str = "") -> Provider:
 
 
 def unused_gpu(provider: Provider) -> str:
-    """The short name of a GPU's provider that could be used instead; empty if there is none."""
+    """The short name of a GPU provider that could be used instead; empty if there is none."""
     there = {one.removesuffix(SUFFIX).lower() for one in ort.get_available_providers()}
     return next((gpu for gpu in GPUS if provider.is_cpu and gpu in there), "")
 
@@ -117,7 +118,7 @@ def _register(library: Path) -> str:
 def open_session(
     path: Path, options: ort.SessionOptions, provider: Provider
 ) -> ort.InferenceSession:
-    """A session on the provider; ModelError if onnxruntime left it out."""
+    """A session on the provider; raises ModelError if onnxruntime left the provider out."""
     if provider.plugin:
         devices = [d for d in ort.get_ep_devices() if d.ep_name == provider.name]
         best = min(devices, key=lambda d: DEVICES.index(d.device.type.name))
@@ -137,16 +138,16 @@ def open_session(
 
 
 class Placement:
-    """Notes which provider runs how much, from a profile of the first runs of a session."""
+    """Measures what share of a session each provider runs, from a profile of its first runs."""
 
     def __init__(self, options: ort.SessionOptions) -> None:
-        """To be made before the session."""
+        """Must be created before the session."""
         self._folder = tempfile.TemporaryDirectory(prefix="vpr_ros-")
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(self._folder.name, "profile"))
 
     def finish(self, session: ort.InferenceSession, provider: Provider) -> str:
-        """The provider's share, in words; ModelError if it ran nothing. Ends the profile."""
+        """End the profile; the provider's share in words, or ModelError if it ran nothing."""
         try:
             events = json.loads(Path(session.end_profiling()).read_text())
         finally:
@@ -172,7 +173,7 @@ class Placement:
 
 
 def textured_image() -> Image:
-    """An image with structure of all sizes, on which providers are compared."""
+    """An image with structure at all scales, on which providers are compared."""
     random = np.random.default_rng(0)
     image = np.zeros((480, 640, 3))
     for size in (160, 80, 40, 20, 10, 5):
@@ -186,12 +187,12 @@ def lowest_cosine(
     other: Callable[[Image, float], np.ndarray[tuple[int], np.dtype[np.float32]]],
     sparsities: set[float],
 ) -> float:
-    """Between the unit descriptors that two encoders give of the textured image."""
+    """The lowest cosine between the descriptors of two encoders for the textured image."""
     image = textured_image()
     return min(float(one(image, s) @ other(image, s)) for s in sorted(sparsities))
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, cut where it is very long."""
+    """The first line of an error's message, truncated if it is very long."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

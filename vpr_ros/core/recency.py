@@ -1,8 +1,8 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which keyframes are too recent to be a loop, judged by stamps of which some may be wrong.
+"""Which keyframes are too recent to be a loop, judged by stamps, some of which may be wrong.
 
-A robot does not close a loop with what it has just seen, but may with what another has.
+A robot never closes a loop with its own latest keyframes, but it may with those of another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_RUNS = 64  # that are remembered; with random ids each keyframe would be a r
 
 
 def session_has_ended(stamp_ns: int, last_ns: Collection[int]) -> bool:
-    """Does a stamp lie so far behind all of the last stamps that time has started anew?"""
+    """Whether a stamp lies so far behind all of the last stamps that time has restarted."""
     return bool(last_ns) and all(stamp_ns < ns - SESSION_STEP_NS for ns in last_ns)
 
 
@@ -34,10 +34,10 @@ def first_recent(
 ) -> int | None:
     """The lowest sequence that counts as recent at `stamp_ns`, as do all after it; None: none.
 
-    `newest_first` gives (sequence, session, stamp in ns) of the keyframes before. The last `count`
-    are recent. So are those of this session whose stamps lie within `span_ns` before or after this
-    one, since stamps may be out of order. A stamp that leaps ahead by more than an hour does not
-    say how old the last keyframes are; they are then compared with the newest of them.
+    `newest_first` gives (sequence, session, stamp in ns) of the previous keyframes. The last
+    `count` are recent. So are those of this session whose stamps are within `span_ns` before or
+    after this one, since stamps may be out of order. A stamp that leaps ahead by more than an hour
+    does not tell the age of the last keyframes; they are then compared with the newest of them.
     """
     first, strangers, last = None, 0, []
     for position, (sequence, other_session, other_ns) in enumerate(newest_first):
@@ -58,7 +58,7 @@ def first_recent(
 
 @dataclasses.dataclass
 class Run:
-    """One run of an encoder. Its time is judged by its own stamps only: robots have own clocks."""
+    """One run of an encoder, judged by its own stamps only: each robot has its own clock."""
 
     first: int  # sequence number of its first keyframe
     session: int = -1  # -1: it has no keyframe yet
@@ -69,7 +69,7 @@ class Run:
     before_ns: list[int] = dataclasses.field(default_factory=list)  # its last stamps
 
     def begun(self, runs: Runs) -> int:
-        """The session, which a new run gets with its first keyframe."""
+        """The session; a new run gets one with its first keyframe."""
         if self.session < 0:
             self.session = runs.new_session()
         return self.session
@@ -77,7 +77,7 @@ class Run:
     def observe(self, stamp_ns: int, runs: Runs) -> set[int]:
         """Start a new session if time stepped back; end it if only single stamps had.
 
-        Returns the sequence numbers that belong to another session than was thought.
+        Returns the sequence numbers that turn out to belong to another session.
         """
         if session_has_ended(stamp_ns, [ns for _, ns in self.last]):
             self.before_ns = [ns for _, ns in self.last]
@@ -96,19 +96,19 @@ class Run:
 
 
 class Runs:
-    """The runs of encoders whose keyframes arrive, by number (keyframe.run_of)."""
+    """The runs of the encoders that send keyframes, by number (keyframe.run_of)."""
 
     def __init__(self) -> None:
         self.newest_session = -1
         self._runs: dict[int, Run] = {}  # the one heard last comes last
 
     def new_session(self) -> int:
-        """The next number."""
+        """Start a session and return its number."""
         self.newest_session += 1
         return self.newest_session
 
     def get(self, number: int, next_sequence: int) -> Run:
-        """A run; a new one, not remembered, if it is not known."""
+        """The run of this number; if unknown, a new one that is not yet remembered."""
         return self._runs.get(number) or Run(next_sequence)
 
     def add(self, number: int, run: Run, sequence: int, stamp_ns: int) -> None:
@@ -120,7 +120,7 @@ class Runs:
             del self._runs[next(iter(self._runs))]
 
     def moved(self, sequences: int, sessions: int) -> Runs:
-        """The same runs, with sequence and session numbers that have risen by so much."""
+        """The same runs with their sequence and session numbers raised by these amounts."""
         runs = Runs()
         runs.newest_session = self.newest_session + sessions
         for number, run in self._runs.items():

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last keyframes and the odometry between them, as evidence for or against a match.
 
-One view of a corridor looks like another; the way that led there does so less often.
+One view of a corridor often looks like another; the views on the way to it less often do.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Trail:
         self._expected: list[tuple[Pose, float, float, float]] = []
 
     def add(self, place: Place, descriptor: Vector) -> None:
-        """Remember a keyframe; the trail starts anew if odometry does not connect it."""
+        """Remember a keyframe; the trail restarts if odometry does not connect it."""
         if self._last and not _connected(self._last[-1][0], place):
             self.clear()
         if place.pose is None:
@@ -72,22 +72,24 @@ class Trail:
         self._way_m = 0.0
 
     def pin(self, place: Place, match: Place) -> None:
-        """Remember a closure that was accepted: later ones must fit it."""
+        """Remember an accepted closure: later ones must be consistent with it."""
         self._pins.append((place, match))
 
     def shrink(self, database: Database) -> None:
-        """Forget the way to keyframes that were evicted: no match can be one of them."""
+        """Forget the distance driven to evicted keyframes, which can no longer be a match."""
         if len(self._driven_m) > len(database) + FORGOTTEN:
             self._driven_m = {s: m for s, m in self._driven_m.items() if s in database.graph}
 
     def drift(self, place: Place, match: Place, turn_deg: float | None = None) -> float | None:
-        """By how much odometry must be wrong for two keyframes to show one view, 0 to 1.
+        """How wrong odometry must be for two keyframes to show one view, 0 to 1.
 
-        Either the distance between them, beyond that of views of one place, per metre driven, or
-        the turn, beyond theirs, as a share of WORST_DEG_PER_M, whichever is more. With `turn_deg`,
-        the turn that the views themselves show, it is the difference to that. The same is asked of
-        the way by each of the closures accepted last, which is shorter; the second largest of
-        these counts, since one of them may be wrong. None where odometry does not connect the two.
+        The larger of two values counts: the distance between the keyframes, beyond that of two
+        views of one place, per metre driven; and the turn between them, beyond that of such views,
+        per metre as a share of WORST_DEG_PER_M. With `turn_deg`, the turn that the views
+        themselves show, only the difference from it counts as turn. The same is computed along the
+        way from each of the last accepted closures, which is shorter; the second largest of these
+        values counts, since one closure may be wrong. None where odometry does not connect the two
+        keyframes.
         """
         if not _connected(place, match) or place.pose is None or match.pose is None:
             return None
@@ -133,8 +135,7 @@ class Trail:
         """The mean cosine of each candidate along the trail that leads to `place`.
 
         Each earlier keyframe of the trail is compared with the map keyframe nearest to the pose
-        that odometry predicts for it from the candidate. Where the map has none, it does not
-        count.
+        that odometry predicts for it from the candidate. It does not count where the map has none.
         """
         before = [(p, d) for p, d in self._last if _connected(p, place) and p is not place]
         if not before or place.pose is None:
@@ -175,12 +176,13 @@ class Trail:
 
 
 def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
-    """How many of the keyframes before found what lies in order with a match; 0 to 1.
+    """The share of the preceding keyframes whose best candidates are in order with a match.
 
     `before` are the best candidates of the last keyframes, newest first. They are in order if the
-    map was passed at one pace, forwards or backwards. Standing still is no order: an image that
-    resembles many is found again and again. With `known` keyframes in the map, luck is a binomial
-    tail (a contrario) for each pace.
+    map was passed at one pace, forwards or backwards. Standing still does not count as an order,
+    because an image that resembles many is found again and again. With `known` keyframes in the
+    map, the probability of such an order by chance is a binomial tail for each pace (a contrario);
+    an order that is too likely by chance counts as 0.
     """
     found = np.array([p.sequence if p and p.session == match.session else np.inf for p in before])
     paces = np.array([*PACES, *(-pace for pace in PACES)])[:, None]
@@ -197,11 +199,11 @@ def in_order(before: Sequence[Place | None], match: Place, known: int) -> float:
 def sequence_score(
     before: Sequence[tuple[Place, Vector, float]], match: Place, database: Database
 ) -> float:
-    """How similar the last keyframes are to those that lie in order with a match, 1 at most.
+    """The similarity of the last keyframes to the map keyframes in order with a match, at most 1.
 
     `before` are the last keyframes, newest first, with their descriptors and backgrounds (see
-    Database.background); they are not compared with each other. A cosine counts from its
-    background (0) to that of equal views (1), at the pace that suits best; what is missing counts
+    Database.background); they are not compared with each other. Each cosine is scaled from its
+    background (0) to that of equal views (1), at the pace that fits best; missing keyframes count
     as 0 (after SeqSLAM, Milford and Wyeth, ICRA 2012).
     """
     if not before or match.sequence >= before[-1][0].sequence:

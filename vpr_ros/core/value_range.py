@@ -1,10 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images of 16 bits a value, of which cameras use fewer: which values are black and white.
+"""16-bit images whose cameras use fewer bits: which values are black and white.
 
 Drivers put 10, 12 or 14 bits into mono16, and thermal cameras use a narrow band far from zero. No
-field of the message says so; it must be measured, and a picture must not change in brightness
-because something bright comes into view.
+field of the message says so, so the range must be measured, and the brightness of a picture must
+not change because something bright comes into view.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ WITNESSES = 3  # successive images that must ask for another range
 class ValueRange:
     """The values of one camera that become 0 and 255.
 
-    A sensor has as many bits as its largest values need, and all of its range is used, as an 8-bit
-    driver would, so that a dark room stays dark. If all values lie in a narrow band far above
-    zero, twice this band is used. The range stays as it is as long as the images fit into it and
-    fill an eighth of it, and changes when three in a row do not.
+    The range has as many bits as the largest values need and starts at zero, as with an 8-bit
+    driver, so that a dark room stays dark. If all values are in a narrow band far above zero,
+    twice this band is used. The range is kept as long as the images fit into it and fill an eighth
+    of it; it changes when three in a row do not.
     """
 
     def __init__(self) -> None:

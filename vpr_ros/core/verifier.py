@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometric verification: how strongly two views suggest that they show the same rigid scene.
 
-Counts of inliers depend on the image, the camera and the kind of feature. What is measured here
-is how unlikely the agreement would be by chance, and how much of what could agree does.
+Inlier counts depend on the image, the camera and the kind of feature. Instead, two values are
+measured: how unlikely the agreement is by chance, and the share of the features that agree.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Verification:
 
     @property
     def turn_deg(self) -> float:
-        """Angle of the rotation between the views; 0 if it is not known."""
+        """Angle of the rotation between the views [deg]; 0 if it is unknown."""
         if self.T_match_query is None:
             return 0.0
         cosine = (np.trace(self.T_match_query.rotation) - 1) / 2
@@ -72,22 +72,22 @@ class _Model:
 
 
 def comparable(query: LocalFeatures | None, match: LocalFeatures | None) -> bool:
-    """Whether both views have features, found or not, of one kind."""
+    """Whether both views have features of the same kind, even if none were found."""
     if query is None or match is None:
         return False
     return query.kind == match.kind or not len(query.keypoints) or not len(match.keypoints)
 
 
 def has_motion(query: LocalFeatures, match: LocalFeatures) -> bool:
-    """Whether the motion between two views can be known: both cameras are."""
+    """Whether the motion between two views can be estimated: both cameras are calibrated."""
     return query.camera_matrix is not None and match.camera_matrix is not None
 
 
 def fixed_features(view: LocalFeatures, before: LocalFeatures | None) -> npt.NDArray[np.bool_]:
-    """Which features (N,) of a view were at the same pixel in the view `before` it.
+    """Which features (N,) of a view were at the same pixel in the previous view `before`.
 
-    They are fixed to the camera: the robot's own body, dirt on the lens, an overlay. All are, as
-    far as is known, if there is no view to compare with.
+    These may be fixed to the camera: the robot's own body, dirt on the lens, an overlay. Without a
+    previous view to compare with, all are marked.
     """
     if before is None or view.pixel_size != before.pixel_size or view.kind != before.kind:
         return np.ones(len(view.keypoints), bool)
@@ -103,12 +103,12 @@ def verify(
     fixed: npt.NDArray[np.bool_] | None = None,
     motion: bool = False,
 ) -> Verification:
-    """How well two views agree; with `motion` also the relative pose, where it can be known.
+    """How well two views agree; with `motion` also the relative pose, if it can be estimated.
 
     RANSAC (OpenCV's USAC, with a confidence of 0.999) estimates the essential matrix if both
-    camera matrices are known and `motion` is asked for, otherwise the fundamental matrix.
-    Correspondences at the same pixel in both images are left out if the query's feature is
-    `fixed` (N,) to the camera; None: all may be.
+    camera matrices are known and `motion` is set, otherwise the fundamental matrix.
+    Correspondences at the same pixel in both images are left out if the query's feature is `fixed`
+    (N,) to the camera; None: any may be fixed.
     """
     pairs = _correspondences(query, match)
     points_query, points_match = query.keypoints[pairs[:, 0]], match.keypoints[pairs[:, 1]]

@@ -3,8 +3,8 @@
 """Whether a camera frame shows a place at all, and which part of it shows the robot itself.
 
 A covered lens, a frozen driver and the robot's own body look the same everywhere, so keyframes of
-such views would close loops between any two places. The limits below were set on 5,000 real
-images and on darker, brighter and blurred copies of them; see `test/core/test_view.py`.
+such views would close loops between any two places. The limits below were set on 5,000 real images
+and on darker, brighter and blurred copies of them; see `test/core/test_view.py`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Mask:
     """The part of a camera's picture that shows the surroundings."""
 
     def __init__(self, visible: Visible) -> None:
-        """`visible` (H, W) at any size; it is stretched over the picture."""
+        """`visible` (H, W) may have any size; it is stretched over the picture."""
         self._given = visible.astype(np.uint8)
         # At the size of the last picture; one object, since two threads use it.
         self._stretched: tuple[npt.NDArray[np.uint8], tuple[slice, slice] | None] | None = None
@@ -118,9 +118,10 @@ class Mask:
     def cropped(self, image: Image) -> Image:
         """The part of the image (H, W, 3) that shows the surroundings, for the network.
 
-        Sides are cut off as long as more than half of them is the robot; the robot's pixels that
-        remain are filled. Filling alone costs much: of 40 revisits with a quarter of the picture
-        covered mobilenetv2-gem finds 35, tat-vpr-s (version 1) 19 at full precision, cropped 40.
+        Rows and columns at the border are cropped as long as the robot covers more than half of
+        them; its remaining pixels are filled. Filling alone costs much: of 40 revisits with a
+        quarter of the picture covered, mobilenetv2-gem retrieves 35 at full precision and
+        tat-vpr-s (version 1) 19; with cropping, both retrieve 40.
         """
         visible, box = self._at(*image.shape[:2])
         if box is None:
@@ -128,7 +129,7 @@ class Mask:
         return np.ascontiguousarray((image if visible[box].all() else self.filled(image))[box])
 
     def without_body(self, features: LocalFeatures, height: int, width: int) -> LocalFeatures:
-        """The features of a picture (height, width) that are not of the robot, nor at its edge."""
+        """The features of a picture (height, width) that are not on or next to the robot."""
         # An ORB descriptor covers a patch of 31 pixels of the reduced image.
         reach = int(np.ceil(31 / 2 * features.pixel_size))
         kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -178,7 +179,7 @@ def _read_mask_file(path: Path) -> Visible:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What is remembered of a frame to compare others with it."""
+    """What is stored of a frame to compare others with it."""
 
     stamp_ns: int
     pose: Pose | None
@@ -223,7 +224,7 @@ def view_of(image: Image, stamp_ns: int, pose: Pose | None, mask: Mask | None) -
 
 
 def single_fault(view: View) -> ViewFault | None:
-    """The fault that a single picture shows; None if there is none."""
+    """The fault that is visible in a single picture; None if there is none."""
     shown = view.thumbnail[view.visible]
     if np.percentile(shown, 99) <= BLACK:
         return ViewFault.BLACK
@@ -238,7 +239,7 @@ class ViewCheck:
     """Checks every frame that might become a keyframe, and remembers the last keyframes."""
 
     def __init__(self, enabled: bool = True) -> None:
-        """If not `enabled`, nothing is a fault."""
+        """If not `enabled`, no fault is reported."""
         self.enabled = enabled
         self._kept: deque[View] = deque(maxlen=REMEMBERED)
         self._shown: View | None = None  # the first view of the picture that is being shown
