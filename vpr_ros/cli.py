@@ -54,7 +54,7 @@ from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.model_files import DEFAULT_MODEL
 
 app = typer.Typer(
-    help="Loop closure on the robot by visual place recognition: tools around the models.",
+    help="Loop closure by visual place recognition: evaluate, train and export models.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -98,17 +98,17 @@ def evaluate(
     degrees: LoopDegrees = 45.0,
     frames: LoopFrames = 2,
     sequence: Annotated[
-        int, typer.Option(min=0, help="also match sequences of this many keyframes; 0: do not")
+        int, typer.Option(min=0, help="also match sequences of this many keyframes; 0: no")
     ] = 10,
     baselines: Baselines = True,
     rerun: Rerun = None,
     output: Output = Path("results"),
 ) -> None:
-    """How well are loops closed on a bag of your robot?
+    """Measure how well loops are closed on a bag of your robot.
 
-    The bag is replayed through the objects of the nodes, without ROS. Leaves
-    results/<time>/report.html. Also takes folders of TUM RGB-D, KITTI odometry and EuRoC. For
-    data sets there is `vpr benchmark`.
+    Replays the bag through the same code as the nodes, without ROS, and writes
+    results/<time>/report.html. Also reads folders of TUM RGB-D, KITTI odometry and EuRoC. For
+    data sets use `vpr benchmark`.
 
     Example: vpr evaluate drive/ --truth /odom --metres 3
     """
@@ -126,14 +126,12 @@ def evaluate(
 @app.command()
 def calibrate(
     bag: BagPath,
-    precision: Annotated[
-        float, typer.Option(help="share of the closures that must be right")
-    ] = 0.99,
+    precision: Annotated[float, typer.Option(help="required share of right closures")] = 0.99,
     params: Params = None,
     model: Model = "",
     sparsity: Annotated[
         Optional[list[float]],
-        typer.Option(help="repeatable; default: 0, the levels of the battery policy, and 0.6"),
+        typer.Option(help="repeatable; default: 0, the battery levels, and 0.6"),
     ] = None,
     image: ImageTopic = "",
     odom: OdomTopic = "",
@@ -144,10 +142,10 @@ def calibrate(
     frames: LoopFrames = 2,
     output: Output = Path("results"),
 ) -> None:
-    """Check on a bag of your robot how sure is sure enough, and change what closes too much.
+    """Choose loop.precision and score thresholds for your robot on one of its bags.
 
-    Tries loop.precision and lower score thresholds by replays, and keeps what is in force unless
-    another setting closes more right loops at the wanted precision. Writes results/<time>/vpr.yaml
+    Tries values of loop.precision and lower score thresholds in replays. Keeps the settings in use
+    unless others close more right loops at the required precision. Writes results/<time>/vpr.yaml
     for the launch file's params_file, and says what it changed. The bag must visit places twice
     and needs ground truth.
 
@@ -176,10 +174,10 @@ def benchmark(
     queries: QueriesFolder = "",
     part: Part = "",
     sequence: Annotated[
-        int, typer.Option(min=0, help="also match sequences of this many images; 0: do not")
+        int, typer.Option(min=0, help="also match sequences of this many images; 0: no")
     ] = 0,
     robustness: Annotated[
-        bool, typer.Option(help="add recalls of darker, brighter, blurred and turned queries")
+        bool, typer.Option(help="also measure darker, brighter, blurred and turned queries")
     ] = False,
     baselines: Baselines = True,
     provider: ProviderName = "cpu",
@@ -188,11 +186,12 @@ def benchmark(
     batch: Batch = 1,
     output: Output = Path("results"),
 ) -> None:
-    """How well is the right image found in a data set? Recall at 1, 5, 10 and 20.
+    """Measure recall at 1, 5, 10 and 20 on a data set.
 
-    Layouts are in docs/evaluation.md. Sparsities: 0, 0.4 and 0.6 by default.
+    docs/evaluation.md describes the layouts. Sparsities: 0, 0.4 and 0.6 by default.
 
     Example: vpr benchmark datasets/st_lucia --model mobilenetv2-gem --model mine.onnx
+
     Example: vpr benchmark pitts250k --cache ~/.cache/vpr --provider cuda --batch 32
     """
     from vpr_ros.core.providers import find_provider
@@ -225,9 +224,9 @@ def sweep(
     batch: Batch = 1,
     output: Output = Path("results"),
 ) -> None:
-    """What does sparsity buy on a data set? Recall against operations, milliseconds and MB.
+    """Measure recall against operations, milliseconds and MB at several sparsities.
 
-    Leaves a table and a figure in results/<time>/. Sparsities: 0, 0.2, 0.4 and 0.6 by default.
+    Writes a table and a figure to results/<time>/. Sparsities: 0, 0.2, 0.4 and 0.6 by default.
     Counting operations needs onnx.
 
     Example: vpr sweep datasets/st_lucia --model tat-vpr-s --model mine.onnx
@@ -252,13 +251,13 @@ def sweep(
 @app.command()
 def train(
     network: Annotated[str, typer.Argument(help="efficientvpr or tat-vpr")],
-    config: Annotated[str, typer.Option(help="recipe: one of this package's, or a YAML file")],
+    config: Annotated[str, typer.Option(help="name of a recipe in this package, or a YAML file")],
     data: Annotated[Path, typer.Option(help="folder that the recipe's paths are relative to")],
     output: Annotated[
-        Path, typer.Option(help="folder of checkpoints, log and curves; a run there is resumed")
+        Path, typer.Option(help="folder for checkpoints, log and curves; resumes a run there")
     ] = Path("checkpoints"),
     minutes: Annotated[
-        float, typer.Option(min=0, help="stop after this time; the same command resumes")
+        float, typer.Option(min=0, help="stop after this time; repeat the command to resume")
     ] = float("inf"),
     teacher: Annotated[
         Optional[Path],
@@ -269,12 +268,13 @@ def train(
         typer.Option(help="for efficientvpr: DINOv2's .pth, .bin or .safetensors"),
     ] = None,
 ) -> None:
-    """Train a network by a recipe; needs torch, pytorch-metric-learning and accelerate.
+    """Train a network from a recipe; needs torch, pytorch-metric-learning and accelerate.
 
     Writes OUTPUT/<recipe>/{state.pt,best.pt,log.csv,curves.png} as it goes. `vpr export` reads
     best.pt.
 
     Example: vpr train efficientvpr --config efficientvpr-s --data datasets
+
     Example: vpr train tat-vpr --config tat-vpr-s --data datasets
     """
     from vpr_ros.training.teacher import read_teacher
@@ -289,7 +289,7 @@ def train(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="file written by training")],
+    checkpoint: Annotated[Path, typer.Argument(help="checkpoint written by `vpr train`")],
     output: Annotated[Path, typer.Argument(help="ONNX file to write")],
     precision: Annotated[
         str,
@@ -301,10 +301,10 @@ def export(
     height: Side = None,
     width: Side = None,
 ) -> None:
-    """Write a checkpoint as one ONNX file that robots run; needs torch and onnx.
+    """Export a checkpoint to one ONNX file for robots; needs torch and onnx.
 
-    Compared with torch before anything is written: every operator on its real inputs, and the
-    descriptor, at three sparsities on two images.
+    First compares with torch every operator on its real inputs, and the descriptor, at three
+    sparsities on two images.
 
     Example: vpr export checkpoints/best.pt models/mine.onnx
     """
@@ -326,31 +326,36 @@ def adopt(
     file: Annotated[str, typer.Argument(help="ONNX file, or the name of a shipped model")],
     target: Annotated[
         Optional[Path],
-        typer.Argument(help="ONNX file to write; left out: only show what is measured"),
+        typer.Argument(help="ONNX file to write; default: only show the measurements"),
     ] = None,
     images: Annotated[
         Optional[list[Path]],
         typer.Option(
-            help="bag, folder of images in the order of a drive, or data set; repeatable: "
-            "thresholds come from the first that has right answers"
+            help="bag, folder of images in the order of a drive, or data set; repeatable: the "
+            "first one with ground truth gives the thresholds"
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
-    name: Annotated[str, typer.Option(help="of the model; default: that of the file")] = "",
-    output: Annotated[str, typer.Option(help="which of several outputs is the descriptor")] = "",
-    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH in px, if the network leaves it")] = "",
-    mean: Annotated[str, typer.Option(help="R,G,B of [0, 1], taken off the pixels")] = "",
-    std: Annotated[str, typer.Option(help="R,G,B of [0, 1], what they are divided by")] = "",
-    training_data: Annotated[str, typer.Option(help="for the contract")] = "",
-    licence: Annotated[str, typer.Option(help="for the contract")] = "",
+    name: Annotated[str, typer.Option(help="name of the model; default: the file name")] = "",
+    output: Annotated[
+        str, typer.Option(help="output with the descriptor, if there are several")
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH in px, if the network does not fix it")
+    ] = "",
+    mean: Annotated[str, typer.Option(help="R,G,B in [0, 1], subtracted from the pixels")] = "",
+    std: Annotated[str, typer.Option(help="R,G,B in [0, 1], by which they are divided")] = "",
+    training_data: Annotated[str, typer.Option(help="recorded in the file")] = "",
+    licence: Annotated[str, typer.Option(help="recorded in the file")] = "",
     frames: Frames = 1,
 ) -> None:
-    """Make an ONNX network a model for the robot, or measure again what a model says of itself.
+    """Turn an ONNX network into a model for the robot, or measure a model again.
 
-    Any network with an image in and one vector out. Adds preprocessing and unit length, and
-    measures score thresholds, the change of a view, and battery levels if there is a dial.
+    Takes any network that maps an image to one vector. Adds preprocessing and L2 normalization,
+    and measures score thresholds, the change of a view and, with a sparsity dial, battery levels.
 
     Example: vpr adopt salad.onnx models/salad.onnx --images drive/
+
     Example: vpr adopt mine.onnx mine.onnx --overwrite --images drive/ --images st_lucia/
     """
     from vpr_ros.evaluation.image_set import DatasetOptions
@@ -370,9 +375,10 @@ def model_info(
     provider: ProviderName = "cpu",
     provider_options: ProviderOptions = "",
 ) -> None:
-    """Print what a model file says about itself, what it costs and what runs it; needs onnx.
+    """Print what a model file contains, what it costs and what runs it; needs onnx.
 
     Example: vpr model-info mobilenetv2-gem
+
     Example: vpr model-info mobilenetv2-gem --provider openvino
     """
     from rich.console import Console

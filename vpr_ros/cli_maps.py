@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NS_PER_DAY = 86_400 * 10**9
 
 maps = typer.Typer(
-    help="Saved maps (.vprmap): look at them, merge and thin them, share them with a fleet.",
+    help="Saved maps (.vprmap): show, merge and thin them, or share them with a fleet.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -40,7 +40,7 @@ Uri = Annotated[
     typer.Option(
         "--fleet",
         envvar="VPR_MILVUS_URI",
-        help="where Milvus is: http(s)://HOST:19530, or a file of Milvus Lite",
+        help="address of Milvus: http(s)://HOST:19530, or a Milvus Lite file",
     ),
 ]
 
@@ -85,19 +85,20 @@ def merge(
     files: Annotated[list[Path], typer.Argument(help="map files, the newest last")],
     output: OutputFile,
     older_than: Annotated[
-        Optional[float], typer.Option(help="leave out what is older than so many days", min=0)
+        Optional[float], typer.Option(help="leave out keyframes older than this many days", min=0)
     ] = None,
     max_keyframes: Annotated[
-        Optional[int], typer.Option(help="evict as a database of this size does", min=4)
+        Optional[int], typer.Option(help="evict keyframes as a database of this size does", min=4)
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one map of several, of one robot or many, or thin one; ids and sessions stay.
+    """Merge maps of one robot or several, or thin one map; ids and sessions do not change.
 
-    The maps must be of one model and one kind of local features. The pose graph of the first map
-    that has one goes with the new map: each graph has a frame of its own.
+    All maps must have the same model and kind of local features. The new map gets the pose graph
+    of the first map that has one, because each graph has its own frame.
 
     Example: vpr map merge monday.vprmap tuesday.vprmap -o office.vprmap
+
     Example: vpr map merge office.vprmap -o small.vprmap --older-than 30 --max-keyframes 5000
     """
     from vpr_ros.core.map_file import LoadedMap
@@ -113,13 +114,15 @@ def merge(
 @maps.command()
 def push(
     file: MapFile,
-    robot: Annotated[str, typer.Option(help="whose keyframes they are")],
-    map: Annotated[str, typer.Option(help="map in the fleet; default: the file's name")] = "",
+    robot: Annotated[str, typer.Option(help="robot that the keyframes belong to")],
+    map: Annotated[
+        str, typer.Option(help="name of the map in the fleet; default: the file name")
+    ] = "",
     fleet: Uri = "",
 ) -> None:
-    """Send the keyframes of a map that the fleet lacks; run again, it goes on where it was.
+    """Send those keyframes of a map that the fleet lacks; run it again to continue.
 
-    Who asks is read from the environment, as the parameters milvus.* of the node `fleet`:
+    Takes the login from the environment, named like the parameters milvus.* of the node `fleet`:
     VPR_MILVUS_USER, VPR_MILVUS_SECRET_FILE, VPR_MILVUS_CA_FILE, ...
 
     Example: vpr map push office.vprmap --robot red --fleet http://fleet:19530
@@ -141,18 +144,18 @@ def push(
 
 @maps.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="map in the fleet")],
+    name: Annotated[str, typer.Argument(help="name of the map in the fleet")],
     output: OutputFile,
-    robot: Annotated[str, typer.Option(help="only what this robot has sent")] = "",
+    robot: Annotated[str, typer.Option(help="only keyframes that this robot has sent")] = "",
     model: Annotated[
-        str, typer.Option(help="if there are several: name, or beginning of the digest")
+        str, typer.Option(help="model name, or beginning of its digest, if there are several")
     ] = "",
     overwrite: Overwrite = False,
     fleet: Uri = "",
 ) -> None:
-    """Make a file of a map of the fleet; run again after a failure, it goes on where it was.
+    """Fetch a map of the fleet into a file; run it again to continue.
 
-    Who asks is read from the environment, as in `vpr map push`.
+    Takes the login from the environment, as `vpr map push` does.
 
     Example: vpr map pull office -o fleet.vprmap --fleet http://fleet:19530
     """
@@ -170,9 +173,9 @@ def pull(
 
 @maps.command("list")
 def list_maps(fleet: Uri = "") -> None:
-    """Print which maps the fleet has, of which robots and models.
+    """Print which maps the fleet has, and from which robots and models.
 
-    Who asks is read from the environment, as in `vpr map push`.
+    Takes the login from the environment, as `vpr map push` does.
 
     Example: vpr map list --fleet http://fleet:19530
     """
@@ -277,7 +280,7 @@ def _opened(uri: str) -> Iterator[Fleet]:
 
 @contextmanager
 def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """What is told of `done` and `total` shows it, on a terminal."""
+    """A function of `done` and `total` that shows the progress on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -21,26 +21,31 @@ BagPath = Annotated[
 ]
 Params = Annotated[
     Optional[Path],
-    typer.Option(help="the nodes' parameter file, e.g. config/vpr.yaml; default: their defaults"),
+    typer.Option(help="parameter file, e.g. config/vpr.yaml; default: the defaults of the nodes"),
 ]
 Model = Annotated[str, typer.Option(help="shipped model or .onnx file; default: as in --params")]
 ImageTopic = Annotated[
-    str, typer.Option("--image", help="image topic; default: the fullest of a colour camera")
+    str,
+    typer.Option("--image", help="image topic; default: the colour camera with the most images"),
 ]
-OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic of the keyframe gate")]
+OdomTopic = Annotated[str, typer.Option("--odom", help="odometry topic, as the nodes get it")]
 TruthOf = Annotated[
     str,
     typer.Option(
         "--truth",
-        help="odometry, pose or tf topic; TUM, KITTI or EuRoC file; CSV of image numbers "
-        "(query,match). Default: a topic whose name says truth, else odometry, pose, tf",
+        help="ground truth: odometry, pose or tf topic; TUM, KITTI or EuRoC file; CSV of image "
+        "numbers (query,match). Default: a topic with truth in its name, else odometry, pose, tf",
     ),
 ]
 TruthFrame = Annotated[str, typer.Option(help="with tf: the frame that moves, e.g. base_link")]
-Metres = Annotated[float, typer.Option(min=0, help="right: positions at most this far apart")]
-LoopDegrees = Annotated[float, typer.Option(min=0, help="and headings at most this far apart")]
+Metres = Annotated[
+    float, typer.Option(min=0, help="a match is right if the positions are at most this far apart")
+]
+LoopDegrees = Annotated[
+    float, typer.Option(min=0, help="and the headings are at most this far apart")
+]
 LoopFrames = Annotated[
-    int, typer.Option(min=0, help="right, with a CSV of pairs: at most this many images off")
+    int, typer.Option(min=0, help="with a CSV of pairs: right if at most this many images off")
 ]
 # Of data sets
 Dataset = Annotated[Path, typer.Argument(help="folder of a data set, or a CSV file of pairs")]
@@ -51,33 +56,35 @@ Models = Annotated[
     ),
 ]
 Sparsities = Annotated[Optional[list[float]], typer.Option("--sparsity", help="repeatable")]
-Threads = Annotated[int, typer.Option(min=1, help="compute threads of the network")]
+Threads = Annotated[int, typer.Option(min=1, help="number of threads that compute the network")]
 Frames = Annotated[
-    int, typer.Option(min=0, help="right, in aligned folders: at most this many images off")
+    int, typer.Option(min=0, help="in aligned folders: right if at most this many images off")
 ]
-DatabaseFolder = Annotated[str, typer.Option("--database", help="name of the map's folder")]
-QueriesFolder = Annotated[str, typer.Option("--queries", help="name of the queries' folder")]
+DatabaseFolder = Annotated[str, typer.Option("--database", help="name of the folder with the map")]
+QueriesFolder = Annotated[
+    str, typer.Option("--queries", help="name of the folder with the queries")
+]
 Part = Annotated[
     str, typer.Option(help="MSLS: cities, separated by commas; Pittsburgh, Tokyo: the .mat file")
 ]
 Cache = Annotated[
     Optional[Path],
-    typer.Option(help="folder that keeps descriptors: a run that was cut short goes on there"),
+    typer.Option(help="folder for descriptors, with which an interrupted run continues"),
 ]
 Batch = Annotated[
-    int, typer.Option(min=1, help="images that a network describes at once; times nothing above 1")
+    int, typer.Option(min=1, help="images per run of the network; above 1, no times are measured")
 ]
 # Of models
 ProviderName = Annotated[
-    str, typer.Option("--provider", help="what runs models, as the node's parameter")
+    str, typer.Option("--provider", help="what runs models, as in the encoder's parameter")
 ]
 ProviderOptions = Annotated[str, typer.Option(help="NAME=VALUE, separated by ;")]
 # Of both
-Baselines = Annotated[bool, typer.Option(help="measure the baselines too")]
+Baselines = Annotated[bool, typer.Option(help="also measure the baselines")]
 Rerun = Annotated[
-    Optional[Path], typer.Option(help="also write a file for the Rerun viewer, FILE.rrd")
+    Optional[Path], typer.Option(help="also write this file (.rrd) for the Rerun viewer")
 ]
-Output = Annotated[Path, typer.Option(help="folder of all results")]
+Output = Annotated[Path, typer.Option(help="folder for all results")]
 Side = Annotated[Optional[int], typer.Option(min=1, help="px; default: as trained")]
 
 
