@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -84,14 +83,6 @@ def test_versions_and_licences_agree():
         assert f"<version>{version}</version>" in text and "<license>Apache-2.0</license>" in text
         assert re.search(rf"^{re.escape(version)} ", (package / "CHANGELOG.rst").read_text(), re.M)
     assert "Apache License" in (ROOT / "LICENSE").read_text()
-
-
-def test_the_parameter_file_is_yaml_for_the_nodes():
-    values = yaml.safe_load((ROOT / "config/vpr.yaml").read_text())
-    assert set(values) == {
-        f"/**/{node}"
-        for node in ("encoder", "database", "graph", "relocalizer", "bridge", "fleet")
-    }
 
 
 def test_every_model_has_a_card_and_they_fit():

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading back what the nodes published during a drive, from bags written here."""
 
-import dataclasses
 import json
 import math
 
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -18,7 +18,7 @@ from demo.live_figures import write_picture
 from demo.live_report import headline, live_metrics, live_rows, write_report
 from demo.live_run import read_live_run
 from demo.mapped_run import MAP, WAKE_UP, read_mapped_run
-from demo.robot_messages import EPOCH_S, battery, image, odometry
+from demo.robot_messages import EPOCH_S, battery, header, image, odometry
 from demo.topics import (
     BATTERY,
     CLOSURES,
@@ -28,10 +28,19 @@ from demo.topics import (
     KEYFRAMES,
     LOCALIZATION,
     ODOM,
+    PUBLISHED,
     QUERIES,
     SENT,
     connections,
-    typestore,
+)
+from vpr_msgs.msg import (
+    Calibration,
+    Candidate,
+    Keyframe,
+    LocalFeatures,
+    Localization,
+    LoopClosure,
+    Query,
 )
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.loop_detector import Reason
@@ -46,96 +55,60 @@ BEGIN, OFFSET = EPOCH_S * S, 500 * S  # the drive's first stamp; what the player
 DRIVE = [(float(second), 10.0 * second) for second in range(12)] + [(30.0, 0.5), (31.0, 10.5)]
 
 
+def stamped(second, frame="camera"):
+    """The header of a message so many seconds into the drive."""
+    return header(OFFSET / S + second, frame)
+
+
 class Recorded:
     """A bag of the nodes' messages; stamps in seconds into the drive."""
 
     def __init__(self, writer):
-        self.store = typestore()
         self.writer = writer
-        self.topics = {}
+        self.topics = connections(writer, PUBLISHED)
 
-    def make(self, kind, /, **fields):
-        """A message; what is not given is empty."""
-        known = {f.name: f.type for f in dataclasses.fields(self.store.types[kind])}
-        empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
-        for name in known.keys() - fields.keys() - {"__msgtype__"}:
-            fields[name] = empty.get(known[name], np.zeros(0, np.uint8))
-        return self.store.types[kind](**fields)
-
-    def stamp(self, second):
-        sec, nanosec = divmod(BEGIN + OFFSET + round(second * S), S)
-        return self.make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
-
-    def header(self, second, frame="camera"):
-        return self.make("std_msgs/msg/Header", stamp=self.stamp(second), frame_id=frame)
-
-    def pose(self, x=0.0):
-        return self.make(
-            "geometry_msgs/msg/Pose",
-            position=self.make("geometry_msgs/msg/Point", x=x, y=0.0, z=0.0),
-            orientation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
-        )
-
-    def write(self, topic, second, kind, /, **fields):
-        if topic not in self.topics:
-            self.topics[topic] = self.writer.add_connection(topic, kind, typestore=self.store)
-        raw = self.store.serialize_cdr(self.make(kind, **fields), kind)
-        self.writer.write(self.topics[topic], BEGIN + OFFSET + round(second * S), raw)
+    def write(self, topic, second, message):
+        when = BEGIN + OFFSET + round(second * S)
+        self.writer.write(self.topics[topic], when, serialize_message(message))
 
     def keyframe(self, number, second, sparsity):
-        self.write(
-            KEYFRAMES, second + 0.02, "vpr_msgs/msg/Keyframe", header=self.header(second),
-            id=100 + number, model="m", sparsity=sparsity,
+        message = Keyframe(
+            header=stamped(second), id=100 + number, model="m", sparsity=sparsity,
             descriptor=np.eye(16, dtype=np.float32)[number % 12],
-            calibration=self.make("vpr_msgs/msg/Calibration", score_threshold=0.5),
-            has_pose=False, pose=self.pose(), pose_frame="",
-            features=self.make(
-                "vpr_msgs/msg/LocalFeatures", keypoints=np.zeros(0, np.float32),
-                descriptors=np.zeros(0, np.uint8), pixel_size=1.0, camera_matrix=np.zeros(9),
-                extracted=True,
-            ), model_digest="",
+            calibration=Calibration(score_threshold=0.5),
+            features=LocalFeatures(pixel_size=1.0, extracted=True),
         )  # fmt: skip
+        self.write(KEYFRAMES, second + 0.02, message)
 
     def query(self, number, second, reason, best=None, score=0.0, query_id=None):
-        found = [] if best is None else [
-            self.make("vpr_msgs/msg/Candidate", id=100 + best, stamp=self.stamp(best),
-                      score=score, has_pose=False, pose=self.pose(), pose_frame="")
-        ]  # fmt: skip
-        self.write(
-            QUERIES, second + 0.05, "vpr_msgs/msg/Query", header=self.header(second),
-            query_id=100 + number if query_id is None else query_id, reason=reason,
-            message="because", candidates=found, keyframes=number,
+        found = []
+        if best is not None:
+            found = [Candidate(id=100 + best, stamp=stamped(best).stamp, score=score)]
+        message = Query(
+            header=stamped(second), query_id=100 + number if query_id is None else query_id,
+            reason=reason, message="because", candidates=found, keyframes=number,
         )  # fmt: skip
+        self.write(QUERIES, second + 0.05, message)
 
     def closure(self, number, second, match, frame="camera"):
-        self.write(
-            CLOSURES, second + 0.04, "vpr_msgs/msg/LoopClosure",
-            header=self.header(second, frame),
-            query_id=100 + number, match_id=100 + match, match_stamp=self.stamp(match), score=0.9,
-            margin=0.1, confidence=math.nan, verification=1, inliers=42, has_relative_pose=False,
-            rotation=self.make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
-            direction=self.make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0),
+        message = LoopClosure(
+            header=stamped(second, frame), query_id=100 + number, match_id=100 + match,
+            match_stamp=stamped(match).stamp, score=0.9, margin=0.1, confidence=math.nan,
+            verification=1, inliers=42,
         )  # fmt: skip
+        self.write(CLOSURES, second + 0.04, message)
 
     def located(self, second, x):
-        covariance = np.zeros(36)
-        self.write(
-            LOCALIZATION, second + 0.5, "vpr_msgs/msg/Localization", header=self.header(second),
-            state=2, quality=0.9, agreeing=2, match_id=100, message="there",
-            pose=self.make("geometry_msgs/msg/PoseWithCovariance", pose=self.pose(x),
-                           covariance=covariance),
-        )  # fmt: skip
+        message = Localization(
+            header=stamped(second), state=2, quality=0.9, agreeing=2, match_id=100, message="there"
+        )
+        message.pose.pose.position.x = x
+        self.write(LOCALIZATION, second + 0.5, message)
 
     def diagnostics(self, second, node, **values):
-        pairs = [
-            self.make("diagnostic_msgs/msg/KeyValue", key=k, value=v) for k, v in values.items()
-        ]
-        status = self.make(
-            "diagnostic_msgs/msg/DiagnosticStatus", level=0, name=f"vpr/{node}: vpr",
-            message="", hardware_id="", values=pairs,
-        )  # fmt: skip
-        name = "diagnostic_msgs/msg/DiagnosticArray"
-        self.write(DIAGNOSTICS, second, name, header=self.header(second), status=[status])
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        status = DiagnosticStatus(name=f"vpr/{node}: vpr", values=pairs)
+        self.write(DIAGNOSTICS, second, DiagnosticArray(header=stamped(second), status=[status]))
 
 
 def write_drive(folder):

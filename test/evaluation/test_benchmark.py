@@ -236,8 +236,6 @@ def test_sweep_without_a_counter_says_why(pictures, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(retrieval, "TIMED_RUNS", 2)
     run_sweep(Plan(pictures, ["mobilenetv2-gem"], (0.0,), False, results=tmp_path))
     assert "pip install onnx" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="thumbnail is a baseline, not a model"):
-        run_sweep(Plan(pictures, ["thumbnail"], results=tmp_path))
 
 
 def test_another_model_is_measured_beside_the_baseline_network(pictures, tmp_path):

@@ -131,18 +131,3 @@ def test_what_cannot_be_measured_is_named(tmp_path, bag_writer, monkeypatch):
     ]
     assert "orb-bow is left out: The database shows 0 ORB" in metrics["methods_notes"][0]
     assert "Sequences are left out: more than 3 keyframes." in metrics["methods_notes"]
-
-
-def test_another_model_stands_beside_the_baseline_network(tmp_path, lap_bag):
-    """The same network under another name: its line must come out the same."""
-    import shutil
-
-    from vpr_ros.core.model_files import ModelConfig, find_model
-    from vpr_ros.evaluation.params import Settings
-
-    mine = shutil.copy(find_model("mobilenetv2-gem"), tmp_path / "mine.onnx")
-    settings = Settings(model=ModelConfig(model=str(mine)))
-    run_evaluate(Request(lap_bag(), settings), tmp_path / "results", sequence=0)
-    lines = json.loads((tmp_path / "results/latest/metrics.json").read_text())["methods"]
-    assert len(lines) == 4 and lines[1]["method"] == "mobilenetv2-gem"
-    assert lines[0]["recall"] == lines[1]["recall"]

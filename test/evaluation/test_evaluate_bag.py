@@ -79,17 +79,6 @@ def test_the_report_stands_alone(tmp_path, lap_bag):
     assert "Best right closures" in page
 
 
-@pytest.mark.parametrize("kind", ["db3", "bag"])
-def test_other_kinds_of_bag_give_the_same_answers(tmp_path, lap_bag, kind):
-    expected, _ = run(tmp_path, lap_bag("mcap"))
-    got, _ = run(tmp_path, lap_bag(kind))
-    answers = [
-        [(a.reason, a.best, a.score, a.match) for a in done.drive.answers]
-        for done in (expected, got)
-    ]
-    assert answers[0] == answers[1]
-
-
 def test_pairs_without_poses(tmp_path, lap_bag):
     file = tmp_path / "pairs.csv"
     rows = [f"{k},{k - 12}\n" for k in range(12, 24)]

@@ -8,12 +8,21 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
+import onnx
 import pytest
+import torch
 
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
+from vpr_ros.core.image_files import read_image
+from vpr_ros.export import mobilenet
+from vpr_ros.export.__main__ import main
+from vpr_ros.export.check import sample_images
+from vpr_ros.export.mobilenet import TOLERANCE_HALF, Exportable, export
+from vpr_ros.export.onnx_file import session_of, store_half
+from vpr_ros.export.trace import trace
+from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM, ResolutionDial, imagenet_weights_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "mobilenetv2-gem.onnx"
@@ -58,24 +67,15 @@ def test_the_dial_ends_at_sparsity_max(encoder, image):
 def test_shipped_file_finds_a_revisited_place(encoder):
     if not DATA.is_dir():
         pytest.skip(f"needs the images in {DATA}")
-    import cv2
 
-    first_lap = [encoder.encode(cv2.imread(str(DATA / f"{i}.jpg"))) for i in range(1, 41)]
-    again = encoder.encode(cv2.imread(str(DATA / "67.jpg")))
+    first_lap = [encoder.encode(read_image(DATA / f"{i}.jpg")) for i in range(1, 41)]
+    again = encoder.encode(read_image(DATA / "67.jpg"))
     best = 1 + int(np.argmax(np.stack(first_lap) @ again))
     assert abs(best - 27) <= 2  # revisits.csv: 67 shows 27
 
 
-# The exporter itself needs torch; the shipped file above does not.
-
-
 @pytest.fixture(scope="module")
 def item():
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from vpr_ros.export.mobilenet import Exportable
-    from vpr_ros.networks.mobilenet_v2 import MobileNetV2GeM, ResolutionDial
-
     torch.manual_seed(0)
     contract = dataclasses.replace(
         Encoder(SHIPPED).contract,
@@ -90,8 +90,6 @@ def item():
 
 @pytest.fixture(scope="module")
 def exported(item, tmp_path_factory):
-    from vpr_ros.export.mobilenet import TOLERANCE_HALF, export
-
     path = tmp_path_factory.mktemp("export") / "random.onnx"
     assert export(item, path) <= TOLERANCE_HALF
     assert [p.name for p in path.parent.iterdir()] == ["random.onnx"]
@@ -99,24 +97,17 @@ def exported(item, tmp_path_factory):
 
 
 def images_for(contract):
-    from vpr_ros.export.check import sample_images
-
     return sample_images(contract.input_height, contract.input_width).numpy()
 
 
 def run(path, images, sparsity, output="descriptor"):
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = {"image": images, "sparsity": np.array(sparsity, dtype=np.float32)}
-    (values,) = session.run([output], feed)
+    (values,) = session_of(onnx.load(path)).run([output], feed)
     return values
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.4, 0.6])
 def test_onnxruntime_agrees_with_torch(item, exported, sparsity):
-    import torch
-
-    from vpr_ros.export.mobilenet import TOLERANCE_HALF
-
     images = images_for(item.contract)
     with torch.no_grad():
         expected = item.network(torch.from_numpy(images), torch.tensor(sparsity)).numpy()
@@ -130,19 +121,11 @@ def test_a_batch_gives_what_its_images_give_alone(item, exported, sparsity):
     np.testing.assert_allclose(run(exported, images, sparsity), alone, atol=1e-5)
 
 
-def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
-    import onnx
-    import torch
-
-    from vpr_ros.export.onnx_file import store_half
-    from vpr_ros.export.trace import trace
-
+def test_sparsity_zero_is_exactly_the_dense_graph(item, exported):
     dense = trace(item.network.network, {"image": torch.zeros(2, 3, 96, 128)}, free_sides=True)
     store_half(dense)
-    onnx.save(dense, tmp_path / "dense.onnx")
     images = images_for(item.contract)
-    session = ort.InferenceSession(tmp_path / "dense.onnx", providers=["CPUExecutionProvider"])
-    (expected,) = session.run(["descriptor"], {"image": images})
+    (expected,) = session_of(dense).run(["descriptor"], {"image": images})
     np.testing.assert_array_equal(run(exported, images, 0.0), expected)
 
 
@@ -150,8 +133,6 @@ def test_sparsity_zero_is_exactly_the_dense_graph(item, exported, tmp_path):
     ("sparsity", "size"), [(0.0, (96, 128)), (0.4, (80, 96)), (0.6, (64, 80))]
 )
 def test_the_graph_itself_sees_fewer_pixels(item, exported, tmp_path, sparsity, size):
-    import onnx
-
     model = onnx.load(exported)
     resized = onnx.helper.make_tensor_value_info("resized", onnx.TensorProto.FLOAT, None)
     model.graph.output.append(resized)
@@ -161,8 +142,6 @@ def test_the_graph_itself_sees_fewer_pixels(item, exported, tmp_path, sparsity, 
 
 
 def test_the_exported_file_is_small_and_runs_with_stock_operators(exported):
-    import onnx
-
     model = onnx.load(exported)
     assert exported.stat().st_size < 5e6
     assert {node.domain for node in model.graph.node} == {""}
@@ -170,9 +149,6 @@ def test_the_exported_file_is_small_and_runs_with_stock_operators(exported):
 
 
 def test_a_difference_from_torch_is_refused_and_the_older_file_stays(item, monkeypatch, tmp_path):
-    from vpr_ros.export import mobilenet
-    from vpr_ros.export.mobilenet import export
-
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
     monkeypatch.setattr(mobilenet, "TOLERANCE", 0.0)
@@ -183,18 +159,12 @@ def test_a_difference_from_torch_is_refused_and_the_older_file_stays(item, monke
 
 
 def test_an_input_that_the_dial_cannot_pass_unchanged_is_refused(item, tmp_path):
-    from vpr_ros.export.mobilenet import export
-
     odd = dataclasses.replace(item, contract=dataclasses.replace(item.contract, input_height=100))
     with pytest.raises(ModelError, match="100x128"):
         export(odd, tmp_path / "odd.onnx")
 
 
 def test_the_command_reports_missing_weights_in_one_line(tmp_path, capsys):
-    pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from vpr_ros.export.__main__ import main
-
     output = tmp_path / "model.onnx"
     arguments = ["mobilenetv2-gem", "--output", str(output), "--weights", str(tmp_path / "no.pth")]
     assert main(arguments) == 1
@@ -204,11 +174,6 @@ def test_the_command_reports_missing_weights_in_one_line(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_shipped_file_is_what_the_exporter_writes(tmp_path):
-    pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from vpr_ros.export.__main__ import main
-    from vpr_ros.networks.mobilenet_v2 import imagenet_weights_path
-
     try:
         imagenet_weights_path()
     except ModelError as error:

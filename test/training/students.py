@@ -60,6 +60,20 @@ def changed(module, before):
     return {n for n, value in module.state_dict().items() if not torch.equal(value, before[n])}
 
 
+def cut_off(begin, cuts=1, atol=1e-5):
+    """begin(folder): a run. Whole, and cut off after each of its first steps: both end alike."""
+    whole = begin("whole")
+    assert whole.train()
+    for _ in range(cuts):
+        assert not begin("cut").train(stop_after_minutes=0)
+    resumed = begin("cut")
+    assert resumed.train()
+    found = resumed.network.state_dict()
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(found[name], value, atol=atol, rtol=1e-5, msg=name)
+    return whole, resumed
+
+
 def column(run, name):
     with run.log.open(newline="") as file:
         return np.array([row[name] for row in csv.DictReader(file) if row["loss"]], float)

@@ -19,6 +19,7 @@ from students import (
     TUNE,
     changed,
     column,
+    cut_off,
     recipe_of,
     teacher_of,
     weights,
@@ -190,15 +191,9 @@ def test_only_the_last_blocks_and_the_head_are_tuned(start):
 def test_run_goes_on_as_if_it_had_not_been_cut_off(start):
     short = {"batch": {**FEW, "batches": 2}}  # of two epochs
     recipe = recipe_of({**DISTIL, **short}, {**TUNE, "consistency": 1.0, **short})
-    whole = start(recipe, "whole", teacher_of(48))
-    assert whole.train()
-    pieces = 0
-    while not (piece := start(recipe, "pieces", teacher_of(48))).train(stop_after_minutes=0):
-        pieces += 1
-    assert pieces >= 6  # cut off after every batch but the stages' last
-    for name, value in weights(whole.network).items():
-        torch.testing.assert_close(piece.network.state_dict()[name], value, msg=name)
-    assert column(piece, "loss").tolist() == column(whole, "loss").tolist()
+    # After every batch but the stages' last.
+    whole, resumed = cut_off(lambda folder: start(recipe, folder, teacher_of(48)), 6)
+    assert column(resumed, "loss").tolist() == column(whole, "loss").tolist()
 
 
 def distances(run, images, labels, steps):

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from students import ALIKE, TUNE, changed, column, recipe_of, teacher_of, weights
+from students import ALIKE, TUNE, changed, column, cut_off, recipe_of, teacher_of, weights
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError
@@ -65,14 +65,7 @@ def test_only_a_head_like_the_teachers_is_shared(start, options):
 def test_a_run_that_goes_on_does_not_fit_its_head_again(start, target):
     stage = {**TUNE, "fit": 1, "consistency": 1.0, "target": target}
     recipe = recipe_of(stage, options=ALIKE)
-    whole = start(recipe, "whole", teacher_of())
-    assert whole.train()
-    cut = start(recipe, "cut", teacher_of())
-    assert not cut.train(0.0)  # one step
-    again = start(recipe, "cut", teacher_of())
-    assert again.train()
-    for name, value in whole.network.state_dict().items():
-        assert torch.allclose(value, again.network.state_dict()[name], atol=1e-5), name
+    cut_off(lambda folder: start(recipe, folder, teacher_of()))
 
 
 def test_only_a_transformer_gets_a_fitted_head(start):
@@ -133,23 +126,13 @@ def test_the_whitening_is_fitted_after_the_last_step_and_not_trained(start):
         assert run.train()
     assert len(seen) > 4 and not any(seen)
     assert changed(run.network.head.whitening, before) == {"down.weight", "up.weight"}
-    kept, _ = load_checkpoint(tmp_of(run) / LAST)
+    kept, _ = load_checkpoint(run.log.parent / LAST)
     assert not changed(run.network.head, weights(kept.head))
-
-
-def tmp_of(run):
-    """Where a run writes."""
-    return run.log.parent
 
 
 def test_a_run_that_goes_on_has_the_same_whitening(start):
     recipe = recipe_of({**TUNE, "epochs": 1}, {**WHITEN, "epochs": 1}, options=WHITENED)
-    whole = start(recipe, "whole", teacher_of())
-    assert whole.train()
-    while not (piece := start(recipe, "pieces", teacher_of())).train(0.0):
-        pass
-    for name, value in whole.network.state_dict().items():
-        assert torch.allclose(value, piece.network.state_dict()[name], atol=1e-4), name
+    cut_off(lambda folder: start(recipe, folder, teacher_of()), 6, atol=1e-4)
 
 
 def test_the_whitening_is_fitted_to_views_of_places_at_both_ends_of_the_dial(start):

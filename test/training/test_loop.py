@@ -2,116 +2,64 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run learns, can be cut off anywhere, and goes on as if it had not been."""
 
-import csv
 import dataclasses
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from accelerate.data_loader import BatchSamplerShard
+from students import changed, column, cut_off, recipe_of, weights
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.evaluation.image_set import ImageSet
 from vpr_ros.networks.checkpoint import load_checkpoint
-from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
+from vpr_ros.networks.efficientvpr import EfficientVPRConfig
 from vpr_ros.training.initial_network import make_network
-from vpr_ros.training.loader import Share
-from vpr_ros.training.loop import BEST, LAST, STATE, Run, RunState, next_epoch
+from vpr_ros.training.loop import BEST, LAST, STATE, RunState, next_epoch
 from vpr_ros.training.places import PlaceSet
-from vpr_ros.training.recipe import RECIPES, Recipe
+from vpr_ros.training.recipe import RECIPES, Recipe, RunConfig
 from vpr_ros.training.sampler import PlaceSampler, SamplerConfig
 from vpr_ros.training.validation import Validation
 
 TINY = {"dim": 24, "depth": 2, "heads": 2, "mlp_ratio": 2, "position_grid": 4, "prompts": 4}
-RUN = {"height": 28, "width": 42, "precision": "no", "threads": 1}
+RUN = RunConfig(height=28, width=42, precision="no", threads=1)
 END_TO_END = {"name": "all", "epochs": 2, "batch": {"places": 4, "views": 2, "batches": 3}}
 HEADS = {**END_TO_END, "name": "heads", "rate_prompts": 0.0}
 
 
-@pytest.fixture
-def recipe(tmp_path):
-    """recipe(*stages): of a network so small that a step takes milliseconds."""
-
-    def make(*stages, **changes):
-        content = {
-            "network": "efficientvpr",
-            "options": TINY,
-            "backbone": "random",
-            "run": RUN,
-            "loss": {},
-            "stages": list(stages),
-            "sources": [],
-            "validation": [],
-            "notes": {"name": "tiny"},
-        } | changes
-        path = tmp_path / "recipe.yaml"
-        path.write_text(yaml.safe_dump(content))
-        return Recipe.read(path)
-
-    return make
-
-
-@pytest.fixture
-def shares(picture):
-    return [Share(PlaceSet("boxes", [[picture(place)] * 2 for place in range(8)]))]
-
-
-@pytest.fixture
-def start(tmp_path, shares, capsys):
-    """start(recipe, folder): a run on eight made places, its network from a fixed seed."""
-
-    def make(recipe, folder):
-        torch.manual_seed(3)
-        network = EfficientVPR(EfficientVPRConfig(**TINY))
-        nothing = Validation([], tmp_path, recipe.run.height, recipe.run.width)
-        return Run(network, recipe, shares, nothing, tmp_path / folder)
-
-    return make
-
-
-def weights(run):
-    return {name: value.clone() for name, value in run.network.state_dict().items()}
-
-
-def losses(run):
-    with run.log.open(newline="") as file:
-        return [row["loss"] for row in csv.DictReader(file) if row["loss"]]
+def recipe(*stages, **changes):
+    """Of a network so small that a step takes milliseconds."""
+    values = {"network": "efficientvpr", "options": TINY, "run": RUN} | changes
+    return recipe_of(*stages, **values)
 
 
 @pytest.mark.parametrize("stages", [(END_TO_END,), (HEADS, END_TO_END)])
-def test_run_goes_on_as_if_it_had_not_been_cut_off(recipe, start, stages):
-    whole = start(recipe(*stages), "whole")
-    assert whole.train()
-    pieces = 0
-    while not (piece := start(recipe(*stages), "pieces")).train(stop_after_minutes=0):
-        pieces += 1
-    assert pieces >= 5 * len(stages)  # cut off after every step but a stage's last
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(weights(piece)[name], value, msg=name)
-    assert losses(piece) == losses(whole)
+def test_run_goes_on_as_if_it_had_not_been_cut_off(start, stages):
+    # After every step but a stage's last.
+    whole, resumed = cut_off(lambda folder: start(recipe(*stages), folder), 5 * len(stages))
+    assert column(resumed, "loss").tolist() == column(whole, "loss").tolist()
 
 
-def test_worker_processes_change_nothing(recipe, start):
+def test_worker_processes_change_nothing(start):
     alone = start(recipe(END_TO_END), "alone")
-    helped = start(recipe(END_TO_END, run=RUN | {"workers": 2}), "helped")
+    helped = start(recipe(END_TO_END, run=dataclasses.replace(RUN, workers=2)), "helped")
     assert alone.train() and helped.train()
-    assert losses(helped) == losses(alone)
+    assert column(helped, "loss").tolist() == column(alone, "loss").tolist()
 
 
-def test_prompts_learn_end_to_end_and_only_the_named_blocks(recipe, start):
+def test_prompts_learn_end_to_end_and_only_the_named_blocks(start):
     run = start(recipe({**END_TO_END, "trained_blocks": 1}), "run")
-    before = weights(run)
+    before = weights(run.network)
     assert run.train()
-    changed = {n for n, v in weights(run).items() if not torch.equal(v, before[n])}
-    assert "backbone.prompts" in changed
-    assert any("blocks.1." in name for name in changed)
-    assert not any("blocks.0." in name or "positions" in name for name in changed)
+    moved = changed(run.network, before)
+    assert "backbone.prompts" in moved
+    assert any("blocks.1." in name for name in moved)
+    assert not any("blocks.0." in name or "positions" in name for name in moved)
 
 
-def test_best_checkpoint_is_one_that_export_reads(recipe, start, tmp_path, picture):
+def test_best_checkpoint_is_one_that_export_reads(start, tmp_path, picture):
     for number in range(6):
         for kind in ("database", "queries"):
             (tmp_path / "drive" / kind).mkdir(parents=True, exist_ok=True)
@@ -141,17 +89,16 @@ def test_validation_counts_recall_at_full_precision_as_evaluation_does(tmp_path,
     assert found["three R@100P"] == 100.0
 
 
-def test_a_run_without_validation_leaves_its_last_network_and_curves(recipe, start, tmp_path):
+def test_a_run_without_validation_leaves_its_last_network_and_curves(start, tmp_path):
     run = start(recipe(END_TO_END), "run")
     assert run.train()
     network, _ = load_checkpoint(tmp_path / "run" / LAST)
-    for name, value in weights(run).items():
-        assert torch.equal(network.state_dict()[name], value), name
+    assert not changed(network, weights(run.network))
     assert not (tmp_path / "run" / BEST).exists()
     assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
 
 
-def test_state_survives_a_kill_while_it_is_written(recipe, start, tmp_path, monkeypatch):
+def test_state_survives_a_kill_while_it_is_written(start, tmp_path, monkeypatch):
     run = start(recipe(END_TO_END), "run")
     run.train(stop_after_minutes=0)
     good = (tmp_path / "run" / STATE).read_bytes()
@@ -174,7 +121,7 @@ def test_shipped_recipes_are_whole(name):
     assert name == recipe.notes["name"]
 
 
-def test_bad_recipes_are_refused(recipe, tmp_path):
+def test_bad_recipes_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="'depths'"):
         make_network(recipe(END_TO_END, options={"depths": 2}), tmp_path)
     with pytest.raises(ConfigError, match="rate_head"):

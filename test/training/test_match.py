@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from students import SIDE, TINY, changed, column, recipe_of, weights
+from students import SIDE, TINY, changed, column, cut_off, recipe_of, weights
 from torch.nn import functional as F
 
 from vpr_ros.core.errors import ConfigError, ModelError
@@ -26,7 +26,6 @@ from vpr_ros.training.descriptor_teacher import (
 from vpr_ros.training.device_views import compressed, crops, mixed, movements, view
 from vpr_ros.training.initial_network import make_network
 from vpr_ros.training.loader import Share
-from vpr_ros.training.loop import STATE
 from vpr_ros.training.places import PlaceSet
 from vpr_ros.training.recipe import TeacherConfig
 from vpr_ros.training.sampler import SamplerConfig
@@ -167,15 +166,7 @@ def test_an_efficientvpr_comes_nearer_to_its_teacher(start, teacher):
 
 
 def test_a_run_that_was_cut_off_gives_the_same_weights(start, recipe, teacher):
-    whole = start(recipe, "whole", teacher())
-    assert whole.train()
-    part = start(recipe, "part", teacher())
-    assert not part.train(0.0)
-    assert (part.log.parent / STATE).is_file()
-    rest = start(recipe, "part", teacher())
-    assert rest.train()
-    for name, value in whole.network.state_dict().items():
-        torch.testing.assert_close(value, rest.network.state_dict()[name], msg=name)
+    cut_off(lambda folder: start(recipe, folder, teacher()))
 
 
 def test_what_does_not_fit_the_stage_is_refused(start, recipe, teacher, teacher_file):
