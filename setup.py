@@ -61,7 +61,7 @@ def node_scripts() -> list[str]:
 setup(
     name=NAME,
     version="0.1.0",
-    description="Loop closure on the robot by visual place recognition, on a plain CPU.",
+    description="Loop closure for robots by visual place recognition, on an ordinary CPU.",
     license="Apache-2.0",
     maintainer="The vpr_ros authors",
     maintainer_email="vpr_ros@users.noreply.github.com",
