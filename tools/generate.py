@@ -21,6 +21,7 @@ from typing import Any
 import rclpy
 from rclpy.node import Node
 
+from tools.dds_domain import free_domain
 from vpr_ros.core.config import Doc
 from vpr_ros.nodes.bridge_node import BridgeNode
 from vpr_ros.nodes.database_node import DatabaseNode
@@ -97,12 +98,11 @@ def parameter_table() -> str:
 def interface_table() -> str:
     """Markdown rows of all topics and services, as the running nodes report them."""
     rows = ["| node | | name | type | meaning |", "|---|---|---|---|---|"]
-    rclpy.init()
+    domain, holder = free_domain()  # else a robot's own nodes could be taken for these
     for name, kind in NODES.items():
         # With auto the node would subscribe to no image topic, as none is published.
         argument = ["-p", "image_transport:=compressed"] if name == "encoder" else []
-        rclpy.shutdown()
-        rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr", *argument])
+        rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr", *argument], domain_id=domain)
         node = kind()
         rows += [
             f"| {name} | {way} | `{topic}` | `{_type_name(message)}` | "
@@ -110,7 +110,8 @@ def interface_table() -> str:
             for way, topic, message in _interfaces(node)
         ]
         node.destroy_node()
-    rclpy.shutdown()
+        rclpy.shutdown()
+    holder.close()
     row = next(row for row in rows if "image/compressed" in row)
     both = row.replace("/vpr/image/compressed", "/vpr/image").replace("CompressedImage", "Image")
     both = both.replace(MEANINGS["in image/compressed"], MEANINGS["in image"])

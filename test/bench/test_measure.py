@@ -19,8 +19,7 @@ def test_candidates_alternate_and_the_first_round_only_warms_up():
 
 def test_waiting_takes_time_but_no_cpu_time():
     cost = measure({"sleep": lambda: time.sleep(0.02)}, rounds=3)["sleep"]
-    assert 20 <= cost.time_ms < 60
-    assert cost.cpu_ms < 10
+    assert cost.time_ms >= 20 and cost.cpu_ms < 10
 
 
 @pytest.mark.slow

@@ -15,12 +15,15 @@ from pathlib import Path
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
+from sensor_msgs.msg import CompressedImage
 
 from tools.dds_domain import PROFILE, free_domain, send_raw_images
+from vpr_msgs.srv import FindPlace
 
 
 def read_errors(process):
@@ -109,13 +112,23 @@ class Robot:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def end(self, name, number=signal.SIGINT):
+        """Stop a process with a signal; its exit status."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        return end_of(name, process)
+
     def stop(self):
         """End every process as Ctrl-C does; each must exit cleanly."""
         for process in self.processes.values():
             process.send_signal(signal.SIGINT)
         codes = {name: end_of(name, process) for name, process in self.processes.items()}
         self.data.cleanup()
-        self.spin(0.03)  # a participant that ends while others leave may hang: see exit_after
+        # A participant that ends while others leave may hang: see exit_after.
+        quiet = time.monotonic() + 0.5  # those that were killed are not seen to leave
+        while len(self.node.get_node_names()) > 1 and time.monotonic() < quiet:
+            self.spin(0.03)
+        self.spin(0.03)
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
@@ -126,6 +139,7 @@ class Robot:
         """A publisher that has been matched by a subscriber."""
         publisher = self.node.create_publisher(kind, topic, qos)
         self.wait(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+        self._be_known_to(self.node.get_subscriptions_info_by_topic(publisher.topic_name))
         return publisher
 
     def listen(self, kind, topic, qos=100):
@@ -136,22 +150,37 @@ class Robot:
             lambda: self.node.count_publishers(subscription.topic_name) > 0,
             f"a publisher of {topic}",
         )
+        self._be_known_to(self.node.get_publishers_info_by_topic(subscription.topic_name))
         return messages
+
+    def _be_known_to(self, endpoints):
+        """Until the nodes of these endpoints have met what was created here.
+
+        They hear of all in the order of its creation, and this client comes last.
+        """
+        for name in {endpoint.node_name for endpoint in endpoints} & self.status.keys():
+            self.call(GetParameters, f"{name}/get_parameters")
 
     def wait_for_database(self):
         """Until the encoder's keyframes reach the database, too: they are sent once, not kept.
 
-        Each process discovers the others for itself; nothing tells from here what the encoder has
-        found, but it hears of the database at about the same time.
+        A question with an image goes to the encoder and back to where the keyframes will go, too.
         """
-        self.wait(lambda: self.node.count_subscribers("/vpr/keyframes") > 0, "the database")
-        self.spin(2.0)
+        bad = CompressedImage(format="jpeg", data=b"no image")
+
+        def answered():
+            answer = self.call(FindPlace, "find_place", compressed_image=bad)
+            return answer.message.startswith("Compressed image")
+
+        self.wait(answered, "the encoder's answer")
 
     def call(self, kind, name, **fields):
         """Call a service and return its response."""
         client = self.node.create_client(kind, name)
         self.wait(client.service_is_ready, f"service {name}")
-        return self.result(client.call_async(kind.Request(**fields)))
+        answer = self.result(client.call_async(kind.Request(**fields)))
+        self.node.destroy_client(client)
+        return answer
 
     def set(self, node, name, value):
         """Set a parameter as `ros2 param set` does; returns the SetParametersResult."""
@@ -180,6 +209,11 @@ class Robot:
                     raise AssertionError(f"{name} died: {read_errors(process)[-3000:]}")
             if time.monotonic() > end:
                 raise AssertionError(f"waited {timeout_s:g} s for {what}; reports: {self.status}")
+
+    def told(self, words):
+        """The lines of the log with these words, once there is one."""
+        self.wait(lambda: any(words in line for line in self.logs), words)
+        return [line for line in self.logs if words in line]
 
     def spin(self, seconds):
         """Let time pass."""

@@ -9,6 +9,7 @@ import pytest
 import rclpy
 from rclpy.context import Context
 
+from tools.dds_domain import free_domain
 from vpr_msgs.msg import Keyframe, LoopClosure, Query
 from vpr_ros.core.calibration import (
     Calibration,
@@ -29,8 +30,9 @@ def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):
     loop = dataclasses.replace(settings.loop, calibration=calibration_text(POINTS, "m"))
     file = tmp_path / "vpr.yaml"
     write_params(file, dataclasses.replace(settings, loop=loop), "calibrated")
-    context = Context()
-    rclpy.init(context=context, args=["--ros-args", "--params-file", str(file)])
+    context, (domain, holder) = Context(), free_domain()
+    arguments = ["--ros-args", "--params-file", str(file)]
+    rclpy.init(context=context, args=arguments, domain_id=domain)
     try:
         node = rclpy.create_node(
             "database",
@@ -42,6 +44,7 @@ def test_ros_reads_the_parameter_file_as_it_was_written(tmp_path):
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
+        holder.close()
     assert read_calibrations(text) == CalibrationTable("m", POINTS)
 
 

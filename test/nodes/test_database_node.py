@@ -62,9 +62,7 @@ def test_the_map_of_the_parameter_is_saved_in_time_and_at_exit(robot, tmp_path):
         publisher.publish(keyframe(robot, 50 + number))
         robot.wait(lambda n=number: len(robot.heard["queries"]) == n + 1, "an answer")
         assert len(read_map(path).ids) == known
-        robot.processes.pop("database")
-        process.send_signal(stop)
-        assert process.wait(20) == 0, read_errors(process)
+        assert robot.end("database", stop) == 0, read_errors(process)
         assert len(read_map(path).ids) == known + 1
         robot.node.destroy_publisher(publisher)
 

@@ -42,7 +42,7 @@ def executor(node):
 
 
 def spin_until(executor, condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 40
     while not condition():
         executor.spin_once(timeout_sec=0.1)
         assert time.monotonic() < end

@@ -2,25 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Managed nodes: nothing before activation, everything released after deactivation."""
 
-import os
-import subprocess
-import sys
-
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
 from vpr_msgs.msg import Keyframe, Query
-
-
-def start(robot, name, *arguments):
-    """Start a node as a managed one."""
-    code = f"from vpr_ros.nodes.start import {name}; {name}()"
-    command = [sys.executable, "-c", code, "--lifecycle", "--ros-args", "-r", "__ns:=/vpr"]
-    environment = dict(os.environ, ROS_DOMAIN_ID=str(robot.domain))
-    process = subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE)
-    process.errors = process.stderr
-    robot.processes[name] = process
 
 
 def change(robot, name, transition):
@@ -43,7 +29,7 @@ def ask(robot, keyframes, answers, id):
 
 def test_a_database_that_is_activated_twice_keeps_its_map(robot, tmp_path):
     parameters = ["-p", "map:=office", "-p", f"map_folder:={tmp_path}"]
-    start(robot, "database", *parameters)
+    robot.begin("database", ["--lifecycle"], *parameters)
     assert state(robot, "database") == State.PRIMARY_STATE_UNCONFIGURED
     assert change(robot, "database", Transition.TRANSITION_CONFIGURE).success
     assert "database" not in robot.status  # nothing is there yet
@@ -63,7 +49,7 @@ def test_a_database_that_is_activated_twice_keeps_its_map(robot, tmp_path):
 
 
 def test_what_cannot_be_activated_stays_inactive_and_says_why(robot):
-    start(robot, "database", "-p", "loop.precision:=7.0")
+    robot.begin("database", ["--lifecycle"], "-p", "loop.precision:=7.0")
     assert change(robot, "database", Transition.TRANSITION_CONFIGURE).success
     assert not change(robot, "database", Transition.TRANSITION_ACTIVATE).success
     assert state(robot, "database") == State.PRIMARY_STATE_INACTIVE

@@ -77,7 +77,7 @@ def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
     closures.publish(closure(80, 20))  # wrong: across the circle
     closures.publish(closure(80, 4242))  # names a keyframe that never came
     robot.wait(lambda: robot.status["graph"]["closures_accepted"] == "10", "the correction")
-    robot.wait(lambda: any(not v.accepted and v.match_id == 20 for v in verdicts), "a verdict")
+    robot.wait(lambda: {20, 4242} <= {v.match_id for v in verdicts if not v.accepted}, "verdicts")
     wrong = next(v for v in verdicts if v.query_id == 80 and v.match_id == 20)
     assert wrong.offset_m > 8 and "m and" in wrong.reason
     assert any("not in the graph" in v.reason for v in verdicts if v.match_id == 4242)
@@ -101,24 +101,22 @@ def test_a_corrected_trajectory_and_the_wake_up_in_it(robot, tmp_path):
     robot.wait(lambda: robot.status["graph"]["closures_accepted"] == "11", "the correction")
     robot.wait(lambda: robot.status["graph"]["solver_losses"] == "1", "the loss")
     assert "was lost (exit status -9)" in robot.status["graph"]["message"]
-    process.send_signal(2)
-    assert process.wait(20) == 0
-    del robot.processes["graph"]
+    assert robot.end("graph") == 0
     assert (tmp_path / "office.vprgraph").read_text().count("\nkeyframe ") == 80
 
     # The next day the robot wakes up on the circle with odometry from zero.
     robot.start("relocalizer", map=str(office))
     robot.wait(lambda: keyframes.get_subscription_count() > 0, "the relocalizer")
     robot.wait(lambda: closures.get_subscription_count() > 0, "the relocalizer")
-    states = robot.listen(Localization, "localization", LATCHED)
     poses = robot.listen(PoseWithCovarianceStamped, "initialpose")
+    states = robot.listen(Localization, "localization", LATCHED)
     assert robot.status["relocalizer"]["places_on_the_map"] == "80"
     for step in range(4):
         if step:
             closures.publish(closure(5000 + step, 21 + step))  # may come before its keyframe
         x, y = round_the_circle(20 + step)
         keyframes.publish(keyframe(5000 + step, x - 3, y + 8, seconds=90_000 + step))
-        robot.spin(0.1)
+        robot.wait(lambda s=90_000 + step: any(m.header.stamp.sec == s for m in states), "a state")
     robot.wait(lambda: poses, "initialpose")
     robot.wait(lambda: states[-1].state == Localization.LOCATED, "a state")
     stages = list(dict.fromkeys(s.state for s in states))  # a keyframe may come before its closure
@@ -170,7 +168,7 @@ def test_a_new_session_joins_the_saved_map_and_bad_odometry_is_said(robot, tmp_p
     robot.wait(lambda: problem("wheels", "the keyframes are in 'odom'"), "the frame to be refused")
     robot.wait(lambda: problem("odom", "closures hold"), "all to be well again")
     keyframes.publish(keyframe(5003, 99.0))
-    robot.wait(lambda: any("jumped or started anew" in line for line in robot.logs), "a warning")
+    robot.told("jumped or started anew")
     robot.wait(lambda: problem("odom", "not on the map yet"), "a report")
 
 
@@ -186,14 +184,12 @@ def test_without_gtsam_the_node_says_so_in_one_line():
 def test_a_graph_that_cannot_be_read_is_never_replaced(robot, tmp_path):
     damaged = "vpr_ros pose graph 1\nkeyframe 1 2\n"
     (tmp_path / "office.vprgraph").write_text(damaged)
-    process = robot.start("graph", map=str(tmp_path / "office.vprmap"))
+    robot.start("graph", map=str(tmp_path / "office.vprmap"))
     keyframes = robot.publisher(Keyframe, "keyframes", 100)
     keyframes.publish(keyframe(1, 0.0))
     robot.wait(lambda: robot.status["graph"]["keyframes"] == "1", "the keyframe")
     assert robot.status["graph"]["level"] == b"\1"
-    process.send_signal(2)
-    assert process.wait(20) == 0
-    del robot.processes["graph"]
+    assert robot.end("graph") == 0
     assert (tmp_path / "office.vprgraph").read_text() == damaged
 
 
@@ -204,25 +200,23 @@ def test_who_publishes_the_transform_and_what_is_missing(robot):
     timer = robot.node.create_timer(0.1, lambda: transforms.publish(TFMessage(transforms=[other])))
     # Beside AMCL or slam_toolbox the transform is theirs.
     file = FilePath(__file__).parents[2] / "config" / "navigation.yaml"
-    process = robot.start("graph", file)
+    robot.start("graph", file)
     assert robot.get("graph", "publish_tf") is False
     odometer = robot.publisher(Odometry, "odom")
     heard = robot.listen(TFMessage, "/tf")
     for x in range(20):
         odometer.publish(odometry(x, robot.stamp()))
         robot.spin(0.1)
-    assert len(heard) > 10 and all(m.transforms == [other] for m in heard)
+    robot.wait(lambda: len(heard) > 10, "the other's transforms")
+    assert all(m.transforms == [other] for m in heard)
     assert not any("Somebody else" in line for line in robot.logs)
     robot.start("relocalizer", file)
     assert robot.get("relocalizer", "relocalization.min_agreeing") == 3
     assert not any("does not exist and is ignored" in line for line in robot.logs)
-    for name in ("graph", "relocalizer"):
-        robot.processes[name].send_signal(2)
-        assert robot.processes.pop(name).wait(20) == 0
-    assert process.returncode == 0
+    assert robot.end("graph") == robot.end("relocalizer") == 0
     robot.start("graph")
-    robot.wait(lambda: any("Somebody else" in line for line in robot.logs), "a warning")
-    assert "Somebody else" in robot.status["graph"]["message"]
+    robot.wait(lambda: "Somebody else" in robot.status["graph"]["message"], "a warning")
+    assert len(robot.told("Somebody else")) == 1
     timer.cancel()
     robot.start("relocalizer", map="/none/there.vprmap")
     keyframes = robot.publisher(Keyframe, "keyframes", 100)

@@ -113,8 +113,9 @@ class Started:
         self.output = tempfile.TemporaryFile()  # noqa: SIM115
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         script = f". .venv/bin/activate; . install/setup.bash; exec {shlex.join(command)}"
+        own = {"ROS_DOMAIN_ID": str(domain), "PYTHONFAULTHANDLER": "1"}
         self.process = subprocess.Popen(
-            ["bash", "-c", script], cwd=folder, env=environment | {"ROS_DOMAIN_ID": str(domain)},
+            ["bash", "-c", script], cwd=folder, env=environment | own,
             stdout=self.output, stderr=self.errors,
         )  # fmt: skip
         self.process.errors = self.errors
@@ -166,6 +167,7 @@ def test_nodes_and_examples_of_the_workspace_close_loops(workspace, picture):
         ask = ("python", example("ask_for_place"), "images/3.png")
         first = Started(workspace, robot.domain, *ask).end().splitlines()[0]
         assert re.fullmatch(r"keyframe \d+, score (1\.000|0\.99\d), at x 3\.0 m, y 0\.0 m", first)
+        assert robot.end("example") == 0  # before others leave: see exit_after
     finally:
         codes = robot.stop()
     assert set(codes.values()) == {0}

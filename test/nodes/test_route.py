@@ -70,7 +70,8 @@ def answers(shared_data, tmp_path_factory):
                 frame.header.stamp, frame.header.frame_id = stamp, message.header.frame_id
                 camera.publish(frame)
                 robot.wait(lambda n=number: len(queries) >= n, f"the answer to frame {number}")
-        robot.spin(0.5)
+        robot.spin(0.1)
+        robot.wait(lambda: len(pictures) == len(closures), "the pictures")
     finally:
         codes = robot.stop()
     assert set(codes.values()) == {0}

@@ -18,7 +18,7 @@ from vpr_ros.nodes.start import CONFIGURATION
 def test_nodes_in_one_process_work_and_save_as_alone(robot, tmp_path):
     maps = {"map": "office", "map_folder": str(tmp_path / "maps")}
     names = {"encoder": {"model": "no_such"}, "database": maps, "graph": maps}
-    process = robot.start_together(names, "-r", "graph:odom:=/wheels")
+    robot.start_together(names, "-r", "graph:odom:=/wheels")
     assert "no_such" in robot.status["encoder"]["message"], "a fault of one is its own"
     assert not any("does not exist and is ignored" in line for line in robot.logs)
     wheels = robot.publisher(Odometry, "/wheels")
@@ -33,14 +33,13 @@ def test_nodes_in_one_process_work_and_save_as_alone(robot, tmp_path):
         robot.wait(lambda n=number: len(answers) > n, "an answer")
     robot.status.clear()
     robot.wait(lambda: robot.status.get("graph", {}).get("keyframes") == "3", "the graph")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert robot.end("nodes", signal.SIGTERM) == 0
     saved = {path.name for path in (tmp_path / "maps").iterdir()}
     assert saved == {"office.vprmap", "office.vprgraph"}
 
 
 def test_one_that_cannot_start_leaves_the_others_and_lifecycle_is_per_node(robot):
-    process = robot.begin("nodes", ["--lifecycle", "database", "relocalizer"])
+    robot.begin("nodes", ["--lifecycle", "database", "relocalizer"])
     change = {"transition": Transition(id=Transition.TRANSITION_CONFIGURE)}
     assert robot.call(ChangeState, "database/change_state", **change).success
     assert robot.call(ChangeState, "relocalizer/change_state", **change).success
@@ -48,15 +47,12 @@ def test_one_that_cannot_start_leaves_the_others_and_lifecycle_is_per_node(robot
     assert robot.call(ChangeState, "relocalizer/change_state", **change).success
     robot.wait(lambda: "relocalizer" in robot.status, "the one that is active")
     assert "database" not in robot.status
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert robot.end("nodes") == 0
     process = robot.begin("nodes", ["database", "relocalizer"], "-p", "loop.precision:=7.0")
     robot.wait(lambda: "relocalizer" in robot.status, "the relocalizer", 30)
     process.errors.seek(0)
     assert b"loop.precision" in process.errors.read()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == CONFIGURATION, "the exit status says that one was missing"
-    del robot.processes["nodes"]
+    assert robot.end("nodes") == CONFIGURATION, "the exit status says that one was missing"
     wrong = subprocess.run(
         [sys.executable, "-c", "from vpr_ros.nodes.start import nodes; nodes()", "graf"],
         capture_output=True,

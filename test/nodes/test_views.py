@@ -28,8 +28,8 @@ class Drive:
         self.wheels = robot.publisher(Odometry, "odom") if odometry else None
         self.steps = 0
 
-    def see(self, image):
-        """Show a picture and wait until it must have been dealt with."""
+    def see(self, image, place=True):
+        """Show a picture and wait for its keyframe; without a place, as long as one may take."""
         now = START_NS + self.steps * 12 * S // 10
         if self.wheels:
             for part in (0, 1, 2):
@@ -40,10 +40,10 @@ class Drive:
         self.camera.publish(messages.raw(image, to_time(now)))
         known = len(self.keyframes)
         self.steps += 1
-        for _ in range(15):
-            self.robot.spin(0.02)
-            if len(self.keyframes) > known:
-                break
+        if place:
+            self.robot.wait(lambda: len(self.keyframes) > known, "a keyframe")
+        else:
+            self.robot.spin(0.3)
 
     @property
     def made(self):
@@ -57,6 +57,11 @@ class Drive:
         self.robot.status.pop("encoder")
         self.robot.wait(lambda: "encoder" in self.robot.status, "a report")
         return self.robot.status["encoder"]
+
+    @staticmethod
+    def refused(status, kind):
+        """How many pictures were; on a slow machine one may be replaced before that."""
+        return int(status[f"refused_{kind}"]) + int(status["dropped_images"])
 
 
 def body(image, seed=99):
@@ -88,32 +93,31 @@ def test_a_view_without_a_place_is_named_while_it_lasts(robot, picture, kind, od
     for number in range(3):
         drive.see(picture(number))
     assert len(drive.made) == 3
-    for number in range(8):
-        drive.see(FAULTS[kind](number))
-    status = drive.report()
     learned = 3 if kind == "own_body" else 0
+    for number in range(8):
+        drive.see(FAULTS[kind](number), place=number < learned)
+    status = drive.report()
     assert len(drive.made) == 3 + learned
     assert status["level"] == WARN and status["view"] == kind
-    assert int(status[f"refused_{kind}"]) == 8 - learned
+    assert drive.refused(status, kind) == 8 - learned
     for number in range(3, 6):
         drive.see(picture(number))
     status = drive.report()
     assert len(drive.made) == 6 + learned
     assert status["level"] == OK and status["view"] == "ok"
-    assert int(status[f"refused_{kind}"]) == 8 - learned, "what has been stays counted"
-    told = [line for line in robot.logs if "No keyframes are made" in line]
-    assert len(told) == 1
-    assert len([line for line in robot.logs if "surroundings again" in line]) == 1
+    assert drive.refused(status, kind) == 8 - learned, "what has been stays counted"
+    assert len(robot.told("No keyframes are made")) == 1
+    assert len(robot.told("surroundings again")) == 1
 
 
 def test_a_frozen_camera_is_named_while_odometry_goes_on(robot, picture):
     drive = Drive(robot)
     for number in range(30):
-        drive.see(picture(min(number, 9)))
+        drive.see(picture(min(number, 9)), place=number < 10)
     status = drive.report()
     assert len(drive.made) == 10
     assert status["level"] == WARN and "stays the same" in status["message"]
-    assert int(status["refused_frozen"]) == 20
+    assert drive.refused(status, "frozen") == 20
     drive.see(picture(50))
     assert drive.report()["level"] == OK and len(drive.made) == 11
 
@@ -121,7 +125,7 @@ def test_a_frozen_camera_is_named_while_odometry_goes_on(robot, picture):
 def test_a_frozen_camera_is_named_without_odometry(robot, picture):
     drive = Drive(robot, odometry=False)
     for number in range(12):
-        drive.see(picture(min(number, 2)))
+        drive.see(picture(min(number, 2)), place=number < 3)
     status = drive.report()
     assert status["level"] == WARN and status["view"] == "frozen"
     assert 3 <= len(drive.made) <= 6
@@ -132,7 +136,7 @@ def test_standing_in_front_of_a_covered_lens_ends_when_it_is_uncovered(robot, pi
     drive = Drive(robot)
     drive.see(picture(0))
     for _ in range(3):
-        drive.see(np.full((240, 320, 3), 180, np.uint8))
+        drive.see(np.full((240, 320, 3), 180, np.uint8), place=False)
     assert drive.report()["view"] == "covered"
     x = 0.6 * (drive.steps - 1)
     for i in range(1, 12):
@@ -148,12 +152,12 @@ def test_grey_keyframes_close_no_loop(robot, picture):
     """Thirty pictures, the first and the last five plain grey: five closures, once."""
     robot.start("database", loop__score_threshold=0.5)
     closures = robot.listen(LoopClosure, "loop_closures")
-    for check in (True,):
-        drive = Drive(robot, view__check=check)
-        robot.wait_for_database()
-        for number in range(30):
-            grey = number < 5 or number >= 25
-            drive.see(np.full((240, 320, 3), 180, np.uint8) if grey else picture(number))
+    drive = Drive(robot, view__check=True)
+    robot.wait_for_database()
+    for number in range(30):
+        grey = number < 5 or number >= 25
+        image = np.full((240, 320, 3), 180, np.uint8) if grey else picture(number)
+        drive.see(image, place=not grey)
     assert len(drive.made) == 20 and not closures
 
 
@@ -208,7 +212,7 @@ def test_a_mask_hides_the_robot_from_network_and_features(robot, picture, tmp_pa
     assert robot.set("encoder", "view.mask", mask).successful
     drive.see(body(picture(2)))
     drive.see(body(picture(2), seed=5))  # the same place, another arm
-    drive.see(body(np.full((240, 320, 3), 180, np.uint8)))
+    drive.see(body(np.full((240, 320, 3), 180, np.uint8)), place=False)
     bare, first, second = drive.keyframes
     assert np.dot(first.descriptor, second.descriptor) > 0.999
     assert max(bare.features.keypoints[1::2]) > 180 > max(first.features.keypoints[1::2])
