@@ -31,7 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from tf2_msgs.msg import TFMessage
 
+from bench.nodes import end
 from demo.drive import drifting
+from tools.dds_domain import free_domain
 from vpr_msgs.msg import Keyframe, LoopClosure
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.graph_correction import correct
@@ -40,7 +42,6 @@ from vpr_ros.nodes.conversions import from_pose, to_time
 
 ROUND = 100  # keyframes, half a metre apart
 UPDATES, RATE_HZ, SECONDS = 40, 50, 20
-DOMAIN = "92"
 BARE = "bare"  # frame of the node that does nothing else
 
 
@@ -133,7 +134,8 @@ def bare() -> None:
 
 def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:
     """(delays [ms] of the transforms, by frame; the node's status) at about `count` keyframes."""
-    os.environ["ROS_DOMAIN_ID"] = DOMAIN
+    domain, holder = free_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
     start = "from vpr_ros.nodes.start import graph; graph()"
     others = [
         subprocess.Popen([sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/vpr"])
@@ -161,10 +163,8 @@ def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:
         robot.spin(1.5)
         return robot.delays_ms, robot.status
     finally:
-        rclpy.shutdown()
-        for process in others:
-            process.terminate()
-            process.wait(20)
+        end(others)
+        holder.close()
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from tools.dds_domain import free_domain, send_raw_images
+from tools.dds_domain import FAREWELL_S, free_domain, send_raw_images
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
@@ -67,11 +67,8 @@ def drive(features: int) -> dict[str, Cells]:
         published = robot.database_latency_ms
         encode_ms = [ms for ms in robot.encode_ms if ms > 0]
     finally:
-        rclpy.shutdown()
+        end(nodes)
         holder.close()
-        for node in nodes:
-            node.terminate()
-            node.wait(10)
     encode = float(np.median(encode_ms))
     p50, p95 = np.percentile(latencies, (50, 95)) * 1e3
     frames = after["encoded"] - before["encoded"]
@@ -114,7 +111,7 @@ def memory(names: tuple[str, ...], single: bool) -> tuple[dict[str, float], floa
         found = {name: _pss_mb(process.pid) for name, process in processes.items()}
         return found, robot.database_latency_ms
     finally:
-        _end(processes.values())
+        end(processes.values())
         holder.close()
 
 
@@ -140,7 +137,7 @@ def inactive_memory(name: str) -> list[tuple[str, float]]:
             found.append((state, _pss_mb(process.pid)))
         return found
     finally:
-        _end([process])
+        end([process])
         holder.close()
 
 
@@ -149,11 +146,13 @@ def _run(code: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, *arguments, *ros])
 
 
-def _end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """End nodes, and ROS in this process."""
     rclpy.shutdown()
     for process in processes:
         process.terminate()
         process.wait(20)
+    time.sleep(FAREWELL_S)
 
 
 def _pss_mb(pid: int) -> float:

@@ -37,7 +37,7 @@ from demo.live import environment
 from demo.live_figures import draw_plan, project
 from demo.processes import Processes
 from demo.topics import KEYFRAMES
-from tools.dds_domain import free_domain
+from tools.dds_domain import FAREWELL_S, free_domain
 from tools.milvus_server import MilvusServer, isolate
 from vpr_msgs.msg import Keyframe, LoopClosure
 from vpr_ros.core.errors import VprError
@@ -155,6 +155,7 @@ def ros(folder: Path) -> Iterator[Processes]:
         with holder, Processes(folder, settings) as processes:
             yield processes
     finally:
+        time.sleep(FAREWELL_S)
         rclpy.shutdown()
 
 

@@ -19,7 +19,7 @@ from demo.topics import BATTERY, IMAGE, INFO, NEXT_DAY, NODES, PLAYED, READY, WH
 from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 DRAIN_S = 2.0  # for the last answer, and one more round of diagnostics, which come at 1 Hz
 POLL_S = 0.1
 # As launch/vpr.launch.py connects the nodes to a robot.

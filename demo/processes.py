@@ -14,7 +14,7 @@ from pathlib import Path
 from vpr_ros.core.errors import VprError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-PATIENCE_S = 5.0  # between asking a process to end and ending it
+PATIENCE_S = 15.0  # between asking a process to end and ending it; a node saves its map meanwhile
 TAIL_LINES = 12
 
 

@@ -16,6 +16,9 @@ _turn = itertools.cycle(random.sample(range(1, HIGHEST + 1), HIGHEST))
 
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+# Between the end of other processes and that of this one's participant, which may hang if it is
+# destroyed while others leave: see vpr_ros.nodes.start.exit_after.
+FAREWELL_S = 0.3
 
 
 def send_raw_images() -> None:
