@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tools.shared_sets import LAP, TEST_FLOORS
+from vpr_ros.core.contract import Contract
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures
 from vpr_ros.core.pose import Pose
 from vpr_ros.evaluation.image_set import read_rows
 
@@ -34,6 +36,26 @@ class View:
     image: Path
     stamp_s: float
     pose: Pose | None = None
+
+    def keyframe(
+        self,
+        number: int,
+        contract: Contract,
+        descriptor: np.ndarray,
+        features: LocalFeatures | None,
+    ) -> Keyframe:
+        """The keyframe of this image, made at sparsity 0."""
+        return Keyframe(
+            id=number,
+            stamp_ns=round(self.stamp_s * 1e9) + number,
+            model=contract.name,
+            sparsity=0.0,
+            descriptor=descriptor,
+            pose=self.pose,
+            pose_frame="odom" if self.pose else "",
+            features=features,
+            calibration=contract.calibration_at(0.0),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,7 +101,6 @@ def _interval(right: np.ndarray, possible: np.ndarray) -> tuple[float, float]:
 def looker(encoder: Encoder, change: Callable[[np.ndarray], np.ndarray] | None = None) -> Look:
     """Keyframes of views, after a change of the image."""
     extractor = FeatureExtractor(FeatureConfig())
-    contract = encoder.contract
 
     @functools.cache  # a map without one floor shares its images with the next
     def seen(path: Path) -> tuple[np.ndarray, LocalFeatures | None]:
@@ -110,18 +109,7 @@ def looker(encoder: Encoder, change: Callable[[np.ndarray], np.ndarray] | None =
         return encoder.encode(pixels), extractor.extract(pixels)
 
     def look(view: View, number: int) -> Keyframe:
-        descriptor, features = seen(view.image)
-        return Keyframe(
-            id=number,
-            stamp_ns=round(view.stamp_s * 1e9) + number,
-            model=contract.name,
-            sparsity=0.0,
-            descriptor=descriptor,
-            pose=view.pose,
-            pose_frame="odom" if view.pose else "",
-            features=features,
-            calibration=contract.calibration_at(0.0),
-        )
+        return view.keyframe(number, encoder.contract, *seen(view.image))
 
     return look
 

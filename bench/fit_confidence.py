@@ -142,19 +142,8 @@ class Pictures:
 
     def keyframe(self, name: str, view: View, change: Change, number: int) -> Keyframe:
         """A view of a set that was seen."""
-        descriptor, features = self._seen[f"{name}/{view.image.name}", change.name]
-        contract = self._encoder.contract
-        return Keyframe(
-            id=number,
-            stamp_ns=round(view.stamp_s * 1e9) + number,
-            model=contract.name,
-            sparsity=0.0,
-            descriptor=descriptor,
-            pose=view.pose,
-            pose_frame="odom" if view.pose else "",
-            features=features,
-            calibration=contract.calibration_at(0.0),
-        )
+        seen = self._seen[f"{name}/{view.image.name}", change.name]
+        return view.keyframe(number, self._encoder.contract, *seen)
 
 
 def questions(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.spatial.transform import Rotation
 
 from demo.drive import BIAS_DEG, ate_m, drifting
 from vpr_ros.core.database import Database, DatabaseConfig
@@ -29,7 +29,7 @@ from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import VprError
 from vpr_ros.core.keyframe import Keyframe
 from vpr_ros.core.loop_config import LoopConfig
-from vpr_ros.core.loop_detector import LoopDetector
+from vpr_ros.core.loop_detector import LoopClosure, LoopDetector
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
 from vpr_ros.core.pose import Pose
 from vpr_ros.evaluation.bag import Bag, choose_topics
@@ -63,17 +63,13 @@ class Drive:
     updates_ms: list[float]
 
 
-def turn_of(closure: object) -> Pose | None:
+def turn_of(closure: LoopClosure) -> Pose | None:
     """The robot's turn between the views of a closure, as the message has it."""
-    seen = closure.verification.T_match_query if closure.verification else None  # type: ignore[attr-defined]
+    seen = closure.verification.T_match_query if closure.verification else None
     if seen is None:
         return None
-    w = math.sqrt(max(0.0, 1 + np.trace(seen.rotation))) / 2
-    x, y, z = (
-        (seen.rotation[i, j] - seen.rotation[j, i]) / (4 * max(w, 1e-6))
-        for i, j in ((2, 1), (0, 2), (1, 0))
-    )
-    return camera_turn(Pose(0.0, 0.0, 0.0, x, y, z, w), CameraConfig())
+    turn = Rotation.from_matrix(seen.rotation).as_quat()
+    return camera_turn(Pose(0.0, 0.0, 0.0, *map(float, turn)), CameraConfig())
 
 
 def drifted(keyframes: list[Keyframe], drift_deg: float, seed: int) -> list[Keyframe]:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -52,7 +52,10 @@ def drive(features: int) -> dict[str, Cells]:
     loop = ["loop.score_threshold:=0.9"]
     loop += [] if features else ["loop.verified_candidates:=0"]
     recent = ["database.exclude_recent_s:=1.0"]
-    nodes = [_start("encoder", common), _start("database", loop + recent)]
+    nodes = [
+        _run("encoder", parameters=common, level="warn"),
+        _run("database", parameters=loop + recent, level="warn"),
+    ]
     send_raw_images()
     rclpy.init()
     try:
@@ -98,11 +101,10 @@ def memory(names: tuple[str, ...], single: bool) -> tuple[dict[str, float], floa
     """
     domain, holder = free_domain()
     os.environ["ROS_DOMAIN_ID"] = str(domain)
-    code = "from vpr_ros.nodes.start import {0}; {0}()"
     if single:
-        processes = {"one process": _run(code.format("nodes"), *names)}
+        processes = {"one process": _run("nodes", names)}
     else:
-        processes = {name: _run(code.format(name)) for name in names}
+        processes = {name: _run(name) for name in names}
     rclpy.init()
     try:
         robot = _Robot()
@@ -119,7 +121,7 @@ def inactive_memory(name: str) -> list[tuple[str, float]]:
     """Memory [MB] of a managed node, state after state."""
     domain, holder = free_domain()
     os.environ["ROS_DOMAIN_ID"] = str(domain)
-    process = _run(f"from vpr_ros.nodes.start import {name}; {name}()", "--lifecycle")
+    process = _run(name, ["--lifecycle"])
     rclpy.init()
     found = []
     try:
@@ -141,9 +143,14 @@ def inactive_memory(name: str) -> list[tuple[str, float]]:
         holder.close()
 
 
-def _run(code: str, *arguments: str) -> subprocess.Popen[bytes]:
-    ros = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", "error"]
-    return subprocess.Popen([sys.executable, "-c", code, *arguments, *ros])
+def _run(
+    name: str, words: Sequence[str] = (), parameters: Sequence[str] = (), level: str = "error"
+) -> subprocess.Popen[bytes]:
+    code = f"from vpr_ros.nodes.start import {name}; {name}()"
+    ros = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", level]
+    for parameter in parameters:
+        ros += ["-p", parameter]
+    return subprocess.Popen([sys.executable, "-c", code, *words, *ros])
 
 
 def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:
@@ -253,14 +260,6 @@ def _work_cpu(pictures: list[np.ndarray], features: int) -> float:
         assert frontend.process(frame, 0.0) is not None
         cpu += time.process_time() - started if number >= 0 else 0.0
     return cpu / len(messages)
-
-
-def _start(name: str, parameters: list[str]) -> subprocess.Popen[bytes]:
-    arguments = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", "warn"]
-    for parameter in parameters:
-        arguments += ["-p", parameter]
-    code = f"from vpr_ros.nodes.start import {name}; {name}()"
-    return subprocess.Popen([sys.executable, "-c", code, *arguments])
 
 
 def picture(number: int) -> np.ndarray:

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("typer")
-
 from vpr_ros import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,14 +63,12 @@ def test_each_verb_names_the_other(vpr, tmp_path):
 
 
 def test_a_recording_that_lost_its_metadata_is_still_a_bag(vpr, tmp_path):
-    pytest.importorskip("rosbags")
     (tmp_path / "drive_0.mcap").touch()
     message, _ = vpr("evaluate", tmp_path)
     assert "has no metadata.yaml" in message and "ros2 bag reindex" in message
 
 
 def test_model_info_prints_contract_and_cost(vpr):
-    pytest.importorskip("onnx")
     code, text = vpr("model-info", "mobilenetv2-gem")
     assert code == 0
     assert re.search(r"digest of the weights +│ [0-9a-f]{32} ", text)
@@ -84,7 +80,6 @@ def test_model_info_prints_contract_and_cost(vpr):
 
 def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
     torch = pytest.importorskip("torch")
-    pytest.importorskip("onnx")
     from vpr_ros.networks.checkpoint import save_checkpoint
     from vpr_ros.networks.tat_vpr import TatVPR, TatVPRConfig
 
@@ -102,7 +97,6 @@ def test_export_and_model_info_of_a_checkpoint(vpr, tmp_path):
 
 
 def test_adopt_wants_images_and_overwrites_only_when_told(vpr, tmp_path):
-    pytest.importorskip("onnx")
     message, _ = vpr("adopt", "mobilenetv2-gem")
     assert message.startswith("vpr: Give --images: a bag, or a folder")
     target = tmp_path / "mine.onnx"
@@ -116,7 +110,6 @@ def test_adopt_wants_images_and_overwrites_only_when_told(vpr, tmp_path):
 
 
 def test_known_errors_are_one_line_and_exit_code_1(vpr, tmp_path):
-    pytest.importorskip("onnx")
     text = tmp_path / "text.onnx"
     text.write_text("not a graph")
     for arguments in (["model-info", text], ["model-info", tmp_path / "no.onnx"]):
@@ -130,7 +123,6 @@ def test_known_errors_are_one_line_and_exit_code_1(vpr, tmp_path):
 
 
 def test_the_process_itself_ends_with_1_and_one_line(tmp_path):
-    pytest.importorskip("onnx")
     command = [sys.executable, "-m", "vpr_ros.cli", "model-info", str(tmp_path / "no.onnx")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1

@@ -25,12 +25,14 @@ REVISITS = Path(__file__).parent / "rtabmap_revisits.csv"  # verified by hand, f
 
 
 @dataclasses.dataclass(frozen=True)
-class Git:
-    """A folder of a commit."""
+class DataSet:
+    """A folder of a commit, and what is measured on it."""
 
     url: str
     commit: str
     folder: str
+    licence: str
+    command: str  # {}: the folder
     more: tuple[tuple[Path, str], ...] = ()  # files of ours that belong to it, and their names
 
     def fetch(self, target: Path) -> None:
@@ -46,42 +48,27 @@ class Git:
             shutil.copy2(file, target / name)
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSet:
-    """Where a set is from, and what is measured on it."""
-
-    source: Git
-    licence: str
-    command: str  # {}: the folder
-
-
 GITHUB = "https://github.com"
 SETS = {
     "rtabmap_samples": DataSet(
-        Git(
-            f"{GITHUB}/introlab/rtabmap",
-            "5fad2d29c347e21f5ececb1701148c72d0c4dbb8",
-            "data/samples",
-            ((REVISITS, "revisits.csv"),),
-        ),
+        f"{GITHUB}/introlab/rtabmap",
+        "5fad2d29c347e21f5ececb1701148c72d0c4dbb8",
+        "data/samples",
         "BSD-3-Clause",
         "vpr benchmark ../sets/rtabmap_samples",
+        ((REVISITS, "revisits.csv"),),
     ),
     "corridor": DataSet(
-        Git(
-            f"{GITHUB}/MubarizZaffar/VPR-Bench",
-            "77ad30f3684476717188c67d7f3f66be19f832af",
-            "datasets/corridor",
-        ),
+        f"{GITHUB}/MubarizZaffar/VPR-Bench",
+        "77ad30f3684476717188c67d7f3f66be19f832af",
+        "datasets/corridor",
         "MIT; cite Milford, IJRR 2013",
         "vpr benchmark {} --frames 2",
     ),
     "campus_robot": DataSet(
-        Git(
-            f"{GITHUB}/ToshikiNakamura0412/visual_place_recognition_ros",
-            "025849b24296df55508503d6309b05a5d979dae5",
-            "dataset",
-        ),
+        f"{GITHUB}/ToshikiNakamura0412/visual_place_recognition_ros",
+        "025849b24296df55508503d6309b05a5d979dae5",
+        "dataset",
         "MIT",
         "vpr benchmark ../sets/campus_robot",
     ),
@@ -95,7 +82,7 @@ def fetch(name: str, data: Path) -> Path:
         return target
     data.mkdir(parents=True, exist_ok=True)
     try:
-        SETS[name].source.fetch(target)
+        SETS[name].fetch(target)
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise VprError(f"{name} cannot be fetched: {error}") from None
@@ -122,7 +109,7 @@ def main() -> int:
         parser.error(f"no set is named {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
     if not arguments.sets:
         for name, one in SETS.items():
-            print(f"{name}: {one.source.url} ({one.licence})")
+            print(f"{name}: {one.url} ({one.licence})")
         return 0
     try:
         for name in arguments.sets:

@@ -5,9 +5,7 @@
 import dataclasses
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from vpr_ros.core.contract import Contract
 from vpr_ros.core.keyframe import Keyframe, LocalFeatures
@@ -65,6 +63,8 @@ def make_model(tmp_path):
 
     It gives NaN for a black image, whose normalised values are negative.
     """
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
 
     def make(metadata=None, unit=True, height=6, size=4, **changes):
         contract = dataclasses.replace(CONTRACT, **changes)

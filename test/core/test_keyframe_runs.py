@@ -47,3 +47,11 @@ def test_forged_ids_take_no_memory():
     for _ in range(1000):
         runs.add(random_first_id())
     assert len(runs._last_id) <= 16
+
+
+def test_first_ids_fit_and_differ():
+    """They need no clock."""
+    firsts = [random_first_id() for _ in range(2000)]
+    assert all(0 < first < 2**63 for first in firsts)
+    assert len({first >> 23 for first in firsts}) == 2000  # each has 8 million ids to itself
+    assert all(first & (2**23 - 1) == 1 for first in firsts)

@@ -164,7 +164,6 @@ def test_robot_keeps_off_walls_and_decorations(poses, twins):
 
 def test_twins_cannot_be_told_apart_from_inside(poses):
     """From the door of the corridor to the curtain behind the garden, and only there."""
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     east = [p for p in of_lap(poses, 1) if p.y_m < 3]
     first = [min(east, key=lambda p: abs(p.x_m - x)) for x in (2.5, 6, 10, 14, 18, 22, 27, 29)]
     plan, views = building(twins=True), []
@@ -268,8 +267,6 @@ def test_missing_renderer_says_the_way_out(monkeypatch, plan):
 
 
 def test_pictures_are_the_same_each_time(plan, poses):
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
-
     def take():
         with Camera(plan, (poses[0].x_m, poses[0].y_m), seed=1) as eye:
             return [eye.picture(p.x_m, p.y_m, p.yaw_rad) for p in poses[::300]]
@@ -284,7 +281,6 @@ def test_pictures_are_the_same_each_time(plan, poses):
 
 def test_camera_has_square_pixels_and_a_right_angle_of_view():
     """A white pillar 9 m ahead, 2 m to 3 m left, from floor to ceiling at 4 m."""
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     hall = Area("hall", -10, -10, 10, 10, "REDWALL", "FLAT22", "CEIL4_2", 255)
     pillar = Area("", 9, 2, 10, 3, "PWHITE", height_m=0.0)
     with Camera(Plan((hall, pillar), ()), (0.0, 0.0)) as eye:
@@ -298,7 +294,6 @@ def test_camera_has_square_pixels_and_a_right_angle_of_view():
 
 
 def test_impossible_pose_is_an_error(plan, monkeypatch):
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     with Camera(plan, (2.5, 0.0)) as eye:
         with pytest.raises(RenderError, match="inside a wall"):
             eye.picture(-4.6, 0.0, 0.0)
@@ -309,7 +304,6 @@ def test_impossible_pose_is_an_error(plan, monkeypatch):
 
 def test_bag(tmp_path, plan, poses):
     """A drive cut to three seconds."""
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     from rosbags.highlevel import AnyReader
 
     from demo import write_bag

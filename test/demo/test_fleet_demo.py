@@ -5,10 +5,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
-
-pytest.importorskip("rclpy")
-pytest.importorskip("vizdoom")
 
 from demo.fleet_demo import Closed, closure_table, faults_of, write_report
 

@@ -161,7 +161,6 @@ class BagWriter:
 @pytest.fixture
 def bag_writer():
     """bag_writer(path, kind): a writer of mcap, db3 or (ROS 1) bag."""
-    pytest.importorskip("rosbags")
     return BagWriter
 
 

@@ -6,10 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-pytest.importorskip("rich")
-pytest.importorskip("onnx")
-
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.errors import ConfigError, ModelError
 from vpr_ros.evaluation.bag_evaluation import run_evaluate

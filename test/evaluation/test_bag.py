@@ -5,8 +5,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-
 from vpr_ros.evaluation.bag import (
     Bag,
     BagError,

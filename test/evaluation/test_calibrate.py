@@ -9,9 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("rosbags")
-pytest.importorskip("rich")
-
 from vpr_ros.core.calibration import Calibration, read_calibrations
 from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.loop_confidence import required

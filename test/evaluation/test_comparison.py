@@ -9,11 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-pytest.importorskip("matplotlib")
-pytest.importorskip("rich")
-pytest.importorskip("typer")
-
 from vpr_ros.core.model_files import DEFAULT_MODEL
 from vpr_ros.evaluation import comparison
 from vpr_ros.evaluation.bag_evaluation import run_evaluate

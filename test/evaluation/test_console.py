@@ -5,9 +5,6 @@
 import io
 
 import pytest
-
-pytest.importorskip("rich")
-
 from rich.console import Console
 
 from vpr_ros.evaluation.console import TextTable, show

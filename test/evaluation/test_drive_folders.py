@@ -12,9 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-pytest.importorskip("rich")
-
 from vpr_ros.evaluation.bag import BagError, bag_images, cameras, choose_topics, pictures
 from vpr_ros.evaluation.drive_folders import layout_of, open_drive
 from vpr_ros.evaluation.truth import LoopRule

@@ -18,12 +18,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-pytest.importorskip("matplotlib")
-pytest.importorskip("rich")
-pytest.importorskip("typer")
-
-
 from vpr_ros.core.errors import ConfigError, VprError
 from vpr_ros.core.keyframe import Keyframe, Place, Thumbnail
 from vpr_ros.core.loop_detector import LoopClosure, Query, Reason

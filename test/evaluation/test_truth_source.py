@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 
-pytest.importorskip("rosbags")
-
 from vpr_ros.evaluation.bag import Bag, BagError
 from vpr_ros.evaluation.truth import LoopRule, Trajectory, TruthError
 from vpr_ros.evaluation.truth_source import find_truth, require_truth

@@ -4,7 +4,6 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -16,7 +15,7 @@ from vpr_ros.export import functions
 from vpr_ros.export.check import OPERATOR_TOLERANCE, check, sample_images
 from vpr_ros.export.deploy_layers import PRECISIONS, Int8Linear, deployed
 from vpr_ros.export.functions import CONTRIB, DOMAIN
-from vpr_ros.export.onnx_file import SMALLEST, names_read
+from vpr_ros.export.onnx_file import SMALLEST, names_read, session_of
 from vpr_ros.export.transformer import build_transformer, layers_hurt_by_int8
 from vpr_ros.networks import sparse_ternary_linear
 from vpr_ros.networks.efficientvpr import EfficientVPR, EfficientVPRConfig
@@ -49,15 +48,9 @@ def efficient(**changes):
     return network
 
 
-def session(model):
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-
-
 def run(model, image, sparsity=None):
     feed = {} if sparsity is None else {"sparsity": np.array(sparsity, dtype=np.float32)}
-    return session(model).run(["descriptor"], {"image": image.numpy(), **feed})[0]
+    return session_of(model).run(["descriptor"], {"image": image.numpy(), **feed})[0]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -211,7 +204,7 @@ def test_what_a_nested_mlp_drops_is_not_computed_before():
         onnx.helper.make_tensor_value_info(slim[0].output[0], onnx.TensorProto.FLOAT, None)
     )
     feed = {"image": sample_images(SIDE, SIDE).numpy(), "sparsity": np.array(0.5, np.float32)}
-    hidden = session(model).run([slim[0].output[0]], feed)[0]
+    hidden = session_of(model).run([slim[0].output[0]], feed)[0]
     assert not hidden[..., 128:].any() and hidden[..., :128].any(axis=(0, 1)).all()
 
 

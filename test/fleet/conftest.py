@@ -1,15 +1,10 @@
 # Copyright 2026 The vpr_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the tests of the fleet import robots.py, beside them, and gives them a store in a file."""
-
-import sys
-from pathlib import Path
+"""A store in a file."""
 
 import pytest
 
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

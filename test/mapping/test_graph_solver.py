@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("gtsam")
-
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping import graph_solver
 from vpr_ros.mapping.graph_correction import correct

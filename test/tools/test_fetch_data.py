@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools import fetch_data
-from tools.fetch_data import REVISITS, SETS, DataSet, Git, fetch
+from tools.fetch_data import REVISITS, SETS, DataSet, fetch
 from vpr_ros.core.errors import VprError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def one_set(monkeypatch):
-    def use(source):
-        monkeypatch.setattr(fetch_data, "SETS", {"one": DataSet(source, "MIT", "vpr {}")})
+    def use(url, commit, *more):
+        known = DataSet(url, commit, "images", "MIT", "vpr {}", more)
+        monkeypatch.setattr(fetch_data, "SETS", {"one": known})
 
     return use
 
@@ -34,11 +35,11 @@ def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set):
     commit = subprocess.run(head, capture_output=True, text=True).stdout.strip()
     (place / "images" / "1.jpg").write_text("later")
     subprocess.run("git -c user.name=a -c user.email=a@b commit -qam b", shell=True, cwd=place)
-    one_set(Git(place.as_uri(), commit, "images", ((REVISITS, "revisits.csv"),)))
+    one_set(place.as_uri(), commit, (REVISITS, "revisits.csv"))
     folder = fetch("one", tmp_path / "data")
     assert (folder / "1.jpg").read_text() == "first"
     assert {p.name for p in folder.iterdir()} == {"1.jpg", "revisits.csv"}
-    one_set(Git(place.as_uri(), "0" * 40, "images"))
+    one_set(place.as_uri(), "0" * 40)
     assert fetch("one", tmp_path / "data") == folder  # it is there
     with pytest.raises(VprError, match="one cannot be fetched: "):
         fetch("one", tmp_path / "other")

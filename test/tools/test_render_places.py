@@ -55,7 +55,6 @@ def test_the_way_is_free_through_an_opening_only(plan):
 
 
 def test_rendered_places_are_near_textured_and_repeatable(tmp_path):
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     assert main([str(tmp_path / "a"), "--maps", LEVEL, "--places", "3"]) == 0
     assert main([str(tmp_path / "b"), "--maps", "freedoom1/E1M1", LEVEL, "--places", "3"]) == 0
     folder = tmp_path / "a" / "freedoom2_MAP05"
@@ -72,7 +71,6 @@ def test_rendered_places_are_near_textured_and_repeatable(tmp_path):
 
 
 def test_an_unknown_map_is_one_line(tmp_path, capsys):
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     assert main([str(tmp_path), "--maps", "MAP01"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "no map 'MAP01'" in line
@@ -101,7 +99,6 @@ def test_maps_that_are_there_are_kept_and_drafts_are_not(tmp_path, monkeypatch):
 
 
 def test_the_camera_stands_where_it_is_told():
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     with MapCamera(LEVEL, seed=1) as camera:
         low, high = camera.plan.bounds
         assert camera.picture(int(low[0]) - 500, int(low[1]) - 500, 0.0, 8.0) is None  # outside
@@ -115,7 +112,6 @@ def test_the_camera_stands_where_it_is_told():
 
 
 def test_depths_are_those_of_the_plan():
-    pytest.importorskip("vizdoom", reason="the renderer is not installed")
     ratios = []
     with MapCamera(LEVEL, seed=1) as camera:
         low, high = camera.plan.bounds

@@ -3,14 +3,10 @@
 """Data sets small enough to know everything about."""
 
 import csv
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for students.py, beside the tests
 
 
 @pytest.fixture

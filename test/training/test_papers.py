@@ -10,9 +10,6 @@ import yaml
 from published_networks import dinov2_state, under_hugging_face_names
 from safetensors.torch import save_file
 
-pytest.importorskip("typer")
-pytest.importorskip("rich")
-
 from vpr_ros import cli
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder

@@ -104,10 +104,8 @@ class MilvusConfig(Config):
 class MilvusFleet:
     """A Fleet in one collection of Milvus; connects when it is first asked, and again if lost."""
 
-    def __init__(self, config: MilvusConfig, index: Mapping[str, Any] = INDEX) -> None:
-        """`index` says how descriptors are indexed in a collection that is made."""
+    def __init__(self, config: MilvusConfig) -> None:
         self.config = config
-        self._index = dict(index)
         self._secret = config.secret()
         self._client: Any = None
         self._size = 0  # values of a descriptor; 0: there is no collection yet
@@ -293,7 +291,7 @@ class MilvusFleet:
                 schema.add_field(name, DataType.INT64, is_primary=name == "id")
         schema.add_field("descriptor", DataType.FLOAT_VECTOR, dim=size)
         indexed = self._client.prepare_index_params()
-        indexed.add_index("descriptor", **self._index)
+        indexed.add_index("descriptor", **INDEX)
         self._client.create_collection(
             self.config.collection,
             schema=schema,
