@@ -40,7 +40,6 @@ from vpr_ros.nodes.parameters import Parameters
 OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
 SAVE_S = 60.0
 MOST_EARLY = 100  # closures that wait for their keyframe
-PATIENCE_S = 0.5  # at the end, with a correction
 LONGEST_REST_S = 10.0  # of the solver, which rests as long as it has worked: half a core at most
 FEW_KEYFRAMES = 5  # after which a closure's keyframe is not expected any more
 
@@ -111,9 +110,8 @@ class GraphNode(GuardedNode):
         pending = self._wake.is_set()
         self._ending.set()
         self._wake.set()
-        self._worker.join(PATIENCE_S)
-        if pending or self._worker.is_alive():
-            # A correction may take longer than ros2 launch waits before it kills.
+        self._worker.join(0.5)
+        if pending or self._worker.is_alive():  # ros2 launch may not wait for a correction
             self._save()
             self._saved = -1
         self._worker.join()
