@@ -13,7 +13,6 @@ import numpy.typing as npt
 ROOM_UNITS = 56.0  # a player's height; a lower gap is a wall, such as a closed door
 
 Points = npt.NDArray[np.float64]  # (N, 2) map units
-Mask = npt.NDArray[np.bool_]
 
 
 class MapPlan:

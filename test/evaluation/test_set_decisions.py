@@ -24,19 +24,13 @@ def encoder():
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def pictures(tmp_path, picture):
     """Each query is one of the map's pictures, taken a little aside."""
-    random = np.random.default_rng(0)
     database, queries = [], []
     for number in range(COUNT):
-        image = np.full((240, 340, 3), random.integers(0, 255, 3), np.uint8)
-        for _ in range(80):
-            (x, y), size = random.integers(0, 320, 2), random.integers(5, 50)
-            colour = random.integers(0, 255, 3).tolist()
-            cv2.rectangle(image, (x, y), (x + size, y + size), colour, -1)
         for files, left in ((database, 0), (queries, 12)):
             files.append(tmp_path / f"{number}_{left}.png")
-            cv2.imwrite(str(files[-1]), image[:, left : left + 320])
+            cv2.imwrite(str(files[-1]), picture(number)[:, left : left + 308])
     right = tuple(np.array([number]) for number in range(COUNT))
     return ImageSet("pictures", tuple(database), tuple(queries), right, "the same")
 
