@@ -115,7 +115,8 @@ class Trail:
                 continue  # it was evicted
             # Quaternions need not have length 1: a pose is valid if it is near enough.
             pose = match.pose.unit.compose(query.pose.unit.inverse().compose(here.unit))
-            room_m = 2 * ONE_VIEW_M + LEVER * query.pose.distance_m(here)
+            # The views of both closures may differ by ONE_VIEW_M, independently of each other.
+            room_m = math.sqrt(2) * ONE_VIEW_M + LEVER * query.pose.distance_m(here)
             found.append((pose, room_m, self._way_m - began, known))
         return found
 
