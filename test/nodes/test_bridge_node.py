@@ -27,7 +27,7 @@ def closure(query_s, match_s):
     return message
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("to", ["rtabmap", "hydra"])
 def test_closures_reach_the_other_side(robot, monkeypatch, tmp_path, to):
     for name, value in stand_ins.environment().items():

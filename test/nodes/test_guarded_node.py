@@ -156,7 +156,7 @@ def test_what_keeps_a_node_from_starting_takes_one_line(arguments, environment, 
     run = subprocess.run(
         [sys.executable, "-c", code, "--ros-args", *arguments],
         env=dict(os.environ) | environment,  # it ends before it talks to anybody
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     lines = [line for line in run.stderr.splitlines() if line.startswith("vpr_ros: ")]
     assert run.returncode == CONFIGURATION and len(lines) == 1 and "Traceback" not in run.stderr, (
