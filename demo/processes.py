@@ -50,7 +50,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the demo alone, which stops the rest
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def ended(self, name: str) -> bool:
@@ -96,6 +96,6 @@ class Processes:
         return "\n".join([f"The end of its log {self.log(name)}:", *(f"  {x}" for x in lines)])
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: have the kernel end it if the demo is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -22,6 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from sensor_msgs.msg import CompressedImage
 
+from demo.processes import end_with_parent
 from tools.dds_domain import PROFILE, free_domain, send_raw_images
 from vpr_msgs.srv import FindPlace
 
@@ -99,7 +100,10 @@ class Robot:
         # A file, since a pipe that nobody reads would fill and block the node.
         errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.processes[name] = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], env=environment, stderr=errors
+            [sys.executable, "-c", code, *arguments],
+            env=environment,
+            stderr=errors,
+            preexec_fn=end_with_parent,  # else it would answer whoever has this domain next
         )
         self.processes[name].errors = errors
         for reporter in words or [name]:
