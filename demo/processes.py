@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vpr_ros.core.errors import VprError
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PATIENCE_S = 15.0  # between asking a process to end and ending it; a node saves its map meanwhile
 TAIL_LINES = 12
+RUN = "os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class ProcessError(VprError):
@@ -44,13 +45,12 @@ class Processes:
         """Run a command; what it prints goes to `<name>.log`."""
         with self.log(name).open("wb") as log:
             self._running[name] = subprocess.Popen(
-                [str(part) for part in command],
+                [sys.executable, "-c", f"{end_with_parent()}; {RUN}", *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C reaches the demo alone, which stops the rest
-                preexec_fn=end_with_parent,
             )
 
     def ended(self, name: str) -> bool:
@@ -96,6 +96,11 @@ class Processes:
         return "\n".join([f"The end of its log {self.log(name)}:", *(f"  {x}" for x in lines)])
 
 
-def end_with_parent() -> None:
-    """In the child: have the kernel end it if the demo is killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def end_with_parent() -> str:
+    """Python code, importing os and sys, that has the kernel end its process with this one.
+
+    A preexec_fn runs between fork and exec, where a child of a process with threads of gRPC
+    (pymilvus) may crash.
+    """
+    ends = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15)"  # PR_SET_PDEATHSIG, SIGTERM
+    return f"{ends}; os.getppid() == {os.getpid()} or sys.exit()"

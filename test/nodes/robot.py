@@ -88,7 +88,8 @@ class Robot:
     def begin(self, name, words, *ros_arguments):
         """Start the process of an entry point, and do not wait for it."""
         arguments = [*words, "--ros-args", "-r", "__ns:=/vpr", *ros_arguments]
-        code = f"from vpr_ros.nodes.start import {name}; {name}()"
+        # A node that outlived this process would answer whoever has its domain next.
+        code = f"{end_with_parent()}; from vpr_ros.nodes.start import {name}; {name}()"
         environment = dict(
             os.environ,
             ROS_DOMAIN_ID=str(self.domain),
@@ -103,7 +104,6 @@ class Robot:
             [sys.executable, "-c", code, *arguments],
             env=environment,
             stderr=errors,
-            preexec_fn=end_with_parent,  # else it would answer whoever has this domain next
         )
         self.processes[name].errors = errors
         for reporter in words or [name]:
