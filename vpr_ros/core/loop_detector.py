@@ -281,13 +281,13 @@ class LoopDetector:
     def _match(self, place: Place, candidate: Candidate, score: float) -> Match:
         match = candidate.place
         verification = self._compared(place, match) if self.config.verified_candidates else None
+        drift, order, sequence = self._walk.trail.drift(place, match), None, 0.0
         before = list(self._walk.steps)[-2::-1]
-        order = in_order([s.best for s in before], match, len(self.database)) if before else None
-        drift = self._walk.trail.drift(place, match)
-        sequence = 0.0
-        if drift is None:
-            seen = [(s.place, s.descriptor, s.background) for s in before]
-            sequence = sequence_score(seen, match, self.database)
+        if drift is None and verification is not None and before:
+            order = in_order([s.best for s in before], match, len(self.database))
+            if verification.significance > 0:  # a sequence alone proves nothing
+                seen = [(s.place, s.descriptor, s.background) for s in before]
+                sequence = sequence_score(seen, match, self.database)
         return Match(candidate, Evidence(score, drift, verification, order, sequence))
 
     def _compared(self, place: Place, match: Place) -> Verification | None:
