@@ -19,7 +19,7 @@ from vpr_msgs.msg import LoopClosure
 from vpr_msgs.srv import FindPlace, SaveMap
 from vpr_ros.core.errors import MapError
 from vpr_ros.nodes import diagnostics
-from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
+from vpr_ros.nodes.guarded_node import Backlog, GuardedExecutor, GuardedNode
 from vpr_ros.nodes.start import CONFIGURATION
 
 
@@ -92,6 +92,15 @@ def test_a_fault_of_rclpy_leaves_the_subscription_alive(node, executor, monkeypa
         publisher.publish(Odometry())
     spin_until(executor, lambda: heard)
     assert node.problems.count == 2 and node.problems.last.startswith("MemoryError: no room")
+
+
+def test_what_waits_at_the_end_is_handled_behind_one_that_fails(node):
+    handled = []
+    backlog = Backlog(node, 10, lambda n: handled.append(6 // n), fail)
+    for number in (1, 0, 2):
+        backlog.put(number)
+    backlog.finish()
+    assert handled == [6, 3] and node.problems.count == 1
 
 
 def test_a_problem_is_current_until_it_has_not_come_again_for_a_while(node, monkeypatch):

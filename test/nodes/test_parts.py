@@ -20,8 +20,9 @@ from rclpy.parameter import Parameter
 
 from tools.dds_domain import free_domain
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.map_file import read_map
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
-from vpr_ros.nodes import encoder_node, model_choice
+from vpr_ros.nodes import database_node, encoder_node, model_choice
 from vpr_ros.nodes.diagnostics import Latency, Rate
 from vpr_ros.nodes.image_input import LatestImage
 from vpr_ros.nodes.notices import Notices
@@ -133,6 +134,27 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     assert keyframe.model == DEFAULT_MODEL
     assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2
+
+
+def test_a_new_map_is_that_of_the_model_with_most_keyframes(tmp_path):
+    domain, _holder = free_domain()
+    options = f"map:=a map_folder:={tmp_path} map_mismatch:=new database.max_keyframes:=8"
+    arguments = [word for option in options.split() for word in ("-p", option)]
+    rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
+    try:
+        node = database_node.DatabaseNode()
+        for number in range(10):  # the last two are another model's
+            model = {"model": "other"} if number > 7 else {}
+            node._on_keyframe(messages.keyframe(number, Time(sec=number), **model))
+        node.finish()
+        assert read_map(tmp_path / "a.vprmap").model == "m"
+        (few,) = node.set_parameters([Parameter("database.max_keyframes", value=4)])
+        text = node._maps._loaded(tmp_path, 8, node._detectors[0].database)
+        assert few.successful and text.endswith("; 4 were evicted (database.max_keyframes, "
+            "database.max_mb), so the file stays as it is")  # fmt: skip
+        node.destroy_node()
+    finally:
+        rclpy.shutdown()
 
 
 def test_a_process_ends_even_while_its_interpreter_is_held():

@@ -136,9 +136,9 @@ def write_map(
             return
         if not overwrite:
             raise MapError(
-                f"Map {path} exists and was neither loaded nor saved here"
-                f"{', or has been changed since' if known else ''}. Load it first, choose another "
-                "name, or set overwrite."
+                f"Map {path} exists and was neither saved here nor loaded as a whole"
+                f"{', or has been changed since' if known else ''}. Load all of it first, choose "
+                "another name, or set overwrite."
             )
         if not beginning.startswith(_BEGINNING[0]) or beginning[30:40] != _BEGINNING[1]:
             raise MapError(

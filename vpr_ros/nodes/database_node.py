@@ -130,8 +130,7 @@ class DatabaseNode(GuardedNode):
 
     def finish(self) -> None:
         """Take the keyframes that have arrived, and save the map."""
-        with self.problems.caught():
-            self._backlog.finish()
+        self._backlog.finish()
         self._maps.finish()
 
     @property

@@ -93,6 +93,7 @@ class Backlog:
         """`refuse` is given the oldest where more than `most` would wait."""
         self.waiting: deque[Any] = deque()
         self._most, self._handle, self._refuse = most, handle, refuse
+        self._problems = node.problems
         self._turn = node.create_guard_condition(node._guarded(self._next))
         self._arrived = self._passed = 0  # since the last turn, and turns passed up for them
 
@@ -105,9 +106,10 @@ class Backlog:
             self._refuse(self.waiting.popleft())
 
     def finish(self) -> None:
-        """Handle what waits."""
+        """Handle what waits; one that fails does not cost the rest their turn."""
         while self.waiting:
-            self._handle(self.waiting.popleft())
+            with self._problems.caught():
+                self._handle(self.waiting.popleft())
 
     def _next(self) -> None:
         self._arrived, more = 0, self._arrived and self._passed < self._most

@@ -131,11 +131,11 @@ class MapKeeper:
     ) -> LoadMap.Response:
         path, detector = self._named(request.path), self._in_use()
         loaded = await self._later(LoadedMap.read, path, detector.database.max_bytes)
+        evicted = detector.database.evicted
         response.keyframes = detector.database.merge(loaded, request.replace)
         detector.reset()
-        self._warn_of_unknown_weights(path, detector.database)
         response.success = True
-        response.message = f"loaded {response.keyframes} keyframes from {path}"
+        response.message = self._loaded(path, response.keyframes, detector.database, evicted)
         self._succeeded(path, response.message)
         return response
 
@@ -172,14 +172,13 @@ class MapKeeper:
             self.trouble = str(error)
             self._node.problems.add(error)
             return
-        self._log(f"Loaded {count} keyframes from {self._path}")
-        self._warn_of_unknown_weights(self._path, database)
+        self._log(self._loaded(self._path, count, database))
 
     def _owner(self) -> Database:
-        """The database whose map the node's is: that of its model, else the one in use."""
-        databases = [d.database for d in self._detectors]
+        """The database whose map the node's is; of a new map the largest, else the one in use."""
+        databases = [self._in_use().database, *(d.database for d in self._detectors)]
         owners = [d for d in databases if self._path is not None and d.is_file(self._path)]
-        return owners[0] if owners else self._in_use().database
+        return owners[0] if owners else max(databases, key=len)
 
     def _named(self, name: str) -> Path:
         """The path that a request names; raises MapError for one outside of the folder."""
@@ -226,12 +225,16 @@ class MapKeeper:
             self.trouble = ""
         self._log(message)
 
-    def _warn_of_unknown_weights(self, path: Path, database: Database) -> None:
+    def _loaded(self, path: Path, count: int, database: Database, evicted: int = 0) -> str:
+        """What to say of a map that was loaded where `evicted` keyframes had been evicted."""
         if database.taken_by_name:
             self._node.get_logger().warning(
                 f"Map {path} does not say with which weights it was made; the name of its model, "
                 f"'{database.model}', is all that is compared. Saving it again adds them."
             )
+        gone = database.evicted - evicted
+        why = "were evicted (database.max_keyframes, database.max_mb), so the file stays as it is"
+        return f"loaded {count} keyframes from {path}" + (f"; {gone} {why}" if gone else "")
 
     def _log(self, text: str) -> None:
         self._node.get_logger().info(text)
