@@ -10,6 +10,7 @@ import os
 import resource
 import secrets
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -301,6 +302,14 @@ def test_the_new_map_is_on_disk_before_it_takes_the_name(path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *a, **k: (calls.append("replace"), replace(*a, **k)))
     write_map(path, NEW, overwrite=True)
     assert calls == ["fsync", "replace", "fsync"]  # the file, the name, the folder
+
+    def without_folders(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", without_folders)
+    write_map(path, OLD, overwrite=True)
+    assert equal(read_map(path), OLD)
 
 
 SAVER = """

@@ -18,6 +18,7 @@ from vpr_ros.core.pose import (
 )
 from vpr_ros.mapping.graph_correction import correct, to_pose3
 from vpr_ros.mapping.graph_file import (
+    graph_path,
     load_graph,
     read_graph,
     save_graph,
@@ -240,6 +241,7 @@ def test_days_on_one_map_lose_nothing_that_was_saved(tmp_path):
         assert all(kept[c.query_id, c.match_id].accepted >= c.accepted for c in before.closures)
         assert all(k.pose for k in now.keyframes if k.id >= 3000 * day)  # the last 10, too
     assert len({k.trajectory for k in now.keyframes}) == 4
+    assert graph_path(office) == path != graph_path(tmp_path / "office.2")
     assert all(k.pose for k in now.keyframes), "a second closure has joined the carried robot"
     write_g2o(tmp_path / "a.g2o", now, graph.config)
     factors, _ = gtsam.readG2o(str(tmp_path / "a.g2o"), True)

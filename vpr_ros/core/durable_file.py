@@ -82,7 +82,11 @@ def write_durably(
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
             raise
-        os.fsync(folder)  # makes the new name survive a power cut
+        try:
+            os.fsync(folder)  # makes the new name survive a power cut
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some file systems cannot
+                raise
     return stamp
 
 

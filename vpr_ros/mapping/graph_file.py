@@ -16,7 +16,8 @@ from typing import IO
 
 import numpy as np
 
-from vpr_ros.core.durable_file import write_durably
+from vpr_ros.core.durable_file import FileStamp, write_durably
+from vpr_ros.core.map_file import SUFFIX as MAP_SUFFIX
 from vpr_ros.core.map_file import read_map
 from vpr_ros.core.pose import Pose, rows_of
 from vpr_ros.mapping.pose_graph import (
@@ -69,7 +70,7 @@ class StoredGraph:
 
 def graph_path(map_path: Path) -> Path:
     """The graph file that belongs to a map file."""
-    return map_path.with_suffix(SUFFIX)
+    return map_path.with_name(map_path.name.removesuffix(MAP_SUFFIX) + SUFFIX)
 
 
 def save_graph(
@@ -77,10 +78,13 @@ def save_graph(
     snapshot: tuple[Sequence[GraphKeyframe], Sequence[GraphClosure]],
     correction: Correction,
     frame: str = "",
-) -> None:
-    """Write a graph, wholly or not at all; raises GraphError if it cannot be written.
+    known: FileStamp | None = None,
+    overwrite: bool = True,
+) -> FileStamp:
+    """Write a graph, wholly or not at all; returns the stamp of the file.
 
-    `frame`: of the poses on the map.
+    `frame`: of the poses on the map. Raises GraphError if the graph cannot be written or, unless
+    `overwrite` is set, would replace a file whose stamp is not `known`.
     """
     keyframes, closures = snapshot
     held = np.zeros(len(closures), bool)
@@ -108,7 +112,12 @@ def save_graph(
         _word(frame),
     )
 
-    def check(_: object, beginning: bytes) -> None:
+    def check(current: FileStamp, beginning: bytes) -> None:
+        if not overwrite and current != known:
+            raise GraphError(
+                f"{path} was written by another program since it was read or saved here, so it is "
+                "not replaced. Give each graph node a map of its own, or move the file away."
+            )
         if not beginning.startswith(HEADER.encode()):
             raise GraphError(f"{path} is no pose graph, so it is not replaced. Move it away.")
 
@@ -116,7 +125,7 @@ def save_graph(
         file.write(graph_text(stored).encode())
 
     try:
-        write_durably(path, write, check)
+        return write_durably(path, write, check)
     except OSError as error:
         raise GraphError(
             f"Graph {path} cannot be written ({error.strerror}). Choose a folder that is writable "

@@ -18,6 +18,7 @@ from tf2_msgs.msg import TFMessage
 
 from vpr_msgs.msg import ClosureVerdict, Keyframe, LoopClosure
 from vpr_ros.core.config import Config, param
+from vpr_ros.core.durable_file import FileStamp, file_stamp
 from vpr_ros.core.keyframe import MAX_TEXT
 from vpr_ros.core.pose import Pose
 from vpr_ros.mapping.graph_file import graph_path, load_graph, save_graph
@@ -87,6 +88,7 @@ class GraphNode(GuardedNode):
         self._unknown = self._without_pose = self._evicted = 0
         self._early: list[tuple[LoopClosure, int]] = []  # and the size of the graph then
         self._unsaved = ""  # why the graph is not saved
+        self._stamp: FileStamp | None = None  # of the graph's file, as it was read or written here
         self._other = ""  # warning about another publisher of the transform
         self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
         self._load()
@@ -129,6 +131,7 @@ class GraphNode(GuardedNode):
             self._without_pose += 1
             return
         with self._lock:
+            self._graph.config = self._config[GraphConfig]
             joined = self._graph.add_keyframe(
                 keyframe.id, keyframe.stamp_ns, keyframe.pose, keyframe.pose_frame
             )
@@ -262,6 +265,7 @@ class GraphNode(GuardedNode):
         correction = self._solver.correct(snapshot, config, self._correction)
         with self._lock:
             self._correction, self._changed = correction, True
+            self._saved = -1  # a save may have taken the closure, but not what it corrects
             before, joined = self._map_odom, self._joined
             if correction.on_map[-1] and last.trajectory == self._graph.trajectory:
                 pose = Pose(*correction.poses[-1].tolist())
@@ -273,7 +277,7 @@ class GraphNode(GuardedNode):
         news = np.isfinite(holds)
         news[: len(said)] &= holds[: len(said)] != said
         for i in np.flatnonzero(news).tolist():
-            self._publish_verdict(keyframes, closures[i], *correction.verdicts[i].tolist())
+            self._publish_verdict(keyframes, closures[i], correction.verdicts[i])
 
     def _make_room(self) -> None:
         before = len(self._graph)
@@ -301,13 +305,9 @@ class GraphNode(GuardedNode):
             )
 
     def _publish_verdict(
-        self,
-        keyframes: list[GraphKeyframe],
-        closure: GraphClosure,
-        holds: float,
-        offset_m: float,
-        turn_deg: float,
+        self, keyframes: list[GraphKeyframe], closure: GraphClosure, verdict: np.ndarray
     ) -> None:
+        holds, offset_m, turn_deg = verdict.tolist()
         query, match = keyframes[closure.query], keyframes[closure.match]
         message = ClosureVerdict(
             query_id=query.id,
@@ -338,9 +338,8 @@ class GraphNode(GuardedNode):
             self._changed = False
             keyframes, closures = self._graph.snapshot()
             correction = self._correction
-        self._view.publish(
-            keyframes, closures, correction, self._config[GraphNodeConfig].map_frame
-        )
+        frame = self._config[GraphNodeConfig].map_frame
+        self._view.publish(keyframes, closures, correction, frame)
 
     def _load(self) -> None:
         config = self._config[GraphNodeConfig]
@@ -351,6 +350,7 @@ class GraphNode(GuardedNode):
             f"The graph of map {self._map} was not read, so it is not saved either; see the log."
         )
         with self.problems.caught():
+            self._stamp = file_stamp(graph_path(self._map))  # before it is read
             self._correction = load_graph(self._map, self._graph, config.map_frame)
             self._saved = self._graph.revision
             count = int(self._correction.on_map.sum())
@@ -365,8 +365,8 @@ class GraphNode(GuardedNode):
             correction = self._correction
         if self._map is not None and not self._unsaved and revision != self._saved:
             with self.problems.caught():
-                frame = self._config[GraphNodeConfig].map_frame
-                save_graph(graph_path(self._map), snapshot, correction, frame)
+                path, frame = graph_path(self._map), self._config[GraphNodeConfig].map_frame
+                self._stamp = save_graph(path, snapshot, correction, frame, self._stamp, False)
                 self._saved = revision
 
     def _report(self) -> Report:
