@@ -11,6 +11,7 @@ import time
 import types
 from pathlib import Path
 
+import cv2
 import messages
 import numpy as np
 import pytest
@@ -134,6 +135,33 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     assert keyframe.model == DEFAULT_MODEL
     assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2
+
+
+def test_parameters_whose_file_or_model_is_amiss_do_not_hold_up_others(tmp_path):
+    domain, _holder = free_domain()
+    options = "model:=efficientvpr-s", "sparsity:=0.4", "view.mask:=0.25"
+    arguments = [word for option in options for word in ("-p", option)]
+    rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
+    mask, halves = tmp_path / "mask.png", np.full((2, 1), 255, np.uint8)
+    try:
+        node = encoder_node.EncoderNode()
+
+        def set_to(name, value):
+            (result,) = node.set_parameters([Parameter(name, value=value)])
+            assert result.successful, result.reason
+            return node._frontend._mask.visible(4, 1).sum()
+
+        assert node._frontend is None and "[0, 0]" in node._no_model  # it is fixed
+        assert set_to("sparsity", 0.0) == 3
+        for shown in (4, 2):
+            cv2.imwrite(str(mask), halves)
+            assert set_to("view.mask", str(mask)) == shown
+            halves[1] = 0
+        mask.unlink()
+        assert set_to("gate.distance_m", 1) == 2 and set_to("view.mask", 0.5) == 2
+        node.destroy_node()
+    finally:
+        rclpy.shutdown()
 
 
 def test_a_new_map_is_that_of_the_model_with_most_keyframes(tmp_path):

@@ -102,7 +102,7 @@ class EncoderNode(GuardedNode):
             extend=self._switch_to_manual,
             check=self._check,
             apply=self._apply,
-            always=("model",),  # the file may be another one
+            always=("model", "view.mask"),  # the file may be another one
         )
         self._apply(self._config.configs)
 
@@ -177,7 +177,7 @@ class EncoderNode(GuardedNode):
         with self._encoding:
             frontend.gate.config = gate
             frontend.thumbnail = configs[ImageConfig].thumbnail
-            if frontend.view != view:
+            if frontend.view is not view:
                 frontend.view = view
             if frontend.extractor.config != features:
                 frontend.extractor = FeatureExtractor(features)
@@ -216,7 +216,9 @@ class EncoderNode(GuardedNode):
     def _switch_to_manual(self, changes: list[Parameter]) -> list[Parameter]:
         """What changes along: a sparsity that does not come from the battery is to stay."""
         names = {change.name for change in changes}
-        self._model.begin(names)
+        # What a node without a model needs may be another sparsity.
+        again = {"model"} if self._frontend is None and "sparsity" in names else set()
+        self._model.begin(names | again)
         if "sparsity" not in names or "sparsity_mode" in names or self._battery_is_setting:
             return []
         return [Parameter("sparsity_mode", value="manual")]

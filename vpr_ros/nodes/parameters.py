@@ -23,6 +23,8 @@ from vpr_ros.nodes.guarded_node import GuardedNode
 
 C = TypeVar("C", bound=Config)
 _INT_MAX = 2**31 - 1
+# What is also taken for a value: `1` for `1.0` and `0.25` for `"0.25"`, as people write.
+_ALSO = {float: Parameter.Type.INTEGER, str: Parameter.Type.DOUBLE}
 
 
 class Configs:
@@ -42,19 +44,18 @@ class Configs:
     def replaced(self, values: Mapping[str, Any]) -> Configs:
         """The configs after a change of parameters, given by full name.
 
-        Raises ConfigError if a value is not allowed.
+        Raises ConfigError if a value is not allowed. A config without any of them stays the same
+        object: what it was checked against, such as a file, may be gone by now.
         """
-        return Configs(
-            dataclasses.replace(
-                config,
-                **{
-                    field: values[config.full_name(field)]
-                    for field, _, _ in config.fields()
-                    if config.full_name(field) in values
-                },
-            )
+        changes = {
+            config: {
+                field: values[config.full_name(field)]
+                for field, _, _ in config.fields()
+                if config.full_name(field) in values
+            }
             for config in self._by_kind.values()
-        )
+        }
+        return Configs(dataclasses.replace(c, **new) if new else c for c, new in changes.items())
 
 
 class Parameters:
@@ -81,7 +82,7 @@ class Parameters:
         self._check = check
         self._apply = apply
         self._always = always
-        self._doubles: set[str] = set()
+        self._kinds: dict[str, type] = {}  # of those in _ALSO
         self.configs = Configs(
             kind(
                 **{
@@ -101,17 +102,18 @@ class Parameters:
         return self.configs[kind]
 
     def _declare(self, name: str, default: Any, doc: Doc) -> Any:
-        if isinstance(default, float):
-            self._doubles.add(name)
-            # Let a params file say `1` for `1.0`, as people do; rclpy would refuse to start.
+        # Of a file's name, 1.10 would lose its zero; those are read-only.
+        if type(default) in _ALSO and not (doc.read_only and isinstance(default, str)):
+            self._kinds[name] = type(default)
             overrides = self._node._parameter_overrides
-            if name in overrides:
+            if name in overrides:  # rclpy would refuse to start
                 overrides[name] = self._as_declared(overrides[name])
         return self._node.declare_parameter(name, default, _descriptor(default, doc)).value
 
     def _as_declared(self, parameter: Parameter) -> Parameter:
-        if parameter.name in self._doubles and parameter.type_ == Parameter.Type.INTEGER:
-            return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
+        kind = self._kinds.get(parameter.name)
+        if kind is not None and parameter.type_ == _ALSO[kind]:
+            return Parameter(parameter.name, value=kind(parameter.value))
         return parameter
 
     def _complete(self, changes: list[Parameter]) -> list[Parameter]:
