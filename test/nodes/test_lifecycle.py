@@ -53,3 +53,5 @@ def test_what_cannot_be_activated_stays_inactive_and_says_why(robot):
     assert change(robot, "database", Transition.TRANSITION_CONFIGURE).success
     assert not change(robot, "database", Transition.TRANSITION_ACTIVATE).success
     assert state(robot, "database") == State.PRIMARY_STATE_INACTIVE
+    left = robot.node.count_services
+    robot.wait(lambda: not left("database/set_parameters"), "what was made of it to go")

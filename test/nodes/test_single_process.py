@@ -52,6 +52,7 @@ def test_one_that_cannot_start_leaves_the_others_and_lifecycle_is_per_node(robot
     robot.wait(lambda: "relocalizer" in robot.status, "the relocalizer", 30)
     process.errors.seek(0)
     assert b"loop.precision" in process.errors.read()
+    robot.wait(lambda: "database" not in robot.node.get_node_names(), "it to be gone")
     assert robot.end("nodes") == CONFIGURATION, "the exit status says that one was missing"
     wrong = subprocess.run(
         [sys.executable, "-c", "from vpr_ros.nodes.start import nodes; nodes()", "graf"],

@@ -37,6 +37,7 @@ class ManagedNode(LifecycleNode):
             self._node = self._create()
         except Exception as error:
             self.problems.add(error)
+            self.executor_of_both.create_task(release_memory)  # what there was of the node
             return TransitionCallbackReturn.FAILURE
         self.executor_of_both.add_node(self._node)
         return super().on_activate(state)
@@ -61,10 +62,11 @@ class ManagedNode(LifecycleNode):
             node.finish()
         node.destroy_node()
         # In the next round, when the executor has let go of the node.
-        self.executor_of_both.create_task(_release_memory)
+        self.executor_of_both.create_task(release_memory)
 
 
-def _release_memory() -> None:
+def release_memory() -> None:
+    """Free what nobody refers to, also nodes, which others see until then."""
     gc.collect()  # nodes and their callbacks refer to each other
     with contextlib.suppress(AttributeError):  # glibc keeps what is freed until it is told
         ctypes.CDLL(None).malloc_trim(0)

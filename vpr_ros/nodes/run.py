@@ -19,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from vpr_ros.core.errors import VprError
 from vpr_ros.nodes.diagnostics import describe
 from vpr_ros.nodes.guarded_node import GuardedExecutor, GuardedNode
-from vpr_ros.nodes.lifecycle import ManagedNode
+from vpr_ros.nodes.lifecycle import ManagedNode, release_memory
 from vpr_ros.nodes.start import CONFIGURATION, STOP_SIGNALS, StopSignals, exit_after
 
 LEAVING_S = 4.0  # at most, once all is saved; ros2 launch waits 5 s before it insists
@@ -71,6 +71,8 @@ def run(
         for name, create in creates.items():
             with _said(codes):
                 lives.append(_Life(name, create, managed))
+        if codes:
+            release_memory()  # what there was of the nodes that cannot start
 
     def give_up() -> None:
         """Leave a node that is stuck behind, once the others have finished."""
