@@ -191,7 +191,9 @@ def _rviz(value: dict[str, str]) -> Node | LogInfo:
         executable="rviz2",
         arguments=["-d", str(SHARE / "config" / "vpr.rviz"), "-f", frame],
         parameters=[{"use_sim_time": _is_true(value["use_sim_time"])}],
-        remappings=[(f"/vpr/{topic}", f"/{value['namespace']}/{topic}") for topic in SHOWN],
+        remappings=[
+            (f"/vpr/{topic}", os.path.join("/", value["namespace"], topic)) for topic in SHOWN
+        ],
     )
 
 

@@ -148,7 +148,7 @@ def test_rviz_is_opened_on_the_right_frame_or_said_to_be_missing(launch_file, mo
     assert "sudo apt install ros-" in launch_file.nodes(context)[-1].kwargs["msg"]
     monkeypatch.setattr(launch_file, "get_package_prefix", lambda name: "/")
     for graph, frame in (("false", "odom"), ("true", "map")):
-        rviz = launch_file.nodes(context | {"graph": graph, "namespace": "front"})[-1].kwargs
+        rviz = launch_file.nodes(context | {"graph": graph, "namespace": "/front"})[-1].kwargs
         assert rviz["arguments"][-2:] == ["-f", frame] and Path(rviz["arguments"][1]).is_file()
     assert ("/vpr/path", "/front/path") in rviz["remappings"]
 

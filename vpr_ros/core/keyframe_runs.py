@@ -38,7 +38,7 @@ class KeyframeRuns:
             )
         if came_back:
             return (
-                "Keyframes of two encoders arrive on one topic, so neither finds its loops. Start "
-                "each robot in a namespace of its own."
+                "Keyframes of two encoders arrive on one topic, so one closes loops with those of "
+                "the other. Start each robot in a namespace of its own."
             )
         return ""

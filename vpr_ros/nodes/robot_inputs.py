@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from nav_msgs.msg import Odometry
@@ -30,6 +31,7 @@ class RobotInputs:
     def __init__(self, node: GuardedNode, notices: Notices, images: ImageInput) -> None:
         """Subscribe to both."""
         self.poses = PoseBuffer()
+        self._lock = threading.Lock()  # of the poses, which the encoding thread asks for
         self.camera: CameraModel | None = None
         self._node = node
         self._notices = notices
@@ -47,8 +49,9 @@ class RobotInputs:
 
     def pose_at(self, stamp_ns: int) -> Pose | None:
         """The pose at the stamp of an image; says so if there has been none for some time."""
-        pose = self.poses.at(stamp_ns)
-        reason = "" if pose is not None else self.poses.why_none(stamp_ns)
+        with self._lock:
+            pose = self.poses.at(stamp_ns)
+            reason = "" if pose is not None else self.poses.why_none(stamp_ns)
         self._say("odometry", f"Odometry is not used: {reason}." if reason else "")
         self._check_clock("The camera", stamp_ns)
         return pose
@@ -58,7 +61,8 @@ class RobotInputs:
         stamp_ns = conversions.stamp_ns(message.header.stamp)
         pose = conversions.to_pose(message.pose.pose)
         self._check_clock("Odometry", stamp_ns)
-        self.poses.add(stamp_ns, pose, message.header.frame_id[:MAX_TEXT])
+        with self._lock:
+            self.poses.add(stamp_ns, pose, message.header.frame_id[:MAX_TEXT])
         if self.poses.jumps > jumps:
             self._node.problems.add(
                 "Odometry went on from another place, as if it had been reset. Loops across this "
