@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
@@ -41,6 +42,18 @@ def end_of(name, process, patience_s=40):
         process.send_signal(signal.SIGABRT)  # PYTHONFAULTHANDLER
         process.wait()
         raise AssertionError(f"{name} did not end: {read_errors(process)}") from None
+
+
+@contextmanager
+def nodes_here(*parameters):
+    """ROS for nodes of this process; parameters as NAME:=VALUE."""
+    domain, _holder = free_domain()
+    given = [word for parameter in parameters for word in ("-p", parameter)]
+    rclpy.init(args=["--ros-args", *given], domain_id=domain)
+    try:
+        yield
+    finally:
+        rclpy.shutdown()
 
 
 class Robot:

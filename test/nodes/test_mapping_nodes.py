@@ -11,7 +11,6 @@ from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import (
     PoseWithCovarianceStamped,
@@ -22,12 +21,11 @@ from messages import odometry
 from nav_msgs.msg import Odometry, Path
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from robot import end_of
+from robot import end_of, nodes_here
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from tools.dds_domain import free_domain
 from vpr_msgs.msg import ClosureVerdict, Keyframe, Localization, LoopClosure
 from vpr_ros.mapping.graph_file import read_graph
 from vpr_ros.nodes.graph_node import GraphNode
@@ -212,22 +210,25 @@ def test_a_graph_that_cannot_be_read_is_never_replaced(robot, tmp_path):
     assert (tmp_path / "office.vprgraph").read_text() == damaged
 
 
-def test_all_that_is_known_is_saved_but_over_nobody_elses_graph(tmp_path):
-    domain, _holder = free_domain()
-    rclpy.init(args=["--ros-args", "-p", f"map:={tmp_path}/office"], domain_id=domain)
-    try:
-        node = GraphNode()
+def test_all_that_is_known_is_saved_but_over_nobody_elses_graph(tmp_path, monkeypatch):
+    with nodes_here(f"map:={tmp_path}/office"):
+        node, sent = GraphNode(), []
         node._ending.set()  # the thread, whose work is done here
         node._worker.join()
         (few,) = node.set_parameters([Parameter("graph.max_speed", value=50.0)])
         for index in range(82):
-            node._on_keyframe(keyframe(index + 1, *round_the_circle(index % 40)))
+            x, y = round_the_circle(index % 40)
+            node._on_keyframe(keyframe(index + 1, x, y + index / 100))
         assert few.successful and node._graph.config.max_speed == 50.0
         for match in (1, 2, 3):
             node._on_closure(closure(40 + match, match))
         node._save()
         node._wake.clear()
+        monkeypatch.setattr(node._tf_publisher, "publish", sent.append)
+        node._on_odometry(odometry(0, Time(sec=1)))
         node._correct()
+        node._on_tf(*sent)
+        assert abs(node._map_odom.y) > 0.01 and not node._other, "ours, late"
         node.finish()
         path = tmp_path / "office.vprgraph"
         assert [c.accepted for c in read_graph(path).closures] == [True] * 3
@@ -237,8 +238,6 @@ def test_all_that_is_known_is_saved_but_over_nobody_elses_graph(tmp_path):
         node._save()
         assert "by another program" in node.problems.last and path.read_text() == text
         node.destroy_node()
-    finally:
-        rclpy.shutdown()
 
 
 def test_who_publishes_the_transform_and_what_is_missing(robot):

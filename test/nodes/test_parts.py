@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small parts of the nodes, without other processes."""
 
-import bisect
 import dataclasses
 import math
 import subprocess
@@ -17,11 +16,10 @@ import cv2
 import messages
 import numpy as np
 import pytest
-import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
+from robot import nodes_here
 
-from tools.dds_domain import free_domain
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.map_file import read_map
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
@@ -116,9 +114,7 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     monkeypatch.setattr(model_choice, "open_encoder", SlowEncoder)
     monkeypatch.setattr(model_choice, "find_model", Path)
     monkeypatch.setattr(model_choice, "try_model", lambda *_: None)
-    domain, _holder = free_domain()
-    rclpy.init(args=["--ros-args", "-r", "__ns:=/vpr"], domain_id=domain)
-    try:
+    with nodes_here():
         node = encoder_node.EncoderNode()
         published = []
         monkeypatch.setattr(node._publisher, "publish", published.append)
@@ -130,46 +126,31 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
         (result,) = node.set_parameters([Parameter("model", value="other")])
         assert result.successful and SlowEncoder.go_on.is_set()
         node.destroy_node()
-    finally:
-        SlowEncoder.go_on.set()
-        rclpy.shutdown()
     (keyframe,) = published
     assert keyframe.model == DEFAULT_MODEL
     assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2
 
 
-def test_odometry_that_comes_while_a_pose_is_looked_up_waits(monkeypatch):
-    node, notices = MagicMock(), MagicMock()
+def test_odometry_that_comes_while_a_pose_is_looked_up_waits():
+    node = MagicMock()
     node.get_clock().now().nanoseconds = 0
-    inputs = robot_inputs.RobotInputs(node, notices, None)
+    inputs = robot_inputs.RobotInputs(node, MagicMock(), None)
     for x in (0, 1):
         inputs._on_odometry(messages.odometry(x, Time(nanosec=x * 10**8)))
     reset = messages.odometry(9, Time(sec=5))
     reset.header.frame_id = "another"
     adding = threading.Thread(target=inputs._on_odometry, args=(reset,))
-    find = bisect.bisect_left
-
-    def find_slowly(*args):
-        found = find(*args)
-        if threading.current_thread() is not adding:
-            adding.start()
-            adding.join(0.3)
-        return found
-
-    monkeypatch.setattr(bisect, "bisect_left", find_slowly)
+    look_up = inputs.poses.at
+    inputs.poses.at = lambda ns: (adding.start(), adding.join(0.3), look_up(ns))[-1]
     assert inputs.pose_at(5 * 10**7).x == 0.5
     adding.join()
     assert inputs.poses.frame == "another"
 
 
 def test_parameters_whose_file_or_model_is_amiss_do_not_hold_up_others(tmp_path):
-    domain, _holder = free_domain()
-    options = "model:=efficientvpr-s", "sparsity:=0.4", "view.mask:=0.25"
-    arguments = [word for option in options for word in ("-p", option)]
-    rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
     mask, halves = tmp_path / "mask.png", np.full((2, 1), 255, np.uint8)
-    try:
+    with nodes_here("model:=efficientvpr-s", "sparsity:=0.4", "view.mask:=0.25"):
         node = encoder_node.EncoderNode()
 
         def set_to(name, value):
@@ -186,16 +167,10 @@ def test_parameters_whose_file_or_model_is_amiss_do_not_hold_up_others(tmp_path)
         mask.unlink()
         assert set_to("gate.distance_m", 1) == 2 and set_to("view.mask", 0.5) == 2
         node.destroy_node()
-    finally:
-        rclpy.shutdown()
 
 
 def test_a_new_map_is_that_of_the_model_with_most_keyframes(tmp_path):
-    domain, _holder = free_domain()
-    options = f"map:=a map_folder:={tmp_path} map_mismatch:=new"
-    arguments = [word for option in options.split() for word in ("-p", option)]
-    rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
-    try:
+    with nodes_here("map:=a", f"map_folder:={tmp_path}", "map_mismatch:=new"):
         node = database_node.DatabaseNode()
         for number in range(10):  # the last two are another model's
             model = {"model": "other"} if number > 7 else {}
@@ -203,8 +178,6 @@ def test_a_new_map_is_that_of_the_model_with_most_keyframes(tmp_path):
         node.finish()
         assert read_map(tmp_path / "a.vprmap").model == "m"
         node.destroy_node()
-    finally:
-        rclpy.shutdown()
 
 
 def test_a_process_ends_even_while_its_interpreter_is_held():

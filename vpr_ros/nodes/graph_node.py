@@ -79,6 +79,7 @@ class GraphNode(GuardedNode):
         self._graph = PoseGraph(self._config[GraphConfig])
         self._correction = Correction.none()
         self._map_odom = Pose.planar(0.0, 0.0, 0.0)  # pose of the odometry on the map
+        self._ours: tuple[Pose, ...] = (self._map_odom,)  # and before, perhaps still on its way
         self._joined = True  # whether that is known
         self._odom_frame = ""  # of the keyframes' poses; empty: not known yet
         self._frames = ""  # what is wrong with the frame of the odometry
@@ -202,10 +203,9 @@ class GraphNode(GuardedNode):
         transform = TransformStamped(child_frame_id=child)
         transform.header.stamp = message.header.stamp
         transform.header.frame_id = config.map_frame
-        pose = conversions.from_pose(self._map_odom)
-        transform.transform.rotation = pose.orientation
-        at, to = pose.position, transform.transform.translation
-        to.x, to.y, to.z = at.x, at.y, at.z
+        here, to = self._map_odom, transform.transform.translation
+        transform.transform.rotation = conversions.from_pose(here).orientation
+        to.x, to.y, to.z = here.values[:3]
         self._tf_publisher.publish(TFMessage(transforms=[transform]))
 
     def _frames_problem(self, child: str) -> str:
@@ -225,13 +225,12 @@ class GraphNode(GuardedNode):
         """Listen for another publisher of the same transform; ours comes back as it went out."""
         if not self._config[GraphNodeConfig].publish_tf:
             return
-        ours = self._map_odom
         for transform in message.transforms:
             frames = transform.header.frame_id, transform.child_frame_id
             if frames != (self._config[GraphNodeConfig].map_frame, self._odom_frame or "odom"):
                 continue
             t = transform.transform.translation
-            if math.dist((t.x, t.y, t.z), (ours.x, ours.y, ours.z)) <= 1e-6:
+            if min(math.dist((t.x, t.y, t.z), p.values[:3]) for p in self._ours) <= 1e-6:
                 continue
             self._listening_ends = time.monotonic() + OTHER_AUTHORITY_S
             if not self._other:
@@ -270,6 +269,7 @@ class GraphNode(GuardedNode):
             if correction.on_map[-1] and last.trajectory == self._graph.trajectory:
                 pose = Pose(*correction.poses[-1].tolist())
                 self._map_odom = pose.compose(last.odometry.inverse())
+                self._ours = self._map_odom, before
                 self._joined = True
         self._latency.add(time.perf_counter_ns() - began)
         self._announce(before, joined, last.odometry)
