@@ -39,6 +39,17 @@ def test_numbered_images_are_in_the_order_of_their_numbers(tmp_path):
     assert found == ["02/a.png", "2/a.png", "2/b.png", "10/b.png"]
 
 
+def test_linked_folders_are_read_and_what_is_no_image_is_not(tmp_path):
+    """A folder on another disk, a link in a circle; macOS's files, a folder named like one."""
+    touch(tmp_path, "disk/2.jpg", "a/1.jpg", "a/._1.jpg", "a/.trash/3.jpg", "a/thumbs.jpg/x.txt")
+    (tmp_path / "a" / "more").symlink_to(tmp_path / "disk")
+    (tmp_path / "a" / "up").symlink_to(tmp_path / "a")
+    assert [str(p.relative_to(tmp_path / "a")) for p in images_in(tmp_path / "a")] == [
+        "1.jpg",
+        "more/2.jpg",
+    ]
+
+
 def test_within_counts_the_limit_itself_and_equals_all_distances():
     database = np.array([[0.0, 0.0], [25.0, 0.0], [25.01, 0.0], [0.0, -25.0]])
     (found,) = within(database, np.array([[0.0, 0.0]]), 25.0)
@@ -222,6 +233,30 @@ def test_pairs(tmp_path):
     table.write_text("query,match\nq1.jpg\n")
     with pytest.raises(DatasetError, match="row 1: too few values"):
         open_dataset(tmp_path)
+    table.write_text("query;match\nq1.jpg;a.jpg\n")
+    with pytest.raises(DatasetError, match=r"match, query\. Its first line.* has: query;match"):
+        open_dataset(tmp_path)
+    table.write_bytes("query,match\nüb.jpg,a.jpg\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match="cannot be read as CSV in UTF-8"):
+        open_dataset(tmp_path)
+
+
+def test_options_that_a_layout_would_ignore_are_refused(tmp_path):
+    """A misspelt folder would leave the map without its distractors, and recall too high."""
+    touch(tmp_path, "p/database/b.jpg", "f/database/1.jpg", "f/queries/1.jpg", "a/new/1.jpg")
+    touch(tmp_path / "a/old", "1.jpg")
+    (tmp_path / "p/pairs.csv").write_text("query,match\nq.jpg,a.jpg\n")
+    struct(tmp_path / "m/one.mat", {"x.jpg": (0, 0)}, {"y.jpg": (0, 0)})
+    for folder, option, message in (
+        ("p", {"database": "databse"}, "databse is no folder"),
+        ("p", {"queries": "night"}, "no use for --queries night"),
+        ("f", {"part": "cph"}, "no use for --part cph"),
+        ("a", {"database": "x"}, "no use for --database x"),
+        ("m", {"part": "two"}, "describes one. Name one"),
+        ("m", {"queries": "x"}, "no use for --queries x"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            open_dataset(tmp_path / folder, DatasetOptions(**option))
 
 
 def msls_side(folder, rows):
@@ -269,9 +304,11 @@ def test_pairs_of_drives(tmp_path):
     assert answers(image_set) == {"3.jpg": ["1.jpg"], "5.jpg": ["2.jpg"]}
     assert image_set.query_frames.tolist() == [3, 5]
     assert image_set.searchable.tolist() == [2, 3]
-    table.write_text("query,match,frame\n3.jpg,1.jpg,third\n")
-    with pytest.raises(DatasetError, match="third"):
-        open_dataset(table)
+    for column, value in (("frame", "third"), ("frame", "nan"), ("searchable", "-3"),
+                          ("searchable", "0.5")):  # fmt: skip
+        table.write_text(f"query,match,{column}\n3.jpg,1.jpg,{value}\n")
+        with pytest.raises(DatasetError, match=r"third|finite|(-3|0\.5); give whole"):
+            open_dataset(table)
 
 
 def test_unknown_layouts_and_bad_options(tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,8 +112,17 @@ class ImageSet:
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """All JPEG and PNG files below a folder, by path; numbers count, so 2.jpg precedes 10.jpg."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    """All JPEG and PNG files below a folder, by path; numbers count, so 2.jpg precedes 10.jpg.
+
+    Linked folders are read, too; hidden files and folders, such as macOS's ._1.jpg, are not.
+    """
+    found, seen = list[Path](), set[str]()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        new = os.path.realpath(place) not in seen  # links may run in a circle
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(f for f in folders if new and not f.startswith("."))
+        named = (Path(place, f) for f in files if new and not f.startswith("."))
+        found += [path for path in named if path.suffix.lower() in SUFFIXES]
     return tuple(sorted(found, key=_in_number_order))
 
 
@@ -129,12 +139,15 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise DatasetError(f"{path} does not exist. Is the data set complete?")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(line for line in file if not line.startswith("#"))
-        missing = set(columns) - set(reader.fieldnames or ())
-        if missing:
-            raise DatasetError(f"{path} lacks the columns {', '.join(sorted(missing))}.")
-        rows = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(line for line in file if not line.startswith("#"))
+            held, rows = reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read as CSV in UTF-8 ({error}).") from None
+    if missing := set(columns) - set(held):
+        first = f"Its first line, parted by commas, has: {', '.join(held)}."
+        raise DatasetError(f"{path} lacks the columns {', '.join(sorted(missing))}. {first}")
     for number, row in enumerate(rows, start=1):
         if None in row.values():
             raise DatasetError(f"{path}, row {number}: too few values.")
@@ -147,6 +160,8 @@ def numbers(
     """Columns of a CSV file as float64 (rows, columns); DatasetError names a bad value."""
     try:
         values = [[float(row[column]) for column in columns] for row in rows]
+        if not np.isfinite(values).all():
+            raise ValueError("a value is not finite")
     except ValueError as error:
         raise DatasetError(f"{source}: {error} (columns {', '.join(columns)}).") from None
     return np.array(values).reshape(-1, len(columns))

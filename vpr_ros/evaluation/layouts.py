@@ -67,17 +67,20 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
     if any(_msls_root(path).glob("*/database/postprocessed.csv")):
         return load_msls(path, options)
     if (path / "database" / "postprocessed.csv").is_file():  # one city
+        _refuse(path, options, "part")
         root = path.resolve()
         return load_msls(root.parent, dataclasses.replace(options, part=root.name))
     if folders := find_folders(path, options):
+        _refuse(path, options, "part")
         return load_folders(path.resolve().name, *folders, options)
     if structs := {p.stem: p for p in (*path.glob("*.mat"), *path.glob("datasets/*.mat"))}:
-        if len(structs) > 1 and options.part not in structs:
+        if options.part not in structs and (options.part or len(structs) > 1):
             raise DatasetError(
                 f"{path} describes {', '.join(sorted(structs))}. Name one of them by --part."
             )
         return load_struct(structs.get(options.part, next(iter(structs.values()))), options)
     if all((path / name).is_dir() for name in AMSTERTIME):
+        _refuse(path, options, "database", "queries", "part")
         return load_same_names(path)
     if error := _missing_side(path, options):
         raise error
@@ -86,6 +89,14 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
         f"{_listed(_folders(path), 'no folders')}; two folders of images are named by --database "
         "and --queries."
     )
+
+
+def _refuse(path: Path, options: DatasetOptions, *names: str) -> None:
+    """DatasetError if one of these options is given, which this layout would ignore."""
+    if given := [f"--{name} {value}" for name in names if (value := getattr(options, name))]:
+        raise DatasetError(
+            f"{path} has no use for {', '.join(given)}: its own files say that. Leave it out."
+        )
 
 
 def load_pairs(path: Path, options: DatasetOptions) -> ImageSet:
@@ -100,8 +111,11 @@ def load_pairs(path: Path, options: DatasetOptions) -> ImageSet:
     sequence matching; `searchable` limits a query to so many of the first database images, its
     own past. A first line "# right: ..." says in words what counts as right.
     """
+    _refuse(path, options, "queries", "part")
     rows = read_rows(path, ("query", "match"))
     folder = path.parent / (options.database or "database")
+    if options.database and not folder.is_dir():
+        raise DatasetError(f"{folder} is no folder; --database names the one with the map.")
     database = dict.fromkeys(path.parent / row["match"] for row in rows if row["match"])
     database.update(dict.fromkeys(images_in(folder) if folder.is_dir() else ()))
     place = {image: index for index, image in enumerate(database)}
@@ -137,7 +151,10 @@ def _rule(path: Path) -> str:
 def _column(rows: list[dict[str, str]], name: str, path: Path) -> Indices | None:
     if not rows or name not in rows[0]:
         return None
-    return numbers(rows, (name,), path)[:, 0].astype(np.int64)
+    found = numbers(rows, (name,), path)[:, 0]
+    if bad := [f"{value:g}" for value in found if value < 0 or value % 1]:
+        raise DatasetError(f"{path}: column {name} has {bad[0]}; give whole numbers from 0 on.")
+    return found.astype(np.int64)
 
 
 def find_folders(path: Path, options: DatasetOptions) -> tuple[Path, Path] | None:
@@ -234,6 +251,7 @@ def load_struct(path: Path, options: DatasetOptions) -> ImageSet:
 
     Its `dbStruct` holds file names and positions in metres, of the database and of the queries.
     """
+    _refuse(path, options, "database", "queries")
     try:
         struct = loadmat(path)["dbStruct"].item()
         sides = [
@@ -306,6 +324,7 @@ def load_msls(path: Path, options: DatasetOptions) -> ImageSet:
     The validation cities, or the comma-separated ones of `options.part`. No panoramas, the
     subtask `all` where its file exists, cities kept apart, and no queries without a right answer.
     """
+    _refuse(path, options, "database", "queries")
     root = _msls_root(path)
     cities = tuple(options.part.split(",")) if options.part else MSLS_CITIES
     database: list[Path] = []
