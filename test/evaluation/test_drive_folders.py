@@ -128,6 +128,12 @@ def test_what_is_broken_is_one_line(tmp_path, picture):
     next((path / "rgb").iterdir()).unlink()
     with open_drive(path) as drive, pytest.raises(BagError, match=r"Image .* cannot be read \(No"):
         [one.frame.decode() for one in bag_images(drive, choose_topics(drive))]
+    whole = (path / "groundtruth.txt").read_text()
+    write(path / "groundtruth.txt", "\ufeff" + whole)
+    open_drive(path).__enter__()
+    write(path / "groundtruth.txt", whole.rstrip()[:-6])  # a copy that was cut short
+    with pytest.raises(BagError, match=r"TUM RGB-D, but .* \(the pose of \d+ ns lacks values\)"):
+        open_drive(path).__enter__()
     write(path / "rgb.txt", "1.0\n")
     with pytest.raises(BagError, match=r"looks like a drive of TUM RGB-D, but cannot be read"):
         open_drive(path).__enter__()

@@ -90,6 +90,21 @@ def test_tf_is_followed_to_its_root(tmp_path, bag_writer, kind):
             find_truth(bag, "/tf", RULE, frame="base")
 
 
+def test_a_frame_of_tf_is_looked_for_in_tf_alone(tmp_path, bag_writer):
+    with bag_writer(tmp_path / "b", "mcap") as bag:
+        bag.transform(0, "base_link", "camera", 0.5, 0, topic="/tf_static")
+        bag.odometry(0, 0, 0)
+        for k in range(2):
+            bag.transform(k, "odom", "base_link", k, 0)
+    with Bag(tmp_path / "b") as bag:
+        found = find_truth(bag, "", RULE, "/odom", "base_link")
+        assert found.text == "topic /tf (odom -> base_link)"
+        with pytest.raises(TruthError, match="No frame of base is"):
+            find_truth(bag, "", RULE, "/odom", "base")
+        with pytest.raises(TruthError, match="base names a frame of tf, which /odom does not"):
+            find_truth(bag, "/odom", RULE, "", "base")
+
+
 @pytest.fixture
 def empty_bag(tmp_path, bag_writer, picture):
     """A bag of one image and nothing else."""
@@ -182,13 +197,22 @@ def test_pairs_file(empty_bag, tmp_path):
     )
     assert truth.places[2].tolist() == [0, 1]
     assert truth.known.tolist() == [True, True, True, False]
-    file.write_text("query,match\nfive,1\n")
-    with pytest.raises(TruthError, match="has the line five,1"):
-        find_truth(empty_bag, str(file), RULE)
+    file.write_bytes(b"\xef\xbb\xbfquery , match\r\n5, 1\r\n")
+    source = find_truth(empty_bag, str(file), RULE)
+    assert source.pairs == {5: [1]}
+    with pytest.raises(TruthError, match=r"No query in pairs of .* numbers 0 to 3"):
+        source.of(stamps(0, 1), np.array([1, 3]))  # as of another bag, or stamps
+    for text, message in (("five,1", "has the line five,1"), ("5", "has the line 5;")):
+        file.write_text(f"query,match\n{text}\n")
+        with pytest.raises(TruthError, match=message):
+            find_truth(empty_bag, str(file), RULE)
 
 
 def test_other_files_are_refused(empty_bag, tmp_path):
-    for text in ("", "1 2 3\n", "some words\n"):
+    for name in ("~no_such_user/x", "x" * 300):
+        with pytest.raises(TruthError, match="neither a file nor a topic"):
+            find_truth(empty_bag, name, RULE)
+    for text in ("", "1 2 3\n", "some words\n", "query,matches\n1,2\n"):
         (tmp_path / "x.txt").write_text(text)
         with pytest.raises(TruthError, match="neither TUM"):
             find_truth(empty_bag, str(tmp_path / "x.txt"), RULE)

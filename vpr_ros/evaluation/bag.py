@@ -265,7 +265,9 @@ def _camera_kind(bag: Bag, topic: str) -> int:
         return DEPTH
     if hasattr(message, "encoding"):
         return GREY if message.encoding.startswith(("mono", "8UC1")) else COLOUR
-    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = None
+    with suppress(cv2.error):  # it is empty, or claims to be huge
+        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
     return COLOUR if pixels is None or pixels.ndim == 3 else GREY
 
 

@@ -51,6 +51,8 @@ class DriveFolder(Bag):
     def __enter__(self) -> DriveFolder:
         try:
             images, poses = self._layout.read(self.path)
+            if short := [stamp for stamp, pose in poses if len(pose) != 7]:
+                raise ValueError(f"the pose of {short[0]} ns lacks values")
         except (OSError, ValueError, IndexError, InvalidOperation) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise BagError(
@@ -113,7 +115,7 @@ def _message(stamp: int, value: Any) -> Any:
 
 def _rows(path: Path) -> list[list[str]]:
     """The lines of a table without comments, parted by blanks or commas."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return [x.replace(",", " ").split() for x in lines if x.strip() and x.strip()[0] != "#"]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
@@ -68,6 +69,11 @@ class TruthSource:
             by_number = self.by_number
             poses = self.trajectory.rows(numbers) if by_number else self.trajectory.at(stamps_ns)
         if self.pairs is not None:
+            if not any(0 <= number <= numbers.max(initial=-1) for number in self.pairs):
+                raise TruthError(
+                    f"No query in {self.text} is an image of the drive; these have the numbers 0 "
+                    f"to {numbers.max(initial=-1)}."
+                )
             return pair_truth(numbers, self.pairs, self.rule, poses)
         assert poses is not None
         if not np.isfinite(poses.positions).any():
@@ -87,29 +93,36 @@ def find_truth(
     """The truth that `given` names (a file or a topic), or the best that the bag holds.
 
     By itself it takes a topic whose name says truth, then `odometry`, a pose topic, tf, or says
-    what is missing; `frame` is the moving frame of tf. TruthError or BagError if what was asked
-    for cannot be used.
+    what is missing; with `frame`, the moving frame of tf, it takes tf. TruthError or BagError if
+    what was asked for cannot be used.
     """
-    if given and Path(given).expanduser().is_file():
-        return _from_file(bag, Path(given).expanduser(), rule, odometry)
+    file = os.path.expanduser(given)  # unlike Path.expanduser, never raises
+    is_file, transforms = os.path.isfile(file), bag.of_type(*TF)
+    if frame and (is_file or bag.types.get(given) in POSES or not transforms):
+        raise TruthError(
+            f"--truth-frame {frame} names a frame of tf, which {given or bag.path} does not hold. "
+            "Leave it out."
+        )
+    if is_file:
+        return _from_file(bag, Path(file), rule, odometry)
     if given:
         if not given.startswith("/") and given not in bag.types:
             raise TruthError(
                 f"Ground truth '{given}' is neither a file nor a topic of {bag.path}."
             )
         return _of_topic(bag, bag.require(given, *POSES, *TF), rule, frame)
-    found = bag.of_type(*POSES)
+    found = [] if frame else [*filter(None, [odometry]), *bag.of_type(*POSES)]
     named = [t for t in found if _is_named_truth(t)]
     why = f"Bag {bag.path} holds no odometry, pose or tf."
-    for topic in dict.fromkeys((*named, *filter(None, [odometry]), *found, *bag.of_type(*TF))):
+    for topic in dict.fromkeys((*named, *found, *transforms)):
         try:
             source = _of_topic(bag, topic, rule, frame)
         except TruthError as error:  # such as tf of nothing but the sensors' mounts
-            if frame:
-                raise
             why = str(error)
         else:
-            return dataclasses.replace(source, asked=False)
+            return dataclasses.replace(source, asked=bool(frame))
+    if frame:
+        raise TruthError(why)
     return TruthSource("none", rule, missing=why)
 
 
@@ -188,10 +201,11 @@ def _from_tf(bag: Bag, topic: str, frames: list[str]) -> tuple[Trajectory, str]:
 
 def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSource:
     try:
-        lines = [x for x in path.read_text().splitlines() if x.strip() and x.strip()[0] != "#"]
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [x for x in text.splitlines() if x.strip() and x.strip()[0] != "#"]
     except (OSError, UnicodeDecodeError) as error:
         raise TruthError(f"Ground truth {path} cannot be read ({error}).") from None
-    if lines and lines[0].replace(" ", "").startswith("query,match"):
+    if lines and [name.strip() for name in lines[0].split(",")][:2] == ["query", "match"]:
         drawn = _from_topic(bag, odometry) if odometry else None
         return TruthSource(f"pairs of {path}", rule, drawn, pairs=_pairs(path, lines))
     rows = [line.replace(",", " ").split() for line in lines]
@@ -231,15 +245,16 @@ def _from_file(bag: Bag, path: Path, rule: LoopRule, odometry: str) -> TruthSour
 
 def _pairs(path: Path, lines: list[str]) -> dict[int, list[int]]:
     pairs: dict[int, list[int]] = {}
-    for row in csv.DictReader(lines, skipinitialspace=True):
+    for row in csv.reader(lines[1:]):
         try:
-            right = pairs.setdefault(int(row["query"]), [])
-            if row["match"]:
-                right.append(int(row["match"]))
-        except (ValueError, TypeError):
+            query, match = row[:2]
+            right = pairs.setdefault(int(query), [])
+            if match.strip():
+                right.append(int(match))
+        except ValueError:
             raise TruthError(
-                f"Pairs file {path} has the line {','.join(map(str, row.values()))}; give image "
-                "numbers, counted from 0 (an empty match: not known)."
+                f"Pairs file {path} has the line {','.join(row)}; give image numbers, counted "
+                "from 0 (an empty match: not known)."
             ) from None
     return pairs
 
@@ -249,5 +264,6 @@ def _from_matrices(poses: npt.NDArray[np.float64], source: str) -> npt.NDArray[n
     try:
         rotations = Rotation.from_matrix(poses[:, :, :3])
     except ValueError as error:
-        raise TruthError(f"{source} holds a matrix that is not a rotation ({error}).") from None
+        reason = " ".join(str(error).split())
+        raise TruthError(f"{source} holds a matrix that is not a rotation ({reason}).") from None
     return np.hstack([poses[:, :, 3], rotations.as_quat()])
