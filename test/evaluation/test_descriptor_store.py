@@ -67,9 +67,12 @@ def test_a_second_run_describes_nothing_and_any_change_everything(paths, tmp_pat
     method.fingerprint = "other weights"
     DescriptorStore(cache).describe(method, paths)
     assert method.seen == 70
+    paths[0].rename(os.fsdecode(bytes(paths[0].with_name("0")) + b"\xfc.png"))  # not UTF-8
+    DescriptorStore(cache).describe(method, sorted((tmp_path / "set").iterdir()))
+    assert method.seen == 80
     moved = (tmp_path / "set").rename(tmp_path / "moved")
     DescriptorStore(cache).describe(method, sorted(moved.glob("*.png")))
-    assert method.seen == 70
+    assert method.seen == 80
 
 
 @pytest.mark.parametrize("lost", [(0, 1), (1, 0), (17, 3), (40, 40)])

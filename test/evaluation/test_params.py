@@ -25,7 +25,7 @@ def test_the_shipped_file_holds_the_defaults():
 def test_both_ways_to_write_a_group_and_whole_numbers(tmp_path):
     text = """
     /**:
-      ros__parameters: {use_sim_time: true}
+      ros__parameters: {use_sim_time: true, loop.place_keyframes: 7, graph.window: 5}
     /vpr/encoder:
       ros__parameters: {gate.distance_m: 1, sparsity: 0.4, qos_overrides./image.depth: 5}
     vpr:
@@ -35,7 +35,7 @@ def test_both_ways_to_write_a_group_and_whole_numbers(tmp_path):
     """
     settings = read(tmp_path, text)
     assert (settings.gate.distance_m, settings.model.sparsity) == (1.0, 0.4)
-    assert settings.loop.candidates == 30
+    assert (settings.loop.candidates, settings.loop.place_keyframes) == (30, 7)
     assert settings.gate.angle_deg == Settings().gate.angle_deg
 
 
@@ -44,6 +44,8 @@ def test_both_ways_to_write_a_group_and_whole_numbers(tmp_path):
     [
         ("encoder: {ros__parameters: {gate: {distanc_m: 1.0}}}", "parameter 'gate.distanc_m'"),
         ("database: {ros__parameters: {loop.candidates: 0}}", "'loop.candidates' is 0, out of"),
+        ("database: {ros__parameters: {lop.candidates: 3}}", "parameter 'lop.candidates'"),
+        ("encoder: {ros__parameters: 5}", "ros__parameters of encoder is 5"),
         ("- 1", "holds no parameters"),
         ("a: [", "cannot be read"),
     ],

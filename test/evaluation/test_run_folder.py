@@ -19,6 +19,16 @@ def test_two_runs_in_one_second_and_the_latest(tmp_path):
     assert len(list((tmp_path / "results").iterdir())) == 3  # two runs and the link
 
 
+def test_a_folder_in_the_place_of_the_link_is_left_alone(tmp_path):
+    """As in a copy whose links were followed; on a disk without links there is none."""
+    (tmp_path / "latest").mkdir()
+    for text in ("first", "second"):
+        with run_folder(tmp_path) as folder:
+            (folder / "a.txt").write_text(text)
+    assert (latest(tmp_path) / "a.txt").read_text() == "second"
+    assert len(list(tmp_path.iterdir())) == 3 and not list((tmp_path / "latest").iterdir())
+
+
 def test_an_interrupted_run_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), run_folder(tmp_path) as folder:
         (folder / "half.txt").write_text("half")

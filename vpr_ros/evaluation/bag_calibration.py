@@ -278,14 +278,7 @@ def results_table(found: CalibrationResult) -> TextTable:
         before, after = found.before.drives[number], found.after.drives[number]
         rows.append((f"{sparsity:g}", str(after.revisits), *_counts(before), *_counts(after)))
     right, wrong = found.after.right, found.after.wrong
-    headings = (
-        "sparsity",
-        "revisits",
-        "in force\nright",
-        "\nwrong",
-        "calibrated\nright",
-        "\nwrong",
-    )
+    names = ("sparsity", "revisits", "in force\nright", "\nwrong", "calibrated\nright", "\nwrong")
     notes = (
         *(found.changes or ("Nothing was changed: no other setting closes more right loops at "
                             f"{percent(found.wanted)}.",)),
@@ -294,7 +287,7 @@ def results_table(found: CalibrationResult) -> TextTable:
         "place of its own).",
         *([found.remark] if found.remark else []),
     )  # fmt: skip
-    return TextTable(f"Calibrated for {found.wanted:.1%} precision", headings, tuple(rows), notes)
+    return TextTable(f"Calibrated for {found.wanted:.1%} precision", names, tuple(rows), notes)
 
 
 def _counts(drive: Drive) -> tuple[str, str]:

@@ -108,7 +108,8 @@ def run_plan(
             **numbers,
         }
         write_json(folder / "metrics.json", metrics)
-        (folder / "tables.md").write_text("\n".join(table.markdown() for table in tables))
+        text = "\n".join(table.markdown() for table in tables)
+        (folder / "tables.md").write_text(text, encoding="utf-8", errors="replace")
     for table in tables:
         table.print(console)
     say(console, f"Peak memory {peak_mb:.0f} MB. Written to {latest(plan.results)}")

@@ -138,7 +138,7 @@ class DescriptorStore:
         for path in paths:
             state = path.stat() if path.exists() else None
             size = (state.st_size, state.st_mtime_ns) if state else "is not there"
-            key.update(f"{os.path.relpath(path.absolute(), root)} {size}\n".encode())
+            key.update(os.fsencode(f"{os.path.relpath(path.absolute(), root)} {size}\n"))
         return self._folder / f"{Path(method.name).stem}-{sparsity:g}-{key.hexdigest()[:24]}"
 
 

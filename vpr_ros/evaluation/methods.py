@@ -72,8 +72,9 @@ class Model(Method):
         self.encoder = Encoder(find_model(name), threads, provider=provider)
         self.name = self.encoder.contract.name
         self.sparsity_max = self.encoder.contract.sparsity_max
-        name = (provider or Provider()).name
-        self.fingerprint = f"{self.encoder.digest} {self.encoder.operators} {name}"
+        used = provider or Provider()
+        options = "".join(f" {name}={value}" for name, value in used.options)
+        self.fingerprint = f"{self.encoder.digest} {self.encoder.operators} {used.name}{options}"
 
     @property
     def size(self) -> int:

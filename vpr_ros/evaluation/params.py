@@ -30,8 +30,16 @@ IGNORED = (
     "sparsity_mode",
     "battery",
     "map",
+    "map_folder",
     "map_mismatch",
+    "map_save_interval_s",
+    "closure_image",
 )
+# Of `/**`, a node takes what is its own; the rest is for other nodes.
+OWN = {
+    "encoder": ("gate", "view", "features", *(name for name, *_ in ModelConfig.fields())),
+    "database": ("loop", "database"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +76,14 @@ def read_params(path: Path) -> Settings:
     """
     try:
         tree = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"Parameter file {path} cannot be read ({reason}).") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"Parameter file {path} holds no parameters.")
-    encoder, database = _of_node(tree, "encoder"), _of_node(tree, "database")
     try:
-        return Settings(
+        encoder, database = _of_node(tree, "encoder"), _of_node(tree, "database")
+        settings = Settings(
             gate=_take(GateConfig, encoder),
             view=_take(ViewConfig, encoder),
             features=_take(FeatureConfig, encoder),
@@ -83,6 +91,9 @@ def read_params(path: Path) -> Settings:
             database=_take(DatabaseConfig, database),
             loop=_take(LoopConfig, database),
         )
+        if database:  # not in any group
+            raise ConfigError(f"Unknown parameter '{next(iter(database))}' of the database.")
+        return settings
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -90,7 +101,8 @@ def read_params(path: Path) -> Settings:
 def write_params(path: Path, settings: Settings, heading: str) -> None:
     """Write the settings as a parameter file that begins with a comment."""
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
-    path.write_text(comment + yaml.dump(settings.to_params(), Dumper=_Dumper, sort_keys=False))
+    text = comment + yaml.dump(settings.to_params(), Dumper=_Dumper, sort_keys=False)
+    path.write_text(text, encoding="utf-8", errors="replace")
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -109,14 +121,18 @@ def _of_node(tree: dict[str, Any], node: str) -> dict[str, Any]:
     """All parameters that a file gives the node of this name, by full name."""
     found: dict[str, Any] = {}
     for path, parameters in _sections(tree, ""):
-        if path.split("/")[-1] in (node, "**", "*"):
-            found |= dict(_flat(parameters))
+        name = path.split("/")[-1]
+        for key, value in _flat(parameters) if name in (node, "**", "*") else ():
+            if name == node or key.split(".")[0] in OWN[node]:
+                found[key] = value
     return {name: v for name, v in found.items() if name.split(".")[0] not in IGNORED}
 
 
 def _sections(tree: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for key, value in tree.items():
         if key == "ros__parameters":
+            if not isinstance(value or {}, dict):
+                raise ConfigError(f"ros__parameters of {path[1:]} is {value}; give a mapping.")
             yield path, value or {}
         elif isinstance(value, dict):
             yield from _sections(value, f"{path}/{key}")

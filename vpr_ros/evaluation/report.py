@@ -91,7 +91,7 @@ def write_page(
         closing=escape(closing),
         machine=escape(machine),
     )
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be UTF-8
 
 
 def _sections_html(sections: Sequence[Section]) -> str:

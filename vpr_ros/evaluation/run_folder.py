@@ -50,8 +50,11 @@ def run_folder(root: Path = RESULTS) -> Iterator[Path]:
         unfinished.rename(final)
         fresh = root / f".latest-{os.getpid()}"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(final.name)
-        fresh.replace(root / "latest")
+        try:
+            fresh.symlink_to(final.name)
+            fresh.replace(root / "latest")
+        except OSError:  # a disk without links, or a copy in which the link became a folder
+            fresh.unlink(missing_ok=True)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         for number, handler in zip(signals, before, strict=True):
@@ -60,7 +63,9 @@ def run_folder(root: Path = RESULTS) -> Iterator[Path]:
 
 def latest(root: Path = RESULTS) -> Path:
     """The folder of the last run that finished."""
-    return root / os.readlink(root / "latest")
+    if (root / "latest").is_symlink():
+        return root / os.readlink(root / "latest")
+    return max(root.glob("[0-9]*_*"), key=lambda folder: folder.stat().st_mtime_ns)
 
 
 def own_command() -> str:
