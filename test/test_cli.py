@@ -199,6 +199,8 @@ def test_maps_are_shown_merged_and_thinned_and_nothing_is_overwritten(vpr, tmp_p
     assert blue.read_bytes() == before
     code, text = vpr("map", "merge", red, "-o", red, "--max-keyframes", 9, "--overwrite")
     assert code == 0 and len(read_map(red).ids) == 9
+    code, _ = vpr("map", "merge", red, "-o", tmp_path / "all.vprmap", "--older-than", "inf")
+    assert code == 0
     message, _ = vpr("map", "merge", red, "-o", tmp_path / "old.vprmap", "--older-than", 9)
     assert "All 9 keyframes" in message
 

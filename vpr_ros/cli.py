@@ -284,7 +284,9 @@ def train(
     module = read_teacher(teacher) if teacher else None
     file = str(backbone.resolve()) if backbone else ""
     done = run(network, config, data, folder, minutes, teacher=module, backbone=file)
-    print(f"{folder / 'best.pt'}: " + ("the recipe is done." if done else "not done yet."))
+    best = folder / "best.pt"  # not there without a validation set
+    made = best if best.is_file() else folder / "last.pt"
+    print(f"{made}: " + ("the recipe is done." if done else "not done yet."))
 
 
 @app.command()

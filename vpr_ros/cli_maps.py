@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vpr_ros.fleet.fleet import Fleet
 
 NS_PER_DAY = 86_400 * 10**9
+MOST_DAYS = 1e6  # older than any keyframe
 
 maps = typer.Typer(
     help="Saved maps (.vprmap): show, merge and thin them, or share them with a fleet.",
@@ -106,7 +107,8 @@ def merge(
 
     graph = _check_free(output, overwrite, files)
     maps = [LoadedMap.read(file, float("inf")) for file in files]
-    oldest_ns = 0 if older_than is None else time.time_ns() - round(older_than * NS_PER_DAY)
+    age_ns = round(min(older_than or 0, MOST_DAYS) * NS_PER_DAY)
+    oldest_ns = 0 if older_than is None else time.time_ns() - age_ns
     snapshot = merged(maps, output, overwrite, oldest_ns=oldest_ns, max_keyframes=max_keyframes)
     _write(snapshot, f"of {sum(len(m.data.ids) for m in maps)} in {len(maps)} files", graph)
 

@@ -72,6 +72,6 @@ def test_options_as_text():
     for text in ("322", "322x", "0x4", "axb"):
         with pytest.raises(ConfigError, match="HEIGHTxWIDTH"):
             whole_size(text)
-    for text in ("0.5", "1,2,3,4", "a,b,c"):
+    for text in ("0.5", "1,2,3,4", "a,b,c", "0.5,0.5,0", "nan,1,1", "58,57,57"):
         with pytest.raises(ConfigError, match="--std is"):
             triple(text, "--std")

@@ -128,6 +128,9 @@ def test_bad_recipes_are_refused(tmp_path):
         recipe({**END_TO_END, "rate_head": 1.0})
     with pytest.raises(ConfigError, match="does not exist"):
         Recipe.read(tmp_path / "none.yaml")
+    for entry in (5, "boxes", {"frames": 2}, {"path": "boxes", "radius": 5}):
+        with pytest.raises(ConfigError, match=r"The recipe's validation has .* give 'path'"):
+            Validation([entry], tmp_path, 56, 56)
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="list; it needs"):
         Recipe.read(tmp_path / "list.yaml")

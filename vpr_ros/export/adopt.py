@@ -106,6 +106,10 @@ def triple(text: str, option: str) -> Triple | None:
         return None
     try:
         red, green, blue = (float(part) for part in text.split(","))
+        if not all(0 <= v <= 1 and (v or option != "--std") for v in (red, green, blue)):
+            raise ValueError
     except ValueError:
-        raise ConfigError(f"{option} is '{text}'; give R,G,B, e.g. 0.5,0.5,0.5.") from None
+        raise ConfigError(
+            f"{option} is '{text}'; give R,G,B in [0, 1], e.g. 0.5,0.5,0.5; no --std is 0."
+        ) from None
     return red, green, blue

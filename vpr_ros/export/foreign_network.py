@@ -37,12 +37,7 @@ from vpr_ros.export.preparation import (
     separation,
 )
 
-SIZES = (
-    322,
-    320,
-    224,
-    256,
-)  # px, tried in this order if the sides are free; 322: DINOv2's 23 * 14
+SIZES = (322, 320, 224, 256)  # px, tried in this order if free; 322: DINOv2's 23 * 14
 LARGEST_FILE = 2_000_000_000  # bytes; protobuf holds 2 GiB
 TYPES = {
     TensorProto.FLOAT: np.float32,

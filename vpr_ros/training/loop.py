@@ -92,7 +92,10 @@ class Run:
         torch.set_float32_matmul_precision("high")  # of what mixed precision leaves in float32
         for plan in recipe.stages:
             last_layer(network, plan)  # refused now, not after hours
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"Cannot make {folder} ({error}). Give another --output.") from None
         self.accelerator = Accelerator(
             mixed_precision=recipe.run.precision, cpu=not torch.cuda.is_available()
         )

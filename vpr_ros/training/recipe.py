@@ -300,7 +300,7 @@ class Recipe:
             raise ConfigError(f"Recipe {path} does not exist. Give a YAML file.")
         try:
             values = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             reason = str(error).replace("\n", " ")
             raise ConfigError(f"Recipe {path} is not valid YAML ({reason}).") from None
         known = {field.name for field in dataclasses.fields(cls)}
@@ -311,6 +311,8 @@ class Recipe:
                 f"{sorted(OPTIONAL)}."
             )
         try:
+            if not values["stages"] or not values["sources"]:
+                raise ConfigError("it needs a stage and a source")
             return cls(
                 network=values["network"],
                 options=values["options"] or {},

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vpr_ros.core.errors import ConfigError
 from vpr_ros.core.image_files import read_image
 from vpr_ros.core.images import normalised, resized
 from vpr_ros.evaluation.image_set import DatasetOptions, ImageSet
@@ -59,9 +60,14 @@ class Validation:
         self._size = (height, width)
         self.sets: list[ImageSet] = []
         for entry in entries:
-            options = dict(entry)
-            path = data / options.pop("path")
-            self.sets.append(open_dataset(path, DatasetOptions(**options)))
+            try:
+                options = dict(entry)
+                path, chosen = data / options.pop("path"), DatasetOptions(**options)
+            except (TypeError, ValueError, KeyError) as error:
+                raise ConfigError(
+                    f"The recipe's validation has {entry!r}; give 'path' and options ({error})."
+                ) from None
+            self.sets.append(open_dataset(path, chosen))
 
     def measure(
         self, describe: Describe, device: torch.device, budgets: Sequence[Budget] = DENSE
