@@ -16,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -59,8 +60,11 @@ def test_round_trip_into_a_new_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none.vprmap", "none/none.vprmap", "n" * 300])
-def test_a_missing_map_is_named(tmp_path, name):
+def test_a_missing_map_is_named(tmp_path, name, monkeypatch):
     with pytest.raises(MapError, match=f"Map {tmp_path / name} does not exist"):
+        read_map(tmp_path / name)
+    monkeypatch.setattr(os, "lstat", MagicMock(side_effect=PermissionError))
+    with pytest.raises(MapError, match=f"{tmp_path / name} is not readable"):
         read_map(tmp_path / name)
 
 

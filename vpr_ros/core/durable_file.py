@@ -30,13 +30,13 @@ def absolute(path: Path) -> Path:
 def file_stamp(path: Path) -> FileStamp | None:
     """What distinguishes a file from a later one of the same name; None if there is none.
 
-    Raises MapError if the name belongs to anything but a regular file.
+    Raises MapError if the name belongs to anything but a regular file, or nobody may look.
     """
     try:
         return _stamp(path, os.lstat(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError):  # too long, not readable, a null character
+    except PermissionError:
+        raise MapError(f"{path} is not readable. Change the permissions of its folder.") from None
+    except (OSError, ValueError):  # missing, too long, a null character
         return None
 
 

@@ -19,7 +19,7 @@ from rclpy.task import Future
 from vpr_msgs.srv import LoadMap, SaveMap
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.database import Database
-from vpr_ros.core.durable_file import absolute
+from vpr_ros.core.durable_file import absolute, file_stamp
 from vpr_ros.core.errors import MapError
 from vpr_ros.core.loop_detector import LoopDetector
 from vpr_ros.core.map_file import LoadedMap, map_path
@@ -162,11 +162,11 @@ class MapKeeper:
     def _load_at_start(self) -> None:
         if self._path is None:
             return
-        if not os.path.lexists(self._path):
-            self._log(f"Map {self._path} does not exist yet; it will be created")
-            return
         database = self._in_use().database
         try:
+            if file_stamp(self._path) is None:
+                self._log(f"Map {self._path} does not exist yet; it will be created")
+                return
             count = database.load(self._path)
         except MapError as error:
             self.trouble = str(error)
