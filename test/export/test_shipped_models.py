@@ -76,7 +76,7 @@ def test_the_file_of_tat_vpr_says_what_it_is(encoder):
 def test_the_file_of_efficientvpr_says_what_it_is(encoder):
     contract = encoder.contract
     found = contract.dial, contract.descriptor_size, contract.version, len(contract.calibration)
-    assert found == ("none", 768, "2", 1)
+    assert found == ("none", 768, "3", 1)
     assert "SSCD" in contract.training_data
     assert encoder.path.stat().st_size < 25e6
 
