@@ -19,6 +19,8 @@ WAIT_S = 10.0
 
 def main() -> None:
     """Send the JPEG or PNG file unchanged; the encoder node decodes it."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
+        sys.exit("Give an image: ask_for_place.py PHOTO.jpg")
     request = FindPlace.Request(count=5)
     request.compressed_image.data = Path(sys.argv[1]).read_bytes()
     request.compressed_image.format = Path(sys.argv[1]).suffix.lstrip(".")

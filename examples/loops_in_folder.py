@@ -27,6 +27,8 @@ SECOND_NS = 1_000_000_000  # between two images
 
 def main() -> None:
     """Use the objects of the nodes: a Frontend makes keyframes, a LoopDetector closes loops."""
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.exit("Give a folder of images: loops_in_folder.py FOLDER")
     kinds = (".jpg", ".jpeg", ".png")
     files = [p for p in Path(sys.argv[1]).iterdir() if p.suffix.lower() in kinds]
     files.sort(key=lambda p: ([int(number) for number in re.findall(r"\d+", p.stem)], p.name))

@@ -56,6 +56,12 @@ def is_checkpoint(path: Path) -> bool:
         return False
 
 
+def why_unreadable(error: Exception) -> str:
+    """Why a file could not be loaded, in one line, without torch's advice to trust it."""
+    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+    return "it is no file of tensors alone" if "weights_only" in reason else reason
+
+
 def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network in evaluation mode and the notes; ModelError if the file is not whole."""
     if not path.is_file():
@@ -74,7 +80,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except ModelError:
         raise
     except Exception as error:  # torch.load raises many types for a broken file
-        reason = str(error).strip().split("\n")[0]
+        reason = why_unreadable(error)
         raise ModelError(
             f"{path} is not a readable checkpoint ({reason}). Give a file written by training."
         ) from None

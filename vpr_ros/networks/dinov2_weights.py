@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vpr_ros.core.errors import ModelError
+from vpr_ros.networks.checkpoint import why_unreadable
 from vpr_ros.networks.vit import Vit, VitConfig
 
 # (their name, ours), applied in order to every key. A key that none matches stays as it is, and
@@ -179,9 +180,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both raise many types for what is not their file
-        reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{path} is not a readable file of weights ({reason}). Download it again."
+            f"{path} is not a readable file of weights ({why_unreadable(error)}). Download it "
+            "again."
         ) from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]

@@ -18,7 +18,7 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from vpr_ros.core.errors import ModelError
-from vpr_ros.networks.checkpoint import save_checkpoint
+from vpr_ros.networks.checkpoint import save_checkpoint, why_unreadable
 from vpr_ros.training.fitted_head import fit_last_layer, last_layer, with_fitted_head
 from vpr_ros.training.fused_rounding import fuse_rounding
 from vpr_ros.training.loader import Share
@@ -63,9 +63,9 @@ class RunState:
         try:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # torch.load raises many types for a broken file
-            reason = str(error).strip().split("\n")[0]
             raise ModelError(
-                f"{path} is not the state of a run ({reason}). Remove it to start over."
+                f"{path} is not the state of a run ({why_unreadable(error)}). Remove it to start "
+                "over."
             ) from None
 
 
