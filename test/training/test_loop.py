@@ -171,6 +171,17 @@ def test_every_batch_is_dealt_once_also_after_a_cut(processes):
         assert dealt(processes, epochs=2, cut_after=cut) == whole
 
 
+@pytest.mark.parametrize(
+    "changes", [{"options": TINY | {"depth": 3}}, {"trained": 1}], ids=["network", "optimiser"]
+)
+def test_a_run_does_not_go_on_with_another_recipe(start, changes):
+    run = start(recipe(END_TO_END), "run")
+    run.train(0.0)
+    other = {**END_TO_END, "trained_blocks": changes.pop("trained", 0)}
+    with pytest.raises(ModelError, match=r"state\.pt does not fit the recipe"):
+        start(recipe(other, **changes), "run").train()
+
+
 def test_a_broken_state_is_refused(tmp_path):
     RunState(stage=1, step=7).save(tmp_path / "state.pt")
     assert RunState.load(tmp_path / "state.pt").step == 7

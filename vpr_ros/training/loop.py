@@ -115,7 +115,7 @@ class Run:
             self.log.write_text(",".join(COLUMNS) + "\n")
         self._state = RunState.load(folder / STATE)
         if self._state.network:
-            self.network.load_state_dict(self._state.network)
+            self._resume(self.network, self._state.network)
             at = f"stage {self._state.stage + 1}, step {self._state.step}"
             self._say(f"Continuing at {at} ({folder / STATE}).")
 
@@ -130,6 +130,16 @@ class Run:
             self._save(None, None)
         return True
 
+    def _resume(self, part: Any, state: dict[str, Any]) -> None:
+        """Load what was saved of a network or an optimiser."""
+        try:
+            part.load_state_dict(state)
+        except (KeyError, RuntimeError, ValueError):
+            raise ModelError(
+                f"{self._folder / STATE} does not fit the recipe, which has changed since. "
+                "Restore the recipe, remove the file to start over, or give another --output."
+            ) from None
+
     def _train_stage(self, plan: StagePlan, end: float) -> bool:
         """Train what is left of a stage; whether it was finished before the time `end`."""
         torch.manual_seed(plan.batch.seed)
@@ -139,7 +149,7 @@ class Run:
         setting = with_fitted_head(self._setting, plan, fresh)
         stage = make_stage(setting, plan)
         if stage.extra is not None and state.extra is not None:
-            stage.extra.load_state_dict(state.extra)
+            self._resume(stage.extra, state.extra)
         stage.module.to(self.accelerator.device)
         if state.step == 0:
             stage.begin()
@@ -148,7 +158,7 @@ class Run:
             rate_groups(self.network, extra, plan), weight_decay=plan.config.weight_decay
         )
         if state.optimiser is not None:
-            optimiser.load_state_dict(state.optimiser)
+            self._resume(optimiser, state.optimiser)
         stage.module, optimiser, loader = self.accelerator.prepare(
             stage.module, optimiser, stage.loader
         )
