@@ -3,6 +3,7 @@
 """Results are written whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_a_folder_in_the_place_of_the_link_is_left_alone(tmp_path):
             (folder / "a.txt").write_text(text)
     assert (latest(tmp_path) / "a.txt").read_text() == "second"
     assert len(list(tmp_path.iterdir())) == 3 and not list((tmp_path / "latest").iterdir())
+
+
+def test_a_link_that_cannot_be_renewed_does_not_name_an_earlier_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    for text in ("first", "second"):
+        with run_folder(tmp_path) as folder:
+            (folder / "a.txt").write_text(text)
+        monkeypatch.setattr(Path, "symlink_to", full)
+    assert (latest(tmp_path) / "a.txt").read_text() == "second"
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path):

@@ -54,7 +54,9 @@ def run_folder(root: Path = RESULTS) -> Iterator[Path]:
             fresh.symlink_to(final.name)
             fresh.replace(root / "latest")
         except OSError:  # a disk without links, or a copy in which the link became a folder
-            fresh.unlink(missing_ok=True)
+            for old in (fresh, root / "latest"):  # else it would name an earlier run
+                with contextlib.suppress(OSError):
+                    old.unlink()
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         for number, handler in zip(signals, before, strict=True):
