@@ -4,6 +4,7 @@
 
 import hashlib
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from bench.map_faults import sample_map
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.errors import DescriptorError, KeyframeError, MapError
 from vpr_ros.core.keyframe import Thumbnail
+from vpr_ros.core.map_file import LoadedMap
 
 RNG = np.random.default_rng(0)
 D = 32
@@ -357,6 +359,43 @@ def test_what_is_not_saved_yet_is_known(fill, tmp_path, make_keyframe):
     database.save(a)
     database.load(b, replace=True)
     assert database.is_file(b) and database.is_saved(b) and not database.is_file(a)
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_save_after_the_map_was_read_refuses_no_later_one(
+    fill, tmp_path, monkeypatch, meanwhile
+):
+    """Its keyframes are added after that save, or meanwhile."""
+    path = tmp_path / "a.vprmap"
+    database = fill(units(5))
+    database.save(path)
+    loaded = LoadedMap.read(path, math.inf)
+    fill(units(1), first=50, start_s=50, database=database)
+    save = threading.Thread(target=database.snapshot(path).write)
+    with monkeypatch.context() as patch:
+        if meanwhile:
+            patch.setattr(Database, "shrink", lambda *_: (save.start(), save.join()))
+        else:
+            save.start()
+            save.join()
+        database.merge(loaded)
+    fill(units(1), first=60, start_s=60, database=database)
+    database.save(path)
+    assert len(LoadedMap.read(path, math.inf).data.ids) == len(database) == 7
+
+
+def test_a_save_begun_before_a_load_does_not_replace_what_was_loaded(fill, tmp_path):
+    path = tmp_path / "a.vprmap"
+    fill(units(5)).save(path)
+    before = path.read_bytes()
+    database = fill(units(3), first=50)
+    snapshot = database.snapshot(path)
+    database.load(path)
+    with pytest.raises(MapError, match="exists and was neither"):
+        snapshot.write()
+    assert path.read_bytes() == before
+    database.save(path)
+    assert len(LoadedMap.read(path, math.inf).data.ids) == 8
 
 
 def test_a_snapshot_is_of_its_moment(fill, tmp_path):

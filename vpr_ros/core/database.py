@@ -17,11 +17,11 @@ import numpy as np
 
 from vpr_ros.core.config import Config, param
 from vpr_ros.core.descriptor_index import DescriptorIndex, Vector, most_redundant
-from vpr_ros.core.durable_file import FileStamp, absolute
+from vpr_ros.core.durable_file import absolute
 from vpr_ros.core.errors import DescriptorError, KeyframeError, MapError
 from vpr_ros.core.keyframe import NS_PER_S, Candidate, Keyframe, Place, run_of
 from vpr_ros.core.map_data import MapData, check_keyframe, unpack, with_free_ids
-from vpr_ros.core.map_file import LoadedMap, Snapshot
+from vpr_ros.core.map_file import KnownFiles, LoadedMap, Snapshot, note_file
 from vpr_ros.core.model_digest import model_text, same_model
 from vpr_ros.core.place_graph import PlaceGraph
 from vpr_ros.core.recency import Run, Runs, first_recent
@@ -85,8 +85,7 @@ class Database:
         self._checked: Keyframe | None = None  # the last one that met the schema
         self._bytes = 0  # of all keyframes
         self._revision = 0  # rises with every change
-        # The map files whose keyframes are all here or were evicted later, and the revision saved.
-        self._files: dict[Path, tuple[FileStamp | None, int]] = {}
+        self._files: KnownFiles = {}  # whose keyframes are all here or were evicted later
 
     def __len__(self) -> int:
         return len(self._order)
@@ -306,7 +305,7 @@ class Database:
         fresh._revision += self._revision + 1
         fresh._files = self._files if keep else {}  # a save in progress notes it in the old one
         if not fresh.evicted:  # else saving it would lose keyframes that are only in the file
-            fresh._files[path] = loaded.stamp, fresh._revision - int(keep)
+            note_file(fresh._files, path, loaded.stamp, fresh._revision - int(keep))
         self.__dict__.update(fresh.__dict__, evicted=self.evicted + fresh.evicted)
         return len(data.ids)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +39,9 @@ MAX_HEADER = 2**26  # bytes, of names
 LINK_BYTES = 200  # of a closed loop in memory: an entry in two sets
 # A map begins like this: a zip whose first member is the header.
 _BEGINNING = (b"PK\x03\x04", b"header.npy")
+# The files whose keyframes a database has or had, and its revision at that time.
+KnownFiles = dict[Path, tuple[FileStamp | None, int]]
+_noting = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Snapshot:
     descriptors: npt.NDArray[Any]
     links: list[tuple[int, int]]
     revision: int  # of the database
-    files: dict[Path, tuple[FileStamp | None, int]]  # of the database: known files and revisions
+    files: KnownFiles  # of the database
 
     def pack(self, **options: Any) -> MapData:
         """The whole snapshot as arrays."""
@@ -77,11 +81,13 @@ class Snapshot:
 
     def write(self) -> FileStamp:
         """Write the map and record that it was saved; raises MapError as `write_map` does."""
-        known = self.files.get(self.path, (None, 0))[0]
+        known, revision = self.files.get(self.path, (None, 0))
+        if revision > self.revision:  # loaded since: this snapshot lacks what the file holds
+            known = None
         # In pieces, since local features are most of a map: joined, they would take the memory
         # of the database once more, and joining them stops all other threads.
         stamp = write_map(self.path, self.pack(join=_Pieces), known, self.overwrite)
-        self.files[self.path] = stamp, self.revision
+        note_file(self.files, self.path, stamp, self.revision)
         return stamp
 
 
@@ -92,6 +98,13 @@ class _Pieces:
         self.arrays = arrays
         self.dtype = arrays[0].dtype
         self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+
+
+def note_file(files: KnownFiles, path: Path, stamp: FileStamp | None, revision: int) -> None:
+    """Note a map that was read or written, unless another thread has replaced it since."""
+    with _noting:
+        if file_stamp(path) == stamp:
+            files[path] = stamp, revision
 
 
 def map_path(folder: Path, name: str) -> Path:
