@@ -216,3 +216,22 @@ def test_a_fleet_that_is_not_there_is_one_line_without_the_secret(vpr, tmp_path,
     monkeypatch.setenv("VPR_MILVUS_SECRET_FILE", str(tmp_path / "none"))
     message, _ = vpr("map", "pull", "office", "-o", tmp_path / "a.vprmap", "--fleet", "http://x")
     assert message.startswith("vpr: milvus.secret_file cannot be read")
+
+
+def test_only_push_creates_a_fleet_in_a_file(vpr, tmp_path, monkeypatch):
+    pytest.importorskip("milvus_lite")
+    from bench.map_faults import sample_map
+    from vpr_ros.core.map_file import write_map
+
+    typo, file = tmp_path / "typo.db", tmp_path / "office.vprmap"
+    pull = ["pull", "office", "-o", tmp_path / "pulled.vprmap"]
+    for command in (["list"], pull):
+        message, _ = vpr("map", *command, "--fleet", typo)
+        assert message.startswith(f"vpr: {typo} does not exist. Give --fleet http")
+    monkeypatch.setenv("VPR_MILVUS_URI", str(typo))
+    assert "does not exist" in vpr("map", "list")[0] and not list(tmp_path.iterdir())
+    write_map(file, dataclasses.replace(sample_map(20), ids=np.arange(1, 21, dtype="u8")))
+    code, text = vpr("map", "push", file, "--robot", "red")
+    assert code == 0 and f"{typo} does not exist yet; it will be created" in text and typo.exists()
+    code, text = vpr("map", "list")
+    assert code == 0 and " office " in text

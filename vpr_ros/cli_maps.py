@@ -134,7 +134,7 @@ def push(
     from vpr_ros.fleet.shared_maps import push as send
 
     loaded = LoadedMap.read(file, float("inf"))
-    with _opened(fleet) as store, _progress("Sending") as step:
+    with _opened(fleet, create=True) as store, _progress("Sending") as step:
         done = send(loaded, store, map or file.stem, robot, step)
     typer.echo(f"{done.sent} keyframes sent, {done.known} were there already")
     if done.refused:
@@ -264,8 +264,9 @@ def _write(snapshot: Snapshot, source: str, graph: Path | None = None) -> None:
 
 
 @contextmanager
-def _opened(uri: str) -> Iterator[Fleet]:
-    """The fleet that `uri` and the environment name."""
+def _opened(uri: str, create: bool = False) -> Iterator[Fleet]:
+    """The fleet that `uri` and the environment name; Milvus Lite would create any missing file."""
+    from vpr_ros.core.errors import FleetError
     from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
 
     given = {
@@ -274,6 +275,13 @@ def _opened(uri: str) -> Iterator[Fleet]:
         if (variable := f"VPR_MILVUS_{field.name.upper()}") in os.environ
     }
     fleet = MilvusFleet(MilvusConfig(**(given | {"uri": uri})))
+    if uri and "://" not in uri and not Path(uri).expanduser().exists():
+        if not create:
+            raise FleetError(
+                f"{uri} does not exist. Give --fleet http(s)://HOST:19530, or a Milvus Lite file "
+                "that `vpr map push` has made."
+            )
+        typer.echo(f"{uri} does not exist yet; it will be created")
     try:
         yield fleet
     finally:
