@@ -55,6 +55,14 @@ def test_each_verb_names_the_other(vpr, tmp_path):
             assert message == (
                 f"vpr: {path} is not a bag. For a data set run: vpr benchmark {path}"
             )
+    kitti, bag = tmp_path / "kitti" / "sequences" / "00", tmp_path / "bags" / "monday"
+    for folder, file in ((kitti / "image_0", kitti / "times.txt"), (bag, bag / "metadata.yaml")):
+        folder.mkdir(parents=True)
+        file.touch()
+    for folder, drive in ((kitti.parents[1], kitti), (kitti.parent, kitti), (bag.parent, bag)):
+        message, _ = vpr("evaluate", folder)
+        assert message == f"vpr: {folder} holds several drives. Give one of them, such as {drive}."
+        assert "TUM, KITTI or EuRoC drive inside" in vpr("benchmark", folder)[0]
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").touch()
     for verb in ("benchmark", "sweep"):

@@ -94,16 +94,23 @@ def refuse_dataset(path: Path) -> None:
     if path.is_dir():
         kinds = (".mcap", ".db3", ".yaml", ".zstd", ".bag")
         is_set = not any(f.suffix in kinds for f in path.iterdir()) and not _is_drive(path)
+    inside = (p for p in (*path.glob("*"), *path.glob("*/*")) if is_set and _is_bag(p))
+    if drive := min(inside, default=None):
+        raise ConfigError(f"{path} holds several drives. Give one of them, such as {drive}.")
     if is_set:
         raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
 
 
 def refuse_bag(path: Path) -> None:
     """ConfigError for what `vpr evaluate` takes."""
-    is_bag = (path / "metadata.yaml").is_file() or path.suffix in (".bag", ".mcap", ".db3")
-    if is_bag or _is_drive(path):
-        kind = "bag" if is_bag else "drive"
-        raise ConfigError(f"{path} is a {kind}, not a data set. Run: vpr evaluate {path}")
+    if _is_bag(path):
+        raise ConfigError(f"{path} is a drive, not a data set. Run: vpr evaluate {path}")
+
+
+def _is_bag(path: Path) -> bool:
+    """Is this what `vpr evaluate` takes?"""
+    suffixes = (".bag", ".mcap", ".db3")
+    return (path / "metadata.yaml").is_file() or path.suffix in suffixes or _is_drive(path)
 
 
 def _is_drive(path: Path) -> bool:

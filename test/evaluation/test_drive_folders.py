@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vpr_ros.core.errors import ImageError
 from vpr_ros.evaluation.bag import BagError, bag_images, cameras, choose_topics, pictures
 from vpr_ros.evaluation.drive_folders import layout_of, open_drive
 from vpr_ros.evaluation.truth import LoopRule
@@ -123,11 +124,32 @@ def test_without_poses_there_is_no_truth(tmp_path, picture):
         assert "no odometry, pose or tf" in find_truth(drive, "", LoopRule()).missing
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    {"TUM RGB-D": "rgb", "KITTI odometry": "image_2", "EuRoC": "mav0/cam0/data"}.items(),
+)
+def test_a_missing_image_keeps_its_place_and_number(tmp_path, picture, name, files):
+    path = MAKERS[name](tmp_path / "d", picture)
+    images = sorted((path / files).iterdir())
+    images[3].unlink()
+    next(iter(sorted((path / files).parent.parent.glob("cam1/data/*"))), images[3]).unlink(True)
+    with open_drive(path) as drive:
+        topics = choose_topics(drive)
+        assert topics.image == f"/{files.split('/')[-2 if name == 'EuRoC' else -1]}"
+        assert drive.counts[topics.image] == STEPS - 1
+        found = list(bag_images(drive, topics))
+    assert [one.number for one in found] == list(range(STEPS))
+    assert (found[4].frame.decode() == cv2.imread(str(images[4]))).all()
+    with pytest.raises(ImageError, match=rf"{images[3]} cannot be read \(No such file"):
+        found[3].frame.decode()
+    for image in path.rglob("*.png"):
+        image.unlink()
+    with pytest.raises(BagError, match="has none of the images that it lists, such as"):
+        open_drive(path).__enter__()
+
+
 def test_what_is_broken_is_one_line(tmp_path, picture):
     path = tum(tmp_path / "tum", picture)
-    next((path / "rgb").iterdir()).unlink()
-    with open_drive(path) as drive, pytest.raises(BagError, match=r"Image .* cannot be read \(No"):
-        [one.frame.decode() for one in bag_images(drive, choose_topics(drive))]
     whole = (path / "groundtruth.txt").read_text()
     write(path / "groundtruth.txt", "\ufeff" + whole)
     open_drive(path).__enter__()
@@ -149,6 +171,10 @@ def test_what_is_broken_is_one_line(tmp_path, picture):
 def test_the_command_takes_such_a_folder(tmp_path, picture):
     """And `vpr benchmark` says which command does."""
     path = euroc(tmp_path / "MH_01", picture)
+    for camera in ("cam1", "cam0"):
+        images = sorted((path / "mav0" / camera / "data").iterdir())
+        images[22].unlink()
+        images[23].write_bytes(b"damaged")
     command = [sys.executable, "-m", "vpr_ros.cli"]
     done = subprocess.run(
         [*command, "evaluate", path, "--no-baselines", "--output", tmp_path / "results"],
@@ -156,9 +182,12 @@ def test_the_command_takes_such_a_folder(tmp_path, picture):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "results" / "latest" / "metrics.json").read_text())
-    assert (metrics["revisits"], metrics["wrong_closures"]) == (12, 0)
-    assert metrics["right_closures"] >= 9
-    assert f"{metrics['right_closures']} of 12 revisits found, none wrong." in done.stdout
+    assert (metrics["revisits"], metrics["wrong_closures"]) == (10, 0)
+    assert (metrics["images"], metrics["keyframes"], metrics["bad_images"]) == (24, 22, 2)
+    assert metrics["first_bad_image"].startswith(f"Image {images[22]} cannot be read")
+    assert "Images skipped" in done.stdout
+    assert metrics["right_closures"] >= 8
+    assert f"{metrics['right_closures']} of 10 revisits found, none wrong." in done.stdout
     assert "others, for --image: /cam1" in done.stdout
     refused = subprocess.run(
         [*command, "benchmark", path], cwd=ROOT, capture_output=True, text=True

@@ -17,7 +17,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vpr_ros.core.camera_model import CameraModel, is_rectified
-from vpr_ros.core.errors import CameraError, VprError
+from vpr_ros.core.errors import CameraError, ImageError, VprError
 from vpr_ros.core.frontend import Frame
 from vpr_ros.core.image_files import decode_compressed
 from vpr_ros.core.images import Image, decode_raw
@@ -252,7 +252,7 @@ def cameras(bag: Bag) -> list[str]:
 
 
 def _camera_kind(bag: Bag, topic: str) -> int:
-    """COLOUR, GREY, HEAT or DEPTH, by the topic's name and its first image."""
+    """COLOUR, GREY, HEAT or DEPTH, by the topic's name and its first good image."""
     words = set(re.split("[^a-z]+", topic.lower()))
     if any(word.startswith(("depth", "disparity", "mask")) for word in words):
         return DEPTH
@@ -260,15 +260,17 @@ def _camera_kind(bag: Bag, topic: str) -> int:
         word.startswith(("thermal", "infra", "lwir", "flir")) or word == "ir" for word in words
     ):
         return HEAT
-    _, _, message = next(bag.messages([topic]))
-    if (getattr(message, "encoding", "") or message.format.split(";")[0]) in DEPTH_ENCODINGS:
-        return DEPTH
-    if hasattr(message, "encoding"):
-        return GREY if message.encoding.startswith(("mono", "8UC1")) else COLOUR
-    pixels = None
-    with suppress(cv2.error):  # it is empty, or claims to be huge
-        pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    return COLOUR if pixels is None or pixels.ndim == 3 else GREY
+    for _, _, message in bag.messages([topic]):
+        if (getattr(message, "encoding", "") or message.format.split(";")[0]) in DEPTH_ENCODINGS:
+            return DEPTH
+        if hasattr(message, "encoding"):
+            return GREY if message.encoding.startswith(("mono", "8UC1")) else COLOUR
+        pixels = None
+        with suppress(cv2.error, ImageError):  # it is missing, empty, or claims to be huge
+            pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is not None:
+            return COLOUR if pixels.ndim == 3 else GREY
+    return COLOUR
 
 
 def bag_images(bag: Bag, topics: Topics) -> Iterator[BagImage]:

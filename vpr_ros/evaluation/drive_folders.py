@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from vpr_ros.core.errors import ImageError
 from vpr_ros.evaluation.bag import COMPRESSED, Bag, BagError
 from vpr_ros.evaluation.image_set import images_in
 
@@ -40,8 +41,32 @@ class Layout:
     read: Callable[[Path], tuple[Images, Poses]]
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageFile:
+    """A CompressedImage whose file is read when its data are wanted."""
+
+    header: SimpleNamespace
+    path: Path
+
+    @property
+    def format(self) -> str:
+        """As the suffix says."""
+        return self.path.suffix[1:]
+
+    @property
+    def data(self) -> bytes:
+        """The content of the file; ImageError if it is missing or cannot be read."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"Image {self.path} cannot be read ({error.strerror}).") from None
+
+
 class DriveFolder(Bag):
-    """A folder of images and poses to read like a bag: a topic per camera, and /ground_truth."""
+    """A folder of images and poses to read like a bag: a topic per camera, and /ground_truth.
+
+    Missing images have their place and number in a topic, but do not count.
+    """
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
@@ -64,7 +89,14 @@ class DriveFolder(Bag):
         for rows in self._rows.values():
             rows.sort(key=lambda row: row[0])
         self.types = {topic: POSE if topic == TRUTH else COMPRESSED for topic in self._rows}
-        self.counts = {topic: len(rows) for topic, rows in self._rows.items()}
+        self.counts = {
+            topic: sum(not isinstance(one, Path) or one.is_file() for _, one in rows)
+            for topic, rows in self._rows.items()
+        }
+        if not any(self.counts[topic] for topic in images):
+            listed = [path for rows in images.values() for _, path in rows]
+            missing = f", such as {listed[0]}" if listed else ""
+            raise BagError(f"{self.path} has none of the images that it lists{missing}.")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +111,7 @@ class DriveFolder(Bag):
     def messages(
         self, topics: list[str], start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[str, int, Any]]:
-        """(topic, stamp [ns], message) in order, as of a bag; BagError for a missing image."""
+        """(topic, stamp [ns], message) in order, as of a bag."""
         chosen = ([(ns, t, one) for ns, one in self._rows.get(t, ())] for t in topics)
         for stamp, topic, value in heapq.merge(*chosen, key=lambda row: row[0]):
             if (start_ns is None or stamp >= start_ns) and (stop_ns is None or stamp < stop_ns):
@@ -102,11 +134,7 @@ def _message(stamp: int, value: Any) -> Any:
     time = SimpleNamespace(sec=sec, nanosec=nanosec)
     header = SimpleNamespace(stamp=time, frame_id="camera" if isinstance(value, Path) else "world")
     if isinstance(value, Path):
-        try:
-            data = value.read_bytes()
-        except OSError as error:
-            raise BagError(f"Image {value} cannot be read ({error.strerror}).") from None
-        return SimpleNamespace(header=header, format=value.suffix[1:], data=data)
+        return ImageFile(header, value)
     names = zip(("x", "y", "z"), value[:3], strict=True), zip("xyzw", value[3:], strict=True)
     position, orientation = (SimpleNamespace(**dict(one)) for one in names)
     pose = SimpleNamespace(position=position, orientation=orientation)
@@ -134,9 +162,12 @@ def _kitti(path: Path) -> tuple[Images, Poses]:
     stamps = [KITTI_START_NS + _ns(row[0]) for row in _rows(path / "times.txt")]
     images = {}
     for folder in sorted(path.glob("image_[0-3]")):
-        files = images_in(folder)
-        numbers = [int(file.stem) for file in files]  # that of the line in times.txt
-        images[f"/{folder.name}"] = [(stamps[n], f) for n, f in zip(numbers, files, strict=True)]
+        files = {int(file.stem): file for file in images_in(folder)}  # by line in times.txt
+        if files and max(files) >= len(stamps):
+            raise ValueError(f"{files[max(files)]} has no line in times.txt")
+        images[f"/{folder.name}"] = [
+            (stamp, files.get(n, folder / f"{n:06}.png")) for n, stamp in enumerate(stamps)
+        ]
     beside = path.parent.parent / "poses" / f"{path.resolve().name}.txt"
     truth = next((f for f in (path / "poses.txt", beside) if f.is_file()), None)
     if truth is None:  # sequences 11 to 21

@@ -87,7 +87,7 @@ def open_dataset(path: Path, options: DatasetOptions | None = None) -> ImageSet:
     raise DatasetError(
         f"{path} has no known layout. Known are: {'; '.join(LAYOUTS)}. It holds "
         f"{_listed(_folders(path), 'no folders')}; two folders of images are named by --database "
-        "and --queries."
+        "and --queries. A bag or a TUM, KITTI or EuRoC drive inside it has a path of its own."
     )
 
 
