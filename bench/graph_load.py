@@ -129,7 +129,8 @@ def bare() -> None:
 
     node.create_subscription(Odometry, "odom", answer, qos_profile_sensor_data)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+        while rclpy.ok():  # rclpy.spin() may miss the signal: see examples/print_closures.py
+            rclpy.spin_once(node, timeout_sec=1.0)
 
 
 def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:

@@ -109,7 +109,9 @@ def main() -> None:
         Writer(Path(sys.argv[1]), version=9, storage_plugin=StoragePlugin.MCAP) as writer,
         contextlib.suppress(KeyboardInterrupt, ExternalShutdownException),
     ):
-        rclpy.spin(Recorder(writer, sys.argv[4:], Injector(int(sys.argv[2]), int(sys.argv[3]))))
+        node = Recorder(writer, sys.argv[4:], Injector(int(sys.argv[2]), int(sys.argv[3])))
+        while rclpy.ok():  # rclpy.spin() may miss the signal: see examples/print_closures.py
+            rclpy.spin_once(node, timeout_sec=1.0)
     rclpy.try_shutdown()
 
 

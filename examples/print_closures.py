@@ -27,7 +27,9 @@ def main() -> None:
     node = rclpy.create_node("print_closures")
     node.create_subscription(LoopClosure, "/vpr/loop_closures", show, 10)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
+        # rclpy.spin() may wait for ever: a signal can wake it before its context is shut down.
+        while rclpy.ok():
+            rclpy.spin_once(node, timeout_sec=1.0)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from nav_msgs.msg import Odometry
 from robot import Robot, read_errors
 from sensor_msgs.msg import Image
 
+from tools.dds_domain import free_domain
 from vpr_msgs.msg import Query
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,6 +177,30 @@ def test_nodes_and_examples_of_the_workspace_close_loops(workspace, picture):
     printed = Started(workspace, 0, "python", example("loops_in_folder"), "images").end()
     assert "33.png shows the place of 1.png" in printed, printed
     assert printed.endswith(f" of {len(way)} images\n")
+
+
+MISSED = """
+import runpy, sys, threading, rclpy
+def shut_down():
+    context = rclpy.get_default_context()
+    with context.handle:
+        context.handle.shutdown()
+create = rclpy.create_node
+def create_node(name):
+    threading.Timer(0.5, shut_down).start()
+    return create(name)
+rclpy.create_node = create_node
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def test_an_example_ends_although_rclpy_misses_the_signal():
+    """As if it had waked rclpy before its other thread shut the context down: nothing wakes it."""
+    domain, _holder = free_domain()
+    command = [sys.executable, "-c", MISSED, ROOT / "examples" / "print_closures.py"]
+    subprocess.run(
+        command, env=os.environ | {"ROS_DOMAIN_ID": str(domain)}, check=True, timeout=60
+    )
 
 
 def test_rosdep_knows_every_dependency(repository, tmp_path):
