@@ -50,7 +50,7 @@ MEANINGS = {
     "in tf": "Listens at startup for another publisher of the same transform",
     "out tf": "Transform from map_frame to the odometry frame",
     "out diagnostics": "State of the node, once a second",
-    "out loop_markers": "Closures for RViz",
+    "out loop_markers": "Closures for RViz whose two places odometry connects: those of this run",
     "out closure_image": "The last closure as an image, drawn only for subscribers",
     "out path": "Corrected trajectory",
     "out graph_markers": "Closures for RViz: green if they hold, red if the graph rejects them",

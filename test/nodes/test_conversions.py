@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages to core values: nothing gets lost, and robot and evaluation see the same pixels."""
 
+import dataclasses
 import math
 
 import cv2
@@ -15,7 +16,7 @@ from vpr_msgs.msg import LoopClosure
 from vpr_ros.core import images
 from vpr_ros.core.calibration import Calibration
 from vpr_ros.core.errors import ImageError, KeyframeError
-from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Thumbnail
+from vpr_ros.core.keyframe import Keyframe, LocalFeatures, Place, Thumbnail
 from vpr_ros.core.pose import Pose
 from vpr_ros.nodes import conversions
 from vpr_ros.nodes.image_input import BRIDGED, ImageDecoder
@@ -168,3 +169,28 @@ def test_who_has_no_database_refuses_hostile_keyframes_and_closures_all_the_same
     for bad, words in messages.hostile_closures(closure):
         with pytest.raises(KeyframeError, match=words):
             conversions.check_closure(bad)
+
+
+def test_markers_join_only_what_odometry_joins():
+    """Places of another session, or of another frame, have another origin."""
+    pose = Pose(1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 1.0)
+    bare = Place(0, 0, 1, 1, 0.0, "camera", pose, "odom", None)
+
+    def at(x, **other):
+        return dataclasses.replace(bare, pose=dataclasses.replace(pose, x=x), **other)
+
+    markers, others = conversions.LoopMarkers(), ({"session": 1}, {"pose_frame": "map"})
+    for other in others:
+        assert not markers.add(at(4.0), at(5.0, **other))
+    assert not markers.add(at(4.0), dataclasses.replace(bare, pose=None))
+    assert markers.add(at(4.0), at(5.0)) and markers.add(at(6.0), at(7.0))
+    shown = markers.message(Time())
+    assert [p.x for p in shown.points] == [4.0, 5.0, 6.0, 7.0] and shown.action == shown.ADD
+    for other in others:  # the robot is where the lines mean nothing any more
+        assert markers.add(at(4.0, **other), at(5.0))
+        assert not markers.message(Time()).points
+        assert markers.message(Time()).action == shown.DELETE
+        assert markers.add(at(8.0, **other), at(9.0, **other))
+        shown = markers.message(Time())
+        assert [p.x for p in shown.points] == [8.0, 9.0]
+        assert shown.header.frame_id == other.get("pose_frame", "odom")

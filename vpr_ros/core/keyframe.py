@@ -127,6 +127,15 @@ class Place:
             provider=keyframe.provider,
         )
 
+    def is_connected(self, other: Place) -> bool:
+        """Whether odometry connects two places: it begins anew in each session."""
+        return (
+            self.session == other.session
+            and self.pose is not None
+            and other.pose is not None
+            and self.pose_frame == other.pose_frame
+        )
+
     @property
     def nbytes(self) -> int:
         """Memory without the descriptor [bytes]."""

@@ -53,7 +53,7 @@ class Trail:
 
     def add(self, place: Place, descriptor: Vector) -> None:
         """Remember a keyframe; the trail restarts if odometry does not connect it."""
-        if self._last and not _connected(self._last[-1][0], place):
+        if self._last and not self._last[-1][0].is_connected(place):
             self.clear()
         if place.pose is None:
             return
@@ -91,7 +91,7 @@ class Trail:
         values counts, since one closure may be wrong. None where odometry does not connect the two
         keyframes.
         """
-        if not _connected(place, match) or place.pose is None or match.pose is None:
+        if not place.is_connected(match) or place.pose is None or match.pose is None:
             return None
         began, ended = self._driven_m.get(match.sequence), self._driven_m.get(place.sequence)
         if began is None or ended is None or ended <= began:
@@ -138,7 +138,7 @@ class Trail:
         Each earlier keyframe of the trail is compared with the map keyframe nearest to the pose
         that odometry predicts for it from the candidate. It does not count where the map has none.
         """
-        before = [(p, d) for p, d in self._last if _connected(p, place) and p is not place]
+        before = [(p, d) for p, d in self._last if p.is_connected(place) and p is not place]
         if not before or place.pose is None:
             return [c.score for c in candidates]
         positions, rotations = _poses([*(p for p, _ in before), place])
@@ -259,16 +259,6 @@ def _nearest(
     best = cost.argmin(axis=2)
     nearest: npt.NDArray[np.int64] = np.take_along_axis(member, best, axis=1)
     return np.where(inside.any(axis=2), nearest, -1)
-
-
-def _connected(a: Place, b: Place) -> bool:
-    """Whether odometry connects two keyframes."""
-    return (
-        a.session == b.session
-        and a.pose is not None
-        and b.pose is not None
-        and a.pose_frame == b.pose_frame
-    )
 
 
 def _poses(places: Sequence[Place]) -> Poses:

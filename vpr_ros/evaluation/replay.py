@@ -172,7 +172,7 @@ class Recording:
             )
             shown = rerun.Image(picture, color_model="BGR").compress(jpeg_quality=85)
             file.log("closure", shown)
-            if len(ends) == 2:
+            if query.place.is_connected(closure.match):
                 file.log(f"map/closures/{keyframe.id}", rerun.LineStrips3D([ends]))
 
 

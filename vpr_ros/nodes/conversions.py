@@ -266,27 +266,31 @@ def to_reading(message: BatteryState, now_s: float) -> BatteryReading:
 
 
 class LoopMarkers:
-    """Loop closures for RViz: a line from each query to its match, if one frame has both poses."""
+    """Loop closures for RViz: a line from each query to its match, if odometry connects them.
+
+    Only closures of the query's session have lines: in another one odometry began elsewhere.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[tuple[Point, Point]] = deque(maxlen=MAX_MARKER_LINES)
-        self._frame = ""
+        self._origin = "", 0  # frame and session
 
     def add(self, query: Place, match: Place) -> bool:
-        """Add a loop closure; returns False if it cannot be drawn."""
-        if query.pose is None or match.pose is None or query.pose_frame != match.pose_frame:
-            return False
-        if query.pose_frame != self._frame:
+        """Add a loop closure; returns whether the lines have changed."""
+        changed, origin = query.is_connected(match), (query.pose_frame, query.session)
+        if query.pose is not None and origin != self._origin:
+            changed, self._origin = changed or bool(self._lines), origin
             self._lines.clear()
-            self._frame = query.pose_frame
-        ends = (Point(x=p.x, y=p.y, z=p.z) for p in (query.pose, match.pose))
-        self._lines.append((next(ends), next(ends)))
-        return True
+        if query.is_connected(match):
+            first, second = (Point(x=p.x, y=p.y, z=p.z) for p in (query.pose, match.pose) if p)
+            self._lines.append((first, second))
+        return changed
 
     def message(self, stamp: Time) -> Marker:
         """All lines as one marker."""
-        marker = Marker(ns="loop_closures", type=Marker.LINE_LIST, action=Marker.ADD)
-        marker.header.frame_id, marker.header.stamp = self._frame, stamp
+        action = Marker.ADD if self._lines else Marker.DELETE
+        marker = Marker(ns="loop_closures", type=Marker.LINE_LIST, action=action)
+        marker.header.frame_id, marker.header.stamp = self._origin[0], stamp
         marker.pose.orientation.w = 1.0
         marker.scale.x = 0.05  # m
         marker.color.g = marker.color.a = 1.0
