@@ -23,6 +23,7 @@ from nav_msgs.msg import Odometry
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from demo.processes import end_with_parent
 from tools.dds_domain import free_domain
 from vpr_msgs.msg import Query
 from vpr_msgs.srv import SaveMap
@@ -76,14 +77,15 @@ def stops(count: int, seed: int = 0) -> Counts:
 
 
 def _stopped_while_starting(rng: random.Random, domain: int, name: str) -> bool:
-    code = f"from vpr_ros.nodes.start import {name}; {name}()"
+    code = f"{end_with_parent()}; from vpr_ros.nodes.start import {name}; {name}()"
+    if rng.random() < 0.5:  # as for a shell's background jobs, launch files among them
+        code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {code}"
     words = [*NODES] if name == "nodes" else []
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryDirectory() as data:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *words, "--ros-args", "-r", "__ns:=/stops"],
             env=dict(os.environ, ROS_DOMAIN_ID=str(domain), XDG_DATA_HOME=data),
             stderr=errors,
-            preexec_fn=rng.choice([None, _ignore_interrupts]),
         )
         process.errors = errors
         while process.poll() is None and not _takes_signals(process.pid):
@@ -91,11 +93,6 @@ def _stopped_while_starting(rng: random.Random, domain: int, name: str) -> bool:
         time.sleep(0.005 + rng.random() ** 2 * 3.0)  # early moments more often
         _signal(process, rng)
         return _ended_well(process)
-
-
-def _ignore_interrupts() -> None:
-    """As a shell's background jobs do, launch files among them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stopped_under_load(rng: random.Random, together: bool) -> Iterator[bool]:

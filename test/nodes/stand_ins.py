@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+from demo.processes import end_with_parent
 from tools.dds_domain import PROFILE
 from tools.setup_workspace import ROOT, colcon, write_interfaces
 
@@ -91,5 +92,5 @@ def start(robot, hostile, heard=None):
     """
     variables = dict(os.environ, ROS_DOMAIN_ID=str(robot.domain))
     variables.pop(PROFILE, None)
-    command = [sys.executable, "-c", SCRIPT, str(hostile)]
+    command = [sys.executable, "-c", end_with_parent() + SCRIPT, str(hostile)]
     return subprocess.Popen(command, stdout=heard, env=variables)

@@ -23,6 +23,7 @@ from nav_msgs.msg import Odometry
 from robot import Robot, read_errors
 from sensor_msgs.msg import Image
 
+from demo.processes import RUN, end_with_parent
 from tools.dds_domain import free_domain
 from vpr_msgs.msg import Query
 
@@ -116,8 +117,8 @@ class Started:
         script = f". .venv/bin/activate; . install/setup.bash; exec {shlex.join(command)}"
         own = {"ROS_DOMAIN_ID": str(domain), "PYTHONFAULTHANDLER": "1"}
         self.process = subprocess.Popen(
-            ["bash", "-c", script], cwd=folder, env=environment | own,
-            stdout=self.output, stderr=self.errors,
+            [sys.executable, "-c", f"{end_with_parent()}; {RUN}", "bash", "-c", script],
+            cwd=folder, env=environment | own, stdout=self.output, stderr=self.errors,
         )  # fmt: skip
         self.process.errors = self.errors
 
