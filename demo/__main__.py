@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tools.dds_domain import free_domain
+from tools.dds_domain import HIGHEST, free_domain
 from vpr_ros.core.errors import VprError
 
 MODULES = ("rclpy", "vpr_msgs", "vizdoom", "rosbags", "onnxruntime", "faiss", "cv2", "gtsam")
@@ -58,6 +58,10 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     started = time.monotonic()
     seed, plan = arguments.seed, building(arguments.twins)
     node_commands(arguments.param, Path())  # a mistake is told before the work begins
+    if arguments.domain > HIGHEST:
+        raise VprError(f"--domain is {arguments.domain}; give 0 to {HIGHEST}.")
+    if arguments.picture and not arguments.picture.absolute().parent.is_dir():
+        raise VprError(f"--picture: the folder of {arguments.picture} does not exist. Make it.")
     logs = Path(tempfile.mkdtemp(prefix="vpr_demo_"))  # stays if the demo fails
     try:
         with run_folder() as folder:
@@ -95,13 +99,20 @@ def demo(arguments: argparse.Namespace, console: Console) -> None:
     say(console, f"The same drive without ROS: .venv/bin/vpr evaluate {link / 'drive'}")
 
 
+def number(text: str) -> int:
+    """A whole number from 0 on; argparse names the option if it is none."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 on")
+    return int(text)
+
+
 def main() -> int:
     """Run the command; errors that a user can act on are told without a traceback."""
     domain, _holder = free_domain()
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="of noise and battery (default 1)")
+    parser.add_argument("--seed", type=number, default=1, help="of noise and battery (default 1)")
     parser.add_argument(
-        "--wrong", type=int, default=0, metavar="N", help="inject N wrong closures (default 0)"
+        "--wrong", type=number, default=0, metavar="N", help="inject N wrong closures (default 0)"
     )
     parser.add_argument(
         "--twins",
@@ -118,7 +129,7 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, help="also write the README's picture here")
     parser.add_argument(
         "--domain",
-        type=int,
+        type=number,
         default=domain,
         help="ROS_DOMAIN_ID of the demo (default: one of its own)",
     )

@@ -9,6 +9,7 @@ the server are killed with kill -9 and come back.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -213,6 +214,7 @@ def part(robot: str, count: int) -> tuple[int, int]:
 
 def main() -> int:
     """Run the demo; one line for what a user can mend."""
+    argparse.ArgumentParser(prog="python -m demo.fleet_demo", description=__doc__).parse_args()
     console = Console()
     try:
         isolate()

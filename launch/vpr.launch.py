@@ -78,6 +78,7 @@ ARGUMENTS = (
     ("namespace", "vpr", "namespace of nodes, topics and services"),
     ("use_sim_time", "false", "follow /clock, for simulation and bags played with --clock"),
 )
+TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 TOPICS = ("image", "camera_info", "odom", "battery", "initialpose")
 SHOWN = ("path", "graph_markers", "loop_markers", "closure_image")  # by config/vpr.rviz, in /vpr
 
@@ -85,6 +86,9 @@ SHOWN = ("path", "graph_markers", "loop_markers", "closure_image")  # by config/
 def nodes(context: LaunchContext) -> list[Node | LogInfo]:
     """The nodes, with the values of the arguments."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    for name, default, _ in ARGUMENTS:
+        if default == "false" and value[name].lower() not in (*TRUE, *FALSE):
+            raise ValueError(f"{name} is '{value[name]}'. Give {name}:=true or {name}:=false.")
     parameters = [
         value["params_file"],
         {"use_sim_time": _is_true(value["use_sim_time"])},
@@ -198,7 +202,7 @@ def _rviz(value: dict[str, str]) -> Node | LogInfo:
 
 
 def _is_true(text: str) -> bool:
-    return text.lower() in ("true", "1", "yes")
+    return text.lower() in TRUE
 
 
 def generate_launch_description() -> LaunchDescription:

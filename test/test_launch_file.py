@@ -126,6 +126,13 @@ def test_what_is_given_overrules_the_file_and_the_rest_does_not(launch_file):
     assert started(launch_file, model="m")["encoder"]["parameters"][2]["model"] == "m"
 
 
+def test_a_switch_is_on_or_off_and_nothing_else(launch_file):
+    assert "graph" in started(launch_file, graph="Yes") and "graph" not in started(launch_file)
+    for name in ("graph", "use_sim_time", "single_process", "rviz"):
+        with pytest.raises(ValueError, match=rf"{name} is 'ture'. Give {name}:=true or"):
+            started(launch_file, **{name: "ture"})
+
+
 def test_one_process_gets_what_the_nodes_get(launch_file):
     given = {"map": "office", "graph": "true", "odom": "/wheels", "lifecycle": "true"}
     context = {name: default for name, default, _ in launch_file.ARGUMENTS} | given

@@ -80,12 +80,16 @@ def fetch(name: str, data: Path) -> Path:
     target = data.resolve() / name
     if target.exists():
         return target
-    data.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{name}.part")
     try:
-        SETS[name].fetch(target)
+        data.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        SETS[name].fetch(draft)
+        draft.rename(target)
     except OSError as error:
-        shutil.rmtree(target, ignore_errors=True)
         raise VprError(f"{name} cannot be fetched: {error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 

@@ -8,6 +8,7 @@ python -m tools.generate --check  fails if they are not up to date
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import re
@@ -197,6 +198,9 @@ def _yaml(value: object) -> str:
 
 def main() -> None:
     """Write the files, or compare them if --check is given."""
+    parser = argparse.ArgumentParser(prog="python -m tools.generate")
+    parser.add_argument("--check", action="store_true", help="only fail if they are out of date")
+    check = parser.parse_args().check
     # The nodes made here must not open files that the robot's own use.
     os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="vpr_generate_")
     wanted = {
@@ -206,7 +210,7 @@ def main() -> None:
     for path, text in wanted.items():
         if path.is_file() and path.read_text() == text:
             continue
-        if "--check" in sys.argv:
+        if check:
             sys.exit(f"{path.relative_to(ROOT)} is not up to date; run `make tables`.")
         path.write_text(text)
 

@@ -8,6 +8,7 @@ The models are the files in models/, whose contracts name licence and data.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def models() -> Iterator[Row]:
 
 def main() -> None:
     """Print both tables."""
+    argparse.ArgumentParser(prog="python -m tools.licences", description=__doc__).parse_args()
     for title, last, rows in (
         ("Packages", "needed by", sorted(dependencies(), key=lambda row: row[0].lower())),
         ("Models", "trained on", list(models())),

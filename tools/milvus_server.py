@@ -7,6 +7,8 @@ python -m tools.milvus_server FOLDER    start one on port 19530, until Ctrl-C
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -153,13 +154,25 @@ class MilvusServer:
             fleet.close()
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run a server until Ctrl-C; 1 with the reason if it does not start."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.milvus_server", description="Run a Milvus server until Ctrl-C."
+    )
+    parser.add_argument("folder", type=Path, help="folder for its data; made if it is missing")
+    folder = parser.parse_args().folder
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = MilvusServer(Path(sys.argv[1]) if sys.argv[1:] else Path(tempfile.mkdtemp()))
-    try:
-        print(server.start().message, flush=True)
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+        try:
+            server = MilvusServer(folder)
+            stack.callback(server.kill)
+            print(server.start().message, flush=True)
+        except VprError as error:
+            print(f"milvus_server: {error}", file=sys.stderr)
+            return 1
         signal.pause()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.kill()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

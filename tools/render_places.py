@@ -208,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with (target / FILE).open(newline="") as file:
                 count = len({row["place"] for row in csv.DictReader(file)})
             print(f"{level}: {count} places", flush=True)
-    except VprError as error:
-        print(error, file=sys.stderr)
+    except (VprError, OSError) as error:
+        print(f"render_places: {error}", file=sys.stderr)
         return 1
     return 0
 

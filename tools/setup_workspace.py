@@ -38,6 +38,8 @@ TRAINING = ("pytorch-metric-learning>=2.9", "accelerate>=1.10")
 def main() -> None:
     """Set everything up; with --torch also what training and export need."""
     started = time.monotonic()
+    if unknown := set(sys.argv[1:]) - {"--torch"}:
+        stop(f"unknown: {' '.join(unknown)}. The only option is --torch; see also `make`.")
     check_machine()
     install()
     install_optional()

@@ -10,11 +10,30 @@ from pathlib import Path
 
 import pytest
 
+from demo import __main__
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.model_files import ModelConfig, find_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("rclpy", "vpr_msgs", "vizdoom")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("--wrong", "-1"), "argument --wrong: '-1' is no whole number"),
+        (("--seed", "1.5"), "argument --seed: '1.5' is no whole number"),
+        (("--domain", "500"), "--domain is 500; give 0 to 101"),
+        (("--picture", "none/x.png"), "--picture: the folder of none/x.png"),
+    ],
+)
+def test_a_mistake_is_told_before_the_work_begins(given, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["demo", *given])
+    monkeypatch.setattr(__main__, "check_prerequisites", lambda: None)
+    with pytest.raises(SystemExit):
+        sys.exit(__main__.main())
+    told = capsys.readouterr()
+    assert says in told.out + told.err
 
 
 @pytest.mark.slow

@@ -3,10 +3,14 @@
 """The fleet demo's verdict: who closed loops with whom, what must not be, and the page."""
 
 import dataclasses
+import sys
 
 import numpy as np
+import pytest
 
+from demo import fleet_demo
 from demo.fleet_demo import Closed, closure_table, faults_of, write_report
+from tools import milvus_server
 
 CLOSURES = [
     Closed("red", "red", 90, 10, 0.1, True),
@@ -14,6 +18,15 @@ CLOSURES = [
     Closed("green", "red", 31, 21, 4.0, True),
     Closed("blue", "green", 80, 40, 3.0, True),
 ]
+
+
+@pytest.mark.parametrize("module", [fleet_demo, milvus_server])
+def test_an_unknown_argument_installs_and_starts_no_server(module, monkeypatch, capsys):
+    monkeypatch.setattr(milvus_server, "install", lambda: pytest.fail("it begins"))
+    monkeypatch.setattr(sys, "argv", ["demo", "--chek"])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert "usage:" in capsys.readouterr().err
 
 
 def test_a_wrong_closure_across_robots_or_a_lost_keyframe_is_a_fault():

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sets are fetched whole and checked, or not at all; from folders, since tests need no network."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,12 @@ def one_set(monkeypatch):
     return use
 
 
-def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set):
+def interrupted(source, target):
+    target.mkdir()
+    raise KeyboardInterrupt
+
+
+def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set, monkeypatch):
     place = tmp_path / "origin"
     for name, text in (("images/1.jpg", "first"), ("else/large.bin", "not wanted")):
         (place / name).parent.mkdir(parents=True)
@@ -44,6 +50,24 @@ def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set):
     with pytest.raises(VprError, match="one cannot be fetched: "):
         fetch("one", tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
+    one_set(place.as_uri(), commit, (tmp_path / "lost.csv", "revisits.csv"))
+    with pytest.raises(VprError, match=r"lost\.csv"):
+        fetch("one", tmp_path / "other")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fetch_data.shutil, "copytree", interrupted)
+        fetch("one", tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(VprError, match="one cannot be fetched: "):
+        fetch("one", tmp_path / "file")
+
+
+@pytest.mark.parametrize("module", ["generate", "licences", "setup_workspace"])
+def test_an_argument_that_a_tool_does_not_know_starts_nothing(module, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [module, "--chek"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"tools.{module}").main()
+    assert "--chek" in capsys.readouterr().err + str(end.value.code)
 
 
 def test_the_list_names_every_set_and_its_licence():
