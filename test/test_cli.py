@@ -61,7 +61,9 @@ def test_each_verb_names_the_other(vpr, tmp_path):
         file.touch()
     for folder, drive in ((kitti.parents[1], kitti), (kitti.parent, kitti), (bag.parent, bag)):
         message, _ = vpr("evaluate", folder)
-        assert message == f"vpr: {folder} holds several drives. Give one of them, such as {drive}."
+        assert (
+            message == f"vpr: {folder} is a folder of drives. Give one of them, such as {drive}."
+        )
         assert "TUM, KITTI or EuRoC drive inside" in vpr("benchmark", folder)[0]
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").touch()

@@ -96,7 +96,7 @@ def refuse_dataset(path: Path) -> None:
         is_set = not any(f.suffix in kinds for f in path.iterdir()) and not _is_drive(path)
     inside = (p for p in (*path.glob("*"), *path.glob("*/*")) if is_set and _is_bag(p))
     if drive := min(inside, default=None):
-        raise ConfigError(f"{path} holds several drives. Give one of them, such as {drive}.")
+        raise ConfigError(f"{path} is a folder of drives. Give one of them, such as {drive}.")
     if is_set:
         raise ConfigError(f"{path} is not a bag. For a data set run: vpr benchmark {path}")
 
@@ -109,8 +109,9 @@ def refuse_bag(path: Path) -> None:
 
 def _is_bag(path: Path) -> bool:
     """Is this what `vpr evaluate` takes?"""
-    suffixes = (".bag", ".mcap", ".db3")
-    return (path / "metadata.yaml").is_file() or path.suffix in suffixes or _is_drive(path)
+    if not path.is_dir():
+        return path.suffix in (".bag", ".mcap", ".db3")
+    return (path / "metadata.yaml").is_file() or _is_drive(path)
 
 
 def _is_drive(path: Path) -> bool:

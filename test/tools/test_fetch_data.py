@@ -50,9 +50,7 @@ def test_one_folder_of_one_commit_and_files_of_ours(tmp_path, one_set, monkeypat
     with pytest.raises(VprError, match="one cannot be fetched: "):
         fetch("one", tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
-    one_set(place.as_uri(), commit, (tmp_path / "lost.csv", "revisits.csv"))
-    with pytest.raises(VprError, match=r"lost\.csv"):
-        fetch("one", tmp_path / "other")
+    one_set(place.as_uri(), commit)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fetch_data.shutil, "copytree", interrupted)
         fetch("one", tmp_path / "other")
