@@ -199,6 +199,7 @@ class Problem:
     """N questions as arrays; those with fewer than P matches are filled up."""
 
     values: np.ndarray  # (N, P, W) terms
+    sharp: np.ndarray  # (N, P, W) those between sharp images, by which views are compared
     there: np.ndarray  # (N, P) false where filled up
     right: np.ndarray  # (N, P)
     same: np.ndarray  # (N, P, P)
@@ -209,22 +210,27 @@ class Problem:
         """The questions of several sets, which count the same."""
         every = [q for members in asked for q in members]
         count, most = len(every), max(len(q.evidence) for q in every)
-        values = np.zeros((count, most, len(names)))
+        values, sharp = np.zeros((2, count, most, len(names)))
         there, right = np.zeros((2, count, most), bool)
         same = np.zeros((count, most, most), bool)
         for row, question in enumerate(every):
             size = len(question.evidence)
-            found = [terms(evidence) for evidence in question.evidence]
-            values[row, :size] = [[term[name] for name in names] for term in found]
+            for evidence, into in (
+                (question.evidence, values),
+                ([e.sharp for e in question.evidence], sharp),
+            ):
+                found = [terms(one) for one in evidence]
+                into[row, :size] = [[term[name] for name in names] for term in found]
             there[row, :size], right[row, :size] = True, question.right
             same[row, :size, :size] = question.same
         weight = [SET_WEIGHT / len(members) for members in asked for _ in members]
-        return cls(values, there, right, same, np.array(weight))
+        return cls(values, sharp, there, right, same, np.array(weight))
 
     def chances(self, weights: np.ndarray) -> np.ndarray:
         """The probability (N, P) of each place, at its best match; 0 for its other matches."""
         odds = np.where(self.there, self.values @ weights, -np.inf)
-        order = np.argsort(-odds, axis=1, kind="stable")
+        views = np.where(self.there, self.sharp @ weights, -np.inf)
+        order = np.argsort(-views, axis=1, kind="stable")
         best = np.zeros_like(self.there)
         rows = np.arange(len(odds))
         for column in order.T:

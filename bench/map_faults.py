@@ -65,6 +65,8 @@ def sample_map(count: int, size: int = SIZE, seed: int = 0) -> MapData:
         feature_descriptors=np.arange(2 * 128 + 32, dtype=np.uint8),
         pixel_sizes=np.where(rows % 2 == 0, 1.6, np.nan).astype(np.float32),
         camera_matrices=matrices,
+        sharpness=np.where(rows % 2 == 0, 1.25, 0).astype(np.float32),
+        clipped=np.where(rows % 2 == 0, 0.5, 0).astype(np.float32),
         thumbnail_sizes=np.where(rows % 2 == 0, len(jpeg), 0),
         thumbnails=np.tile(jpeg, (count + 1) // 2),
         image_widths=np.where(rows % 2 == 0, 640, 0),

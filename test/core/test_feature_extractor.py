@@ -53,6 +53,30 @@ def test_a_dim_view_has_nearly_as_many_features(kind, size):
     assert counts[0] > 250 and counts[1] > 0.8 * counts[0]
 
 
+def test_sharpness_and_clipping_tell_the_condition_of_an_image(shared_data):
+    """Whatever the pictures show: blurred and overexposed ones differ from all as taken."""
+    folder = shared_data / "rtabmap_samples"
+    extractor = FeatureExtractor(FeatureConfig())
+    made = {"taken": [], "dim": [], "blurred": [], "bright": []}
+    for number in range(1, 41, 3):
+        image = cv2.imread(str(folder / f"{number}.jpg"))
+        made["taken"].append(extractor.extract(image))
+        made["dim"].append(extractor.extract(cv2.convertScaleAbs(image, alpha=0.5)))
+        made["blurred"].append(extractor.extract(cv2.GaussianBlur(image, (0, 0), 4.0)))
+        made["bright"].append(extractor.extract(cv2.convertScaleAbs(image, alpha=2.0)))
+    sharpness = {kind: np.array([f.sharpness for f in found]) for kind, found in made.items()}
+    known = (sharpness["dim"] > 0) & (sharpness["blurred"] > 0)  # but for blank walls
+    assert known.sum() >= 10
+    sharpness = {kind: values[known] for kind, values in sharpness.items()}
+    clipped = {kind: [f.clipped for f in found] for kind, found in made.items()}
+    assert sharpness["dim"] == pytest.approx(sharpness["taken"], rel=0.1)
+    assert max(sharpness["blurred"]) < 0.8 * min(sharpness["taken"])
+    assert max(clipped["blurred"]) < 0.2 < np.median(clipped["bright"])
+    assert all(b >= t for b, t in zip(clipped["bright"], clipped["taken"], strict=True))
+    blank = extractor.extract(np.full((48, 64, 3), 255, np.uint8))
+    assert (blank.sharpness, blank.clipped) == (0.0, 1.0)
+
+
 def test_a_small_image_is_enlarged():
     """160x120 px: ORB alone would find nothing within 31 px of the border."""
     blocks = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)

@@ -51,6 +51,15 @@ def test_more_evidence_is_more_probable():
     assert bare == sorted(bare)
 
 
+def test_agreement_is_measured_against_what_the_images_can_give():
+    """Half the agreement is as much where half is to be expected; more never counts twice."""
+    half = dataclasses.replace(SEEN, significance=15.0, density=0.2, expected=0.5)
+    assert probability(verification=half) == pytest.approx(probability())
+    assert probability(verification=dataclasses.replace(SEEN, expected=1.5)) < probability()
+    full = dataclasses.replace(SEEN, density=1.0, expected=0.5)
+    assert terms(Evidence(0.5, None, full))["density"] == 1.0
+
+
 def test_places_share_one():
     alone, even, three = (probabilities([3.0] * n) for n in (1, 2, 3))
     assert alone[0] == pytest.approx(1 / (1 + math.exp(-3)))

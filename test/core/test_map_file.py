@@ -118,10 +118,10 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 def test_a_format_of_the_future_is_refused(path, monkeypatch):
-    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 4)
+    monkeypatch.setattr("vpr_ros.core.map_file.FORMAT", 5)
     write_map(path, OLD, overwrite=True)
     monkeypatch.undo()
-    with pytest.raises(MapError, match="has format 4; this version of vpr_ros reads 1 to 3"):
+    with pytest.raises(MapError, match="has format 5; this version of vpr_ros reads 1 to 4"):
         read_map(path)
 
 
@@ -346,8 +346,8 @@ def test_a_kill_at_any_point_leaves_a_whole_map(path):
     assert interrupted  # some kills really came in the middle
 
 
-def test_a_map_from_before_there_was_a_choice_of_features(path):
-    """Format 1 holds ORB descriptors as rows, formats 1 and 2 have no thumbnails."""
+def test_maps_of_earlier_formats_are_read(path):
+    """Format 1 holds ORB descriptors as rows, 1 and 2 have no thumbnails, 1 to 3 no sharpness."""
     with np.load(path) as archive:
         arrays = dict(archive.items())
     header = json.loads(bytes(arrays["header"]))
@@ -358,6 +358,11 @@ def test_a_map_from_before_there_was_a_choice_of_features(path):
         with path.open("wb") as file:
             np.savez(file, **arrays)
 
+    for name in ("sharpness", "clipped"):
+        del arrays[name]
+    write(3)
+    places = list(unpack(read_map(path), range(5)))
+    assert places[0].thumbnail and places[0].features.sharpness == 0.0  # unknown
     for name in ("thumbnail_sizes", "thumbnails", "image_widths"):
         del arrays[name]
     write(2)

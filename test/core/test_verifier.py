@@ -3,6 +3,7 @@
 """Two views of one scene agree, two scenes do not, and the motion comes out right."""
 
 import csv
+import dataclasses
 
 import cv2
 import numpy as np
@@ -180,6 +181,26 @@ def test_the_size_of_the_image_does_not_matter(scale):
     found = verify(*scaled)
     assert found.inliers == pytest.approx(plain.inliers, abs=5)
     assert found.significance == pytest.approx(plain.significance, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("query", "match", "low", "high"),
+    [
+        ((1.3, 0.0), (1.3, 0.0), 1.0, 1.0),
+        ((0.5, 0.0), (1.3, 0.0), 0.2, 0.5),  # blurred against a sharp map, and the reverse
+        ((1.3, 0.0), (0.5, 0.0), 0.2, 0.5),
+        ((0.9, 0.0), (0.9, 0.0), 1.5, 3.0),  # soft images of one camera: more by chance
+        ((1.3, 0.5), (1.3, 0.0), 0.4, 0.8),  # overexposed
+        ((0.0, 0.0), (1.3, 0.9), 1.0, 1.0),  # from a map that does not say
+        ((1e4, 0.0), (1e-4, 1.0), 0.01, 0.1),  # nonsense stays within bounds
+    ],
+)
+def test_what_images_can_give_depends_on_their_condition(make_features, query, match, low, high):
+    found = [
+        dataclasses.replace(make_features(np.zeros((20, 2))), sharpness=sharpness, clipped=clipped)
+        for sharpness, clipped in (query, match)
+    ]
+    assert low <= verify(*found).expected <= high
 
 
 def test_features_of_two_kinds_are_not_compared(make_features):

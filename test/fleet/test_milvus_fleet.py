@@ -33,6 +33,7 @@ def equal(a, b):
         and np.array_equal(f.keypoints, g.keypoints)
         and np.array_equal(f.descriptors, g.descriptors)
         and np.array_equal(f.camera_matrix, g.camera_matrix)
+        and (f.sharpness, f.clipped) == (g.sharpness, g.clipped)
     )
 
 

@@ -95,13 +95,22 @@ def test_a_keyframe_survives_the_way_through_a_message():
             descriptors=RANDOM.integers(0, 256, (5, 32)).astype(np.uint8),
             pixel_size=2.0,
             camera_matrix=np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]),
+            sharpness=1.25,
+            clipped=0.5,
         ),
         calibration=Calibration(0.25, 0.875),
         thumbnail=Thumbnail(b"jpeg", 640),
     )
     back = conversions.to_keyframe(conversions.from_keyframe(keyframe))
     assert np.array_equal(back.descriptor, keyframe.descriptor)
-    for name in ("keypoints", "descriptors", "camera_matrix", "pixel_size"):
+    for name in (
+        "keypoints",
+        "descriptors",
+        "camera_matrix",
+        "pixel_size",
+        "sharpness",
+        "clipped",
+    ):
         assert np.array_equal(getattr(back.features, name), getattr(keyframe.features, name))
     for name in (
         "id",

@@ -54,6 +54,10 @@ class LocalFeatures:
     descriptors: npt.NDArray[np.uint8]  # (N, S), S as in FEATURE_SIZES
     pixel_size: float = 1.0  # camera pixels per pixel of the reduced image searched
     camera_matrix: npt.NDArray[np.float64] | None = None  # (3, 3); None: unknown
+    # Of the scaled image: strength of its finest details over that of details twice as large, and
+    # the share of its pixels that are black or white.
+    sharpness: float = 0.0  # 0: unknown
+    clipped: float = 0.0
 
     @property
     def kind(self) -> str:

@@ -26,22 +26,22 @@ SEQUENCED = 4  # significance from which on a sequence counts in full
 # As printed by bench.fit_confidence, from images of which none is in a table of results; see
 # docs/deciding.md.
 WITH_FEATURES = {
-    "one": -2.469,
-    "drift": -12.557,
-    "significance to 4": 0.698,
-    "significance to 12": 0.864,
-    "significance to 32": 1.908,
-    "significance to 92": 5.553,
-    "density": 1.830,
-    "sequence": 3.599,
-    "disorder": -1.712,
+    "one": -2.543,
+    "drift": -12.466,
+    "significance to 4": 0.349,
+    "significance to 12": 0.453,
+    "significance to 32": 2.437,
+    "significance to 92": 5.878,
+    "density": 1.277,
+    "sequence": 7.662,
+    "disorder": -1.011,
 }
 WITHOUT_FEATURES = {"one": -0.532, "score": 5.951, "high score": 1.472, "drift": -4.827}
 
 # Share of right matches among those at least so probable. Most lie far above the limit, so the
 # limit is lower than the share.
 PRECISIONS = (0.5, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
-LIMITS_WITH_FEATURES = (0.0, 0.35, 0.504, 0.602, 0.684, 0.737, 0.769, 0.831, 0.914, 0.964)
+LIMITS_WITH_FEATURES = (0.0, 0.31, 0.484, 0.642, 0.725, 0.765, 0.828, 0.901, 0.941, 0.993)
 LIMITS_WITHOUT_FEATURES = (0.002, 0.424, 0.539, 0.619, 0.673, 0.703, 0.743, 0.809, 0.918, 0.974)
 
 
@@ -67,6 +67,17 @@ class Evidence:
         values = terms(self)
         return sum(weight * values[name] for name, weight in weights.items())
 
+    @functools.cached_property
+    def sharp(self) -> Evidence:
+        """The same agreement between two sharp images; by it views of one place are compared.
+
+        A worse image makes the same agreement more telling, but not the view a nearer one.
+        """
+        if self.verification is None:
+            return self
+        verification = dataclasses.replace(self.verification, expected=1.0)
+        return dataclasses.replace(self, verification=verification)
+
 
 def terms(evidence: Evidence) -> dict[str, float]:
     """The terms whose weighted sum is the log-odds; all are in [0, 1] except for low scores.
@@ -84,14 +95,15 @@ def terms(evidence: Evidence) -> dict[str, float]:
     }
     seen = evidence.verification
     if seen is not None:
+        significance = seen.significance / seen.expected
         order = evidence.order if evidence.drift is None else None
         values["disorder"] = 0.0 if order is None else 1.0 - order
         sequence = evidence.sequence if evidence.drift is None else 0.0
         likely = max(0.0, sequence - LIKELY) / (1 - LIKELY)
-        values["sequence"] = likely * min(seen.significance / SEQUENCED, 1.0)
-        values["density"] = seen.density
+        values["sequence"] = likely * min(significance / SEQUENCED, 1.0)
+        values["density"] = min(seen.density / seen.expected, 1.0)
         for low, high in itertools.pairwise(SIGNIFICANCE):
-            share = (seen.significance - low) / (high - low)
+            share = (significance - low) / (high - low)
             values[f"significance to {high}"] = min(max(share, 0.0), 1.0)
     return values
 

@@ -312,7 +312,7 @@ class LoopDetector:
         ]
         count = self.config.verified_candidates
         more = [self._match(place, view, best.evidence.score) for view in views[:count]]
-        return max(best, *more, key=lambda m: m.evidence.log_odds) if more else best
+        return max(best, *more, key=lambda m: m.evidence.sharp.log_odds) if more else best
 
     def _by_place(self, candidates: list[Candidate], order: list[int]) -> list[int]:
         """An order of candidates, but the best of each of the first few places before all."""
@@ -328,10 +328,10 @@ class LoopDetector:
     def _places(self, matches: list[Match]) -> list[Match]:
         """The best match of each place, best first."""
         found: list[Match] = []
-        for match in sorted(matches, key=lambda m: -m.evidence.log_odds):
+        for match in sorted(matches, key=lambda m: -m.evidence.sharp.log_odds):
             if not any(self._same_place(m.place, match.place) for m in found):
                 found.append(match)
-        return found
+        return sorted(found, key=lambda m: -m.evidence.log_odds)
 
     def _rejection(self, matches: list[Match], chances: list[float], needed: float) -> _Rejection:
         """Why the best match is not believed: the first reason without which it would be."""

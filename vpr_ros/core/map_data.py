@@ -32,6 +32,7 @@ MAX_SPAN = 2**40  # of sequence and session numbers in one map: 1000 years at 30
 MAX_PROVIDERS = 16  # of one map
 MAX_PIXEL = 1e6  # px, of a keypoint or in a camera matrix
 MAX_PIXEL_SIZE = 1e4
+MAX_SHARPNESS = 1e4
 _NO_THUMBNAIL = Thumbnail(b"", 0)
 
 
@@ -56,6 +57,8 @@ class MapData:
     feature_descriptors: npt.NDArray[np.uint8]  # (sum of counts x sizes,)
     pixel_sizes: npt.NDArray[np.float32]  # (N,) NaN: no features
     camera_matrices: npt.NDArray[np.float64]  # (N, 3, 3)
+    sharpness: npt.NDArray[np.float32]  # (N,) 0: unknown
+    clipped: npt.NDArray[np.float32]  # (N,)
     thumbnail_sizes: npt.NDArray[np.int64]  # (N,) bytes, 0: none
     thumbnails: npt.NDArray[np.uint8]  # (sum of sizes,) JPEGs
     image_widths: npt.NDArray[np.int64]  # (N,) [px] of the images that the thumbnails show
@@ -79,6 +82,8 @@ ARRAYS: Mapping[str, tuple[tuple[str, ...], tuple[int | str, ...]]] = {
     "feature_descriptors": (("|u1",), ("B",)),
     "pixel_sizes": (("<f4",), ("N",)),
     "camera_matrices": (("<f8",), ("N", 3, 3)),
+    "sharpness": (("<f4",), ("N",)),
+    "clipped": (("<f4",), ("N",)),
     "thumbnail_sizes": (("<i8",), ("N",)),
     "thumbnails": (("|u1",), ("T",)),
     "image_widths": (("<i8",), ("N",)),
@@ -130,6 +135,10 @@ def pack(
             [p.features.pixel_size if p.features else np.nan for p in places], np.float32
         ),
         camera_matrices=np.array([_matrix(p.features) for p in places]).reshape(-1, 3, 3),
+        sharpness=np.array(
+            [p.features.sharpness if p.features else 0 for p in places], np.float32
+        ),
+        clipped=np.array([p.features.clipped if p.features else 0 for p in places], np.float32),
         thumbnail_sizes=np.array([len(t.jpeg) for t in pictures], np.int64),
         thumbnails=join([np.frombuffer(t.jpeg, np.uint8) for t in (_NO_THUMBNAIL, *pictures)]),
         image_widths=np.array([t.image_width for t in pictures], np.int64),
@@ -264,6 +273,10 @@ def _check_features(data: MapData) -> None:
         raise ValueError("a keypoint is outside any image")
     scaled = (data.pixel_sizes > 0) & (data.pixel_sizes <= MAX_PIXEL_SIZE)
     _require(scaled | ~there, "the pixel size of the features is out of range")
+    sharp = (data.sharpness >= 0) & (data.sharpness <= MAX_SHARPNESS)
+    _require(sharp, "the sharpness of the image is out of range")
+    share = (data.clipped >= 0) & (data.clipped <= 1)
+    _require(share, "the share of clipped pixels is not in [0, 1]")
     matrices = data.camera_matrices
     unknown = np.isnan(matrices).all(axis=(1, 2))
     _require(is_camera_matrix(matrices) | unknown, "the camera matrix is not that of a camera")
@@ -340,6 +353,8 @@ def _features(data: MapData, row: int, end: int, bytes_end: int) -> LocalFeature
         .copy(),
         pixel_size=float(data.pixel_sizes[row]),
         camera_matrix=None if np.isnan(matrix).any() else matrix.copy(),
+        sharpness=float(data.sharpness[row]),
+        clipped=float(data.clipped[row]),
     )
 
 

@@ -30,9 +30,10 @@ from vpr_ros.core.errors import MapError
 from vpr_ros.core.keyframe import FEATURE_SIZES, PLACE_BYTES, Place
 from vpr_ros.core.map_data import ARRAYS, MapData, check, check_array, pack
 
-FORMAT = 3
+FORMAT = 4
 ONLY_ORB = 1  # the format before there was a choice of local features
 NO_THUMBNAILS = 2  # the format before keyframes had thumbnails
+NO_SHARPNESS = 3  # the format before local features came with the condition of their image
 SUFFIX = ".vprmap"
 MAX_NAME = 128  # bytes of a file's name
 MAX_HEADER = 2**26  # bytes, of names
@@ -228,6 +229,8 @@ def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -
         names -= {"feature_sizes"}
     if header["format"] <= NO_THUMBNAILS:
         names -= {"thumbnail_sizes", "thumbnails", "image_widths"}
+    if header["format"] <= NO_SHARPNESS:
+        names -= {"sharpness", "clipped"}
     if set(members) != names | {"header"}:
         raise ValueError("it does not have the parts of a map")
     arrays = {}
@@ -240,6 +243,8 @@ def _read(path: Path, archive: zipfile.ZipFile, length: int, max_bytes: float) -
     if header["format"] <= NO_THUMBNAILS:
         arrays["thumbnail_sizes"] = arrays["image_widths"] = np.zeros(count, np.int64)
         arrays["thumbnails"] = np.empty(0, np.uint8)
+    if header["format"] <= NO_SHARPNESS:
+        arrays["sharpness"] = arrays["clipped"] = np.zeros(count, np.float32)
     data = MapData(
         model=header["model"],
         model_digest=header.get("model_digest", ""),  # younger than the first maps

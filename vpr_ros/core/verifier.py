@@ -30,6 +30,10 @@ STILL = 1.0  # px of the scaled image; a correspondence that moves less shows no
 NARROWEST = 2.0  # px of the scaled image; standard deviation across a line of points
 TRIALS = 500  # of RANSAC at most; agreement that takes more would not be significant
 FEWEST = 8  # correspondences, below which nothing is claimed
+SHARP = 1.3  # sharpness of an image as cameras take it
+# How much less two views agree if one of them is softer, or overexposed, and how much more if both
+# are soft: their features repeat, but are less exact. By likelihood, see docs/deciding.md.
+SOFTER, CLIPPED, BOTH_SOFT = 1.1, 1.0, 1.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Verification:
     significance: float = 0.0  # -log10 of the number of such agreements expected by chance
     density: float = 0.0  # inliers over the features in the region that they span, 0 to 1
     features: int = 0  # of the view that has fewer
+    expected: float = 1.0  # significance and density relative to those of two sharp views
     T_match_query: RelativePose | None = None  # needs both camera matrices
     pairs: npt.NDArray[np.int64] = dataclasses.field(  # (inliers, 2) features of query and match
         default_factory=lambda: np.empty((0, 2), np.int64), compare=False, repr=False
@@ -122,6 +127,7 @@ def verify(
         correspondences=len(pairs),
         still=len(pairs) - len(points_query),
         features=min(len(query.keypoints), len(match.keypoints)),
+        expected=_expected(query, match),
     )
     if len(points_query) < FEWEST:
         return none
@@ -149,6 +155,16 @@ def verify(
         ),
         T_match_query=_motion(query, match, points_query, points_match, model) if motion else None,
     )
+
+
+def _expected(query: LocalFeatures, match: LocalFeatures) -> float:
+    """How much views in this condition agree, relative to two sharp ones; 1 if it is unknown."""
+    soft, sharp = sorted((query.sharpness, match.sharpness))
+    if not soft > 0:
+        return 1.0
+    less = SOFTER * math.log(sharp / soft) + CLIPPED * abs(query.clipped - match.clipped)
+    more = BOTH_SOFT * max(0.0, math.log(SHARP / sharp))
+    return math.exp(min(max(more - less, -3.0), 3.0))
 
 
 def _same_pixel(

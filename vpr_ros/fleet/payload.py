@@ -107,6 +107,8 @@ def _text(keyframe: Keyframe, features: LocalFeatures | None, links: tuple[int, 
             "size": features.descriptors.shape[1],
             "pixel_size": features.pixel_size,
             "camera_matrix": None if matrix is None else matrix.ravel().tolist(),
+            "sharpness": features.sharpness,
+            "clipped": features.clipped,
         }
         arrays = features.keypoints.astype("<f4").tobytes() + features.descriptors.tobytes()
     picture = keyframe.thumbnail
@@ -144,4 +146,6 @@ def _features(described: Any, arrays: bytes) -> LocalFeatures | None:
         descriptors=np.frombuffer(arrays, np.uint8, offset=8 * count).reshape(count, size).copy(),
         pixel_size=float(described["pixel_size"]),
         camera_matrix=None if matrix is None else np.array(matrix, np.float64).reshape(3, 3),
+        sharpness=float(described.get("sharpness", 0.0)),  # younger than the first payloads
+        clipped=float(described.get("clipped", 0.0)),
     )

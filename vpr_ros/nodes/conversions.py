@@ -311,6 +311,7 @@ def _from_features(features: LocalFeatures | None) -> LocalFeaturesMsg:
         message.keypoints = _floats(features.keypoints)
         message.descriptors = array("B", features.descriptors.tobytes())
         message.pixel_size = features.pixel_size
+        message.sharpness, message.clipped = features.sharpness, features.clipped
         if features.camera_matrix is not None:
             message.camera_matrix = features.camera_matrix.reshape(9)
     return message
@@ -338,6 +339,8 @@ def _to_features(message: LocalFeaturesMsg) -> LocalFeatures | None:
         descriptors=descriptors.reshape(count, size),
         pixel_size=message.pixel_size,
         camera_matrix=matrix if matrix[0, 0] > 0 else None,
+        sharpness=message.sharpness,
+        clipped=message.clipped,
     )
 
 
