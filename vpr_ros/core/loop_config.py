@@ -40,7 +40,7 @@ class LoopConfig(Config):
         maximum=1000,
     )
     precision: float = param(
-        0.99,
+        0.993,
         "required share of right closures among the published ones; a higher value gives fewer "
         "but surer closures",
         minimum=0.5,
