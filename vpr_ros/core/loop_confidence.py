@@ -73,7 +73,7 @@ class Evidence:
 
         A worse image makes the same agreement more telling, but not the view a nearer one.
         """
-        if self.verification is None:
+        if self.verification is None or self.verification.expected == 1.0:
             return self
         verification = dataclasses.replace(self.verification, expected=1.0)
         return dataclasses.replace(self, verification=verification)
