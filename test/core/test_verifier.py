@@ -190,6 +190,7 @@ def test_the_size_of_the_image_does_not_matter(scale):
         ((0.5, 0.0), (1.3, 0.0), 0.2, 0.5),  # blurred against a sharp map, and the reverse
         ((1.3, 0.0), (0.5, 0.0), 0.2, 0.5),
         ((0.9, 0.0), (0.9, 0.0), 1.5, 3.0),  # soft images of one camera: more by chance
+        ((0.1, 0.0), (0.1, 0.0), 1.5, 3.0),
         ((1.3, 0.5), (1.3, 0.0), 0.4, 0.8),  # overexposed
         ((0.0, 0.0), (1.3, 0.9), 1.0, 1.0),  # from a map that does not say
         ((1e4, 0.0), (1e-4, 1.0), 0.01, 0.1),  # nonsense stays within bounds
