@@ -30,13 +30,12 @@ STILL = 1.0  # px of the scaled image; a correspondence that moves less shows no
 NARROWEST = 2.0  # px of the scaled image; standard deviation across a line of points
 TRIALS = 500  # of RANSAC at most; agreement that takes more would not be significant
 FEWEST = 8  # correspondences, below which nothing is claimed
-SHARP, SOFT = (
-    1.3,
-    0.9,
-)  # sharpness of most images as taken, and least of two on which this is known
+SHARP = 1.3  # sharpness of most images as taken
 # How much less two views agree if one of them is softer, or overexposed, and how much more if both
 # are soft: their features repeat, but are less exact. By likelihood, see docs/deciding.md.
 SOFTER, CLIPPED, BOTH_SOFT = 1.1, 1.0, 1.3
+# Where the images that this was measured on end: the softest pair, and the least to be expected.
+SOFT, LEAST_EXPECTED = 0.9, 0.22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _expected(query: LocalFeatures, match: LocalFeatures) -> float:
         return 1.0
     less = SOFTER * math.log(sharp / soft) + CLIPPED * abs(query.clipped - match.clipped)
     more = BOTH_SOFT * max(0.0, math.log(SHARP / max(sharp, SOFT)))
-    return math.exp(min(max(more - less, -3.0), 3.0))
+    return max(math.exp(more - less), LEAST_EXPECTED)
 
 
 def _same_pixel(
