@@ -7,10 +7,12 @@ python examples/ask_for_place.py photo.jpg
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 from vpr_msgs.srv import FindPlace
 
@@ -24,7 +26,8 @@ def main() -> None:
     request = FindPlace.Request(count=5)
     request.compressed_image.data = Path(sys.argv[1]).read_bytes()
     request.compressed_image.format = Path(sys.argv[1]).suffix.lstrip(".")
-    rclpy.init()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once, with nothing to finish
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("ask_for_place")
     client = node.create_client(FindPlace, "/vpr/find_place")
     if not client.wait_for_service(WAIT_S):

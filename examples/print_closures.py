@@ -8,9 +8,10 @@ python examples/print_closures.py
 from __future__ import annotations
 
 import contextlib
+import signal
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
 
 from vpr_msgs.msg import LoopClosure
 
@@ -23,13 +24,15 @@ def show(closure: LoopClosure) -> None:
 
 def main() -> None:
     """Subscribe to the closures and print them as they arrive."""
-    rclpy.init()
-    node = rclpy.create_node("print_closures")
-    node.create_subscription(LoopClosure, "/vpr/loop_closures", show, 10)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        # rclpy.spin() may wait for ever: a signal can wake it before its context is shut down.
-        while rclpy.ok():
-            rclpy.spin_once(node, timeout_sec=1.0)
+    # rclpy's own handlers end its context at once, even while the node is being created, which
+    # then fails; and rclpy.spin() may wait for ever if they wake it before the context has ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("print_closures")
+        node.create_subscription(LoopClosure, "/vpr/loop_closures", show, 10)
+        while True:
+            rclpy.spin_once(node, timeout_sec=0.1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -180,28 +181,39 @@ def test_nodes_and_examples_of_the_workspace_close_loops(workspace, picture):
     assert printed.endswith(f" of {len(way)} images\n")
 
 
-MISSED = """
-import runpy, sys, threading, rclpy
-def shut_down():
-    context = rclpy.get_default_context()
-    with context.handle:
-        context.handle.shutdown()
+STOPPED = """
+import os, runpy, signal, sys, threading, time, rclpy
 create = rclpy.create_node
-def create_node(name):
-    threading.Timer(0.5, shut_down).start()
+def early(name, number):
+    os.kill(os.getpid(), number)
+    time.sleep(0.5)
     return create(name)
-rclpy.create_node = create_node
-runpy.run_path(sys.argv[1], run_name="__main__")
+def late(name, number):
+    threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+    return create(name)
+rclpy.create_node = lambda name: {}(name, signal.{})
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
-def test_an_example_ends_although_rclpy_misses_the_signal():
-    """As if it had waked rclpy before its other thread shut the context down: nothing wakes it."""
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("when", ["early", "late"])
+@pytest.mark.parametrize("name", ["print_closures", "ask_for_place"])
+def test_an_example_ends_in_silence_whenever_it_is_stopped(name, when, number):
     domain, _holder = free_domain()
-    command = [sys.executable, "-c", MISSED, ROOT / "examples" / "print_closures.py"]
-    subprocess.run(
-        command, env=os.environ | {"ROS_DOMAIN_ID": str(domain)}, check=True, timeout=60
+    example = ROOT / "examples" / f"{name}.py"
+    command = [sys.executable, "-c", STOPPED.format(when, number), example]
+    command += [example] if name == "ask_for_place" else []  # any file will do as a photo
+    done = subprocess.run(
+        command,
+        env=os.environ | {"ROS_DOMAIN_ID": str(domain)},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
+    status = 0 if name == "print_closures" else -signal.Signals[number]
+    assert (done.returncode, done.stdout + done.stderr) == (status, "")
 
 
 def test_rosdep_knows_every_dependency(repository, tmp_path):
