@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import math
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -31,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from tf2_msgs.msg import TFMessage
 
-from bench.nodes import end
+from bench.nodes import begin, end
 from demo.drive import drifting
 from tools.dds_domain import free_domain
 from vpr_msgs.msg import Keyframe, LoopClosure
@@ -139,7 +137,7 @@ def live(count: int) -> tuple[dict[str, list[float]], dict[str, str]]:
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     start = "from vpr_ros.nodes.start import graph; graph()"
     others = [
-        subprocess.Popen([sys.executable, "-c", code, "--ros-args", "-r", "__ns:=/vpr"])
+        begin(code, "--ros-args", "-r", "__ns:=/vpr")
         for code in (start, "from bench.graph_load import bare; bare()")
     ]
     rclpy.init()

@@ -26,6 +26,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from demo.processes import end_with_parent
 from tools.dds_domain import FAREWELL_S, free_domain, send_raw_images
 from vpr_msgs.msg import LoopClosure
 from vpr_ros.core.encoder import Encoder
@@ -146,11 +147,15 @@ def inactive_memory(name: str) -> list[tuple[str, float]]:
 def _run(
     name: str, words: Sequence[str] = (), parameters: Sequence[str] = (), level: str = "error"
 ) -> subprocess.Popen[bytes]:
-    code = f"from vpr_ros.nodes.start import {name}; {name}()"
     ros = ["--ros-args", "-r", "__ns:=/vpr", "--log-level", level]
     for parameter in parameters:
         ros += ["-p", parameter]
-    return subprocess.Popen([sys.executable, "-c", code, *words, *ros])
+    return begin(f"from vpr_ros.nodes.start import {name}; {name}()", *words, *ros)
+
+
+def begin(code: str, *words: str) -> subprocess.Popen[bytes]:
+    """Run Python code in a process that ends with this one."""
+    return subprocess.Popen([sys.executable, "-c", f"{end_with_parent()}; {code}", *words])
 
 
 def end(processes: Iterable[subprocess.Popen[bytes]]) -> None:

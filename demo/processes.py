@@ -96,11 +96,14 @@ class Processes:
         return "\n".join([f"The end of its log {self.log(name)}:", *(f"  {x}" for x in lines)])
 
 
-def end_with_parent() -> str:
+def end_with_parent(number: int = signal.SIGTERM) -> str:
     """Python code, importing os and sys, that has the kernel end its process with this one.
+
+    Whatever the process executes later gets the signal, too. The kernel sends it when the thread
+    ends that started the process, so that must be one that lasts.
 
     A preexec_fn runs between fork and exec, where a child of a process with threads of gRPC
     (pymilvus) may crash.
     """
-    ends = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15)"  # PR_SET_PDEATHSIG, SIGTERM
+    ends = f"import ctypes, os, sys; ctypes.CDLL(None).prctl(1, {int(number)})"  # PR_SET_PDEATHSIG
     return f"{ends}; os.getppid() == {os.getpid()} or sys.exit()"

@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+from demo.processes import RUN, end_with_parent
 from vpr_ros.core.errors import VprError
 from vpr_ros.fleet.fleet import Health
 from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
@@ -106,11 +107,13 @@ class MilvusServer:
             "DEPLOY_MODE": "STANDALONE",
             "METRICS_PORT": str(self._port - 10_000),
             "MILVUS_RUN_DIR": str(self._folder / "run"),
-            "LD_LIBRARY_PATH": str(binary),
         }
+        # The library path is for the server alone, not for the Python before it.
+        command = ["env", f"LD_LIBRARY_PATH={binary}", binary / "milvus", "run", "standalone"]
+        dies_with_this = f"{end_with_parent(signal.SIGKILL)}; {RUN}"
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binary / "milvus", "run", "standalone"],
+                [sys.executable, "-c", dies_with_this, *command],
                 cwd=self._folder,
                 env=os.environ | environment,
                 stdout=log,

@@ -68,21 +68,37 @@ def test_a_killed_process_is_told_by_its_signal(tmp_path):
                 time.sleep(0.02)
 
 
-def test_children_end_with_a_killed_demo(tmp_path):
-    code = (
-        "import os, sys, time; from pathlib import Path; from demo.processes import Processes; "
-        f"running = Processes(Path({str(tmp_path)!r}), os.environ); "
-        "running.start('child', [sys.executable, '-c', 'import time; time.sleep(60)']); "
-        "print(running._running['child'].pid, flush=True); time.sleep(60)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.communicate()
+STARTS = {
+    "demo": "from demo.processes import Processes; "
+    "Processes(folder, os.environ).start('child', [child])",
+    "bench": "from bench.nodes import begin; begin(f'os.execv({child!r}, [{child!r}])')",
+    "server": "from tools import milvus_server; from tools.milvus_server import MilvusServer; "
+    "milvus_server.install = MilvusServer.configure = lambda *_: None; "
+    "MilvusServer(folder, 19940).start()",
+}
+
+
+@pytest.mark.parametrize("by", STARTS)
+def test_children_end_with_a_parent_that_is_killed(by, tmp_path):
+    child, noted = tmp_path / "bin" / "milvus", tmp_path / "pid"
+    child.parent.mkdir()
+    child.write_text(f"#!/bin/sh\necho $$ > {noted}.new; mv {noted}.new {noted}; exec sleep 60")
+    child.chmod(0o755)
+    code = "import os, sys, time; from pathlib import Path; folder = Path(sys.argv[1]); "
+    code += f"child = str(folder / 'bin' / 'milvus'); {STARTS[by]}; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as parent:
+        _until(noted.exists)
+        pid = int(noted.read_text())
+        assert _runs(pid)
+        parent.kill()
+    _until(lambda: not _runs(pid))
+    assert not _runs(pid)
+
+
+def _until(condition):
     deadline = time.monotonic() + 40
-    while _runs(child) and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _runs(child)
 
 
 def _runs(pid):
