@@ -3,6 +3,10 @@
 """A model that takes all memory, never ends or crashes is refused; the process lives on."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -94,6 +98,35 @@ def test_an_endless_loop_is_refused(make_model):
     endless_loop(path)
     with pytest.raises(ModelError, match="did not load within 5 s"):
         try_model(path, threads=1, seconds=5)
+
+
+def test_an_endless_loop_ends_with_the_process_that_tries_it(make_model):
+    path = make_model()
+    endless_loop(path)
+    code = f"from vpr_ros.core.model_trial import try_model; try_model({str(path)!r}, 1)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: children.read_text())
+        trial = int(children.read_text())
+        until(lambda: cpu_ticks(trial) > 200)  # it is at it: imports take fewer
+        process.kill()
+    until(lambda: cpu_ticks(trial) is None)
+
+
+def until(condition):
+    end = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def cpu_ticks(pid):
+    """What a process has used; None if it has ended, though nobody may have collected it."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if words[0] == "Z" else int(words[11]) + int(words[12])
 
 
 def test_a_file_of_gigabytes_is_not_even_opened(tmp_path):

@@ -8,8 +8,11 @@ constants of a graph while loading it, without any limit.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +22,7 @@ from vpr_ros.core.errors import ModelError, VprError
 MAX_BYTES = 2**30  # of a model file
 MEMORY_BYTES = 4 * 2**30  # and four times the file
 SECONDS = 60.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _REFUSED = 3  # exit status: the message is on stdout
 
 
@@ -28,7 +32,8 @@ def try_model(path: Path, threads: int, seconds: float = SECONDS) -> None:
     if size > MAX_BYTES:
         raise ModelError(f"Model file {path} has {size / 2**30:.1f} GiB; at most 1 is loaded.")
     memory = MEMORY_BYTES + 4 * size
-    command = [sys.executable, "-m", __name__, str(path), str(threads), str(memory)]
+    numbers = (threads, memory, os.getpid())
+    command = [sys.executable, "-m", __name__, str(path), *map(str, numbers)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         trial = subprocess.run(
@@ -52,7 +57,11 @@ def try_model(path: Path, threads: int, seconds: float = SECONDS) -> None:
         )
 
 
-def _trial(path: str, threads: int, memory: int) -> int:
+def _trial(path: str, threads: int, memory: int, parent: int) -> int:
+    with contextlib.suppress(AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # which was to end what never ends
+        return 1
     from vpr_ros.core.encoder import Encoder
 
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -66,4 +75,4 @@ def _trial(path: str, threads: int, memory: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_trial(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(_trial(sys.argv[1], *map(int, sys.argv[2:])))
