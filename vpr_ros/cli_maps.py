@@ -41,7 +41,7 @@ Uri = Annotated[
     typer.Option(
         "--fleet",
         envvar="VPR_MILVUS_URI",
-        help="address of Milvus: http(s)://HOST:19530, or a Milvus Lite file",
+        help="address of Milvus: http(s)://HOST:19530, or a path that ends in .db (Milvus Lite)",
     ),
 ]
 
@@ -265,7 +265,7 @@ def _write(snapshot: Snapshot, source: str, graph: Path | None = None) -> None:
 
 @contextmanager
 def _opened(uri: str, create: bool = False) -> Iterator[Fleet]:
-    """The fleet that `uri` and the environment name; Milvus Lite would create any missing file."""
+    """The fleet that `uri` and the environment name; Milvus Lite would create a missing one."""
     from vpr_ros.core.errors import FleetError
     from vpr_ros.fleet.milvus_fleet import MilvusConfig, MilvusFleet
 
@@ -278,8 +278,8 @@ def _opened(uri: str, create: bool = False) -> Iterator[Fleet]:
     if uri and "://" not in uri and not Path(uri).expanduser().exists():
         if not create:
             raise FleetError(
-                f"{uri} does not exist. Give --fleet http(s)://HOST:19530, or a Milvus Lite file "
-                "that `vpr map push` has made."
+                f"{uri} does not exist. Give --fleet http(s)://HOST:19530, or what `vpr map push` "
+                "has made with Milvus Lite."
             )
         typer.echo(f"{uri} does not exist yet; it will be created")
     try:

@@ -5,6 +5,7 @@
 import base64
 import dataclasses
 import json
+import os
 import zlib
 
 import cv2
@@ -146,6 +147,7 @@ def test_a_server_out_of_reach_and_secrets(tmp_path):
     for change in (
         {"uri": "http://root:hunter2@host:1"},
         {"uri": "ftp://host"},
+        {"uri": "192.168.1.4:19530"},
         {"cert_file": "c.pem"},
         {"ca_file": "ca.pem"},
     ):
@@ -154,6 +156,26 @@ def test_a_server_out_of_reach_and_secrets(tmp_path):
         assert "hunter2" not in str(caught.value)
     with pytest.raises(ConfigError, match="secret_file cannot be read"):
         MilvusFleet(MilvusConfig(secret_file=str(tmp_path / "none")))
+
+
+def test_where_other_data_is_nothing_is_written(tmp_path):
+    pytest.importorskip("milvus_lite")
+    for name in ("photos", "photos.db"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"photo")
+    for name in ("office.vprmap", "office.db"):
+        (tmp_path / name).write_bytes(b"a map")
+    os.mkfifo(tmp_path / "fifo.db")
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("photos", "photos.db", "office.vprmap", "office.db", "fifo.db"):
+        with pytest.raises(ConfigError, match=rf"{tmp_path / name}'.* ends in \.db"):
+            MilvusFleet(MilvusConfig(uri=str(tmp_path / name))).count(Where())
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "own.db").mkdir()
+    for path in (tmp_path / "own.db", f"{tmp_path}/own.db/", tmp_path / "new.db"):
+        fleet = MilvusFleet(MilvusConfig(uri=str(path)))
+        assert fleet.count(Where()) == 0
+        fleet.close()
 
 
 def test_an_expression_cannot_be_broken_out_of():

@@ -38,6 +38,7 @@ CONNECT_S, FIND_S, PUT_S = 5.0, 5.0, 30.0
 PAGE = 100  # keyframes with everything
 PAGE_OF_ENTRIES = 5000
 MAX_FOUND = 1000  # per descriptor
+WAY_OUT = "give http://HOST:PORT, https://HOST:PORT or, for Milvus Lite, a path that ends in .db"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,8 @@ class MilvusConfig(Config):
 
     uri: str = param(
         "",
-        "address of Milvus: http://HOST:19530, https:// with TLS, or the path of a file (Milvus "
-        "Lite, for one process); empty: keyframes wait in the outbox",
+        "address of Milvus: http://HOST:19530, https:// with TLS, or a path that ends in .db "
+        "(Milvus Lite, for one process); empty: keyframes wait in the outbox",
         read_only=True,
     )
     collection: str = param(
@@ -81,11 +82,12 @@ class MilvusConfig(Config):
             raise ConfigError(
                 "milvus.uri holds a name or password; put it into milvus.secret_file."
             )
-        if parts.scheme not in ("", "http", "https"):
-            raise ConfigError(
-                f"milvus.uri is '{self.uri[:80]}'; give http://HOST:PORT, https://HOST:PORT or a "
-                "path."
-            )
+        local = absolute(Path(self.uri)) if self.uri and not parts.scheme else None
+        if parts.scheme not in ("", "http", "https") or (local and local.suffix != ".db"):
+            raise ConfigError(f"milvus.uri is '{self.uri[:80]}'; {WAY_OUT}.")
+        if local and not _is_lite(local):
+            what = "holds other data than that of Milvus Lite, so nothing is written there"
+            raise ConfigError(f"milvus.uri is '{self.uri[:80]}', which {what}; {WAY_OUT}.")
         if bool(self.cert_file) != bool(self.key_file):
             raise ConfigError("milvus.cert_file and milvus.key_file go together; give both.")
         if self.ca_file and parts.scheme != "https":
@@ -263,7 +265,8 @@ class MilvusFleet:
             "client_key_path": config.key_file,
         }
         given = {key: value for key, value in {**login, **tls}.items() if value}
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # its errors are said from here
+        for name in ("pymilvus", "milvus_lite"):  # their errors are said from here
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         uri = config.uri if "://" in config.uri else str(absolute(Path(config.uri)))
         return MilvusClient(uri=uri, timeout=CONNECT_S, **given)
 
@@ -336,7 +339,8 @@ class MilvusFleet:
                 text = text.replace(self._secret, "***")
             raise FleetError(
                 f"The {self._place} does not answer as it should, so {consequence}: {text[:200]}. "
-                "Check that Milvus runs there, and milvus.uri, user, password and certificates."
+                "Check that Milvus runs there (Milvus Lite: in one process alone), and "
+                "milvus.uri, user, password and certificates."
             ) from None
 
 
@@ -377,3 +381,19 @@ def _row(item: FleetKeyframe) -> dict[str, Any]:
 def _entry(row: Mapping[str, Any]) -> Entry:
     make: Callable[..., Entry] = Entry
     return make(**{name: row[name] for name in COLUMNS})
+
+
+def _is_lite(path: Path) -> bool:
+    """Whether Milvus Lite has its data there, or may begin to.
+
+    Version 3 keeps a folder, and writes into any; before, it was an SQLite file.
+    """
+    try:
+        if path.is_dir():
+            return (path / "collections").is_dir() or not any(path.iterdir())
+        if not path.is_file():
+            return not path.exists()
+        with path.open("rb") as file:
+            return file.read(16) in (b"", b"SQLite format 3\0")
+    except OSError as error:
+        raise ConfigError(f"milvus.uri: {path} cannot be read ({error.strerror}).") from None
