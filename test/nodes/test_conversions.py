@@ -188,7 +188,8 @@ def test_markers_join_only_what_odometry_joins():
     def at(x, **other):
         return dataclasses.replace(bare, pose=dataclasses.replace(pose, x=x), **other)
 
-    markers, others = conversions.LoopMarkers(), ({"session": 1}, {"pose_frame": "map"})
+    markers = conversions.LoopMarkers({}.get)
+    others = ({"session": 1}, {"pose_frame": "map"})
     for other in others:
         assert not markers.add(at(4.0), at(5.0, **other))
     assert not markers.add(at(4.0), dataclasses.replace(bare, pose=None))

@@ -332,12 +332,13 @@ def test_find_place_does_not_wait_for_a_dead_encoder(robot, picture):
     assert not silent.success and "did not answer" in silent.message
 
 
-def test_markers_join_the_poses(robot):
+def test_markers_join_the_poses(robot, tmp_path):
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from visualization_msgs.msg import Marker
 
     robot.start(
         "database",
+        map_folder=tmp_path,
         loop__score_threshold=0.9,
         loop__verified_candidates=0,
         database__exclude_recent_s=0.0,
@@ -350,11 +351,20 @@ def test_markers_join_the_poses(robot):
         message = keyframe(robot, number)
         message.has_pose, message.pose_frame = True, "odom"
         publisher.publish(message)
-    message = keyframe(robot, 0)
-    message.id, message.has_pose, message.pose_frame = 3000, True, "odom"
-    message.pose.position.x = 2.0
-    publisher.publish(message)
-    robot.wait(lambda: closures and markers, "a closure and its marker")
-    assert (closures[0].query_id, closures[0].match_id) == (3000, 100)
+
+    def come_back(x):
+        message = keyframe(robot, 0)
+        message.id, message.has_pose, message.pose_frame = 3000 + int(x), True, "odom"
+        message.pose.position.x = x
+        count = len(closures)
+        publisher.publish(message)
+        robot.wait(lambda: len(markers) == len(closures) == count + 1, "a closure and its marker")
+
+    come_back(2.0)
+    assert (closures[0].query_id, closures[0].match_id) == (3002, 100)
     assert [p.x for p in markers[-1].points] == [2.0, 0.0]
     assert markers[-1].header.frame_id == "odom"
+    assert robot.call(SaveMap, "save_map", path="office").success
+    assert robot.call(LoadMap, "load_map", path="office").success
+    come_back(4.0)  # odometry does not begin anew, though sessions are renumbered
+    assert [p.x for p in markers[-1].points] == [2.0, 0.0, 4.0, 0.0]

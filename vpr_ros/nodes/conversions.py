@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -271,16 +272,20 @@ class LoopMarkers:
     Only closures of the query's session have lines: in another one odometry began elsewhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Callable[[int], Place | None]) -> None:
+        """`known` gives the place of an id as it is now: loading a map renumbers sessions."""
         self._lines: deque[tuple[Point, Point]] = deque(maxlen=MAX_MARKER_LINES)
-        self._origin = "", 0  # frame and session
+        self._known = known
+        self._last: Place | None = None  # the last query with a pose
 
     def add(self, query: Place, match: Place) -> bool:
         """Add a loop closure; returns whether the lines have changed."""
-        changed, origin = query.is_connected(match), (query.pose_frame, query.session)
-        if query.pose is not None and origin != self._origin:
-            changed, self._origin = changed or bool(self._lines), origin
-            self._lines.clear()
+        changed = query.is_connected(match)
+        if query.pose is not None:
+            last, self._last = self._last, query
+            if last is not None and not (self._known(last.id) or last).is_connected(query):
+                changed = changed or bool(self._lines)
+                self._lines.clear()
         if query.is_connected(match):
             first, second = (Point(x=p.x, y=p.y, z=p.z) for p in (query.pose, match.pose) if p)
             self._lines.append((first, second))
@@ -290,7 +295,8 @@ class LoopMarkers:
         """All lines as one marker."""
         action = Marker.ADD if self._lines else Marker.DELETE
         marker = Marker(ns="loop_closures", type=Marker.LINE_LIST, action=action)
-        marker.header.frame_id, marker.header.stamp = self._origin[0], stamp
+        marker.header.frame_id = self._last.pose_frame if self._last else ""
+        marker.header.stamp = stamp
         marker.pose.orientation.w = 1.0
         marker.scale.x = 0.05  # m
         marker.color.g = marker.color.a = 1.0

@@ -100,7 +100,7 @@ class DatabaseNode(GuardedNode):
         )
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marker_publisher = self.create_publisher(Marker, "loop_markers", latched)
-        self._markers = conversions.LoopMarkers()
+        self._markers = conversions.LoopMarkers(lambda id: self._database.get(id))
         self._image_publisher = self.create_publisher(Image, "closure_image", 5)
         self.create_subscription(
             Keyframe,
