@@ -57,6 +57,17 @@ def test_latency_percentiles():
     assert latency.percentiles_ms() == pytest.approx((50.5, 95.05))
 
 
+def test_stamps_of_another_clock_give_no_latency():
+    latency, now_ns = Latency(), 1_700_000_000 * 10**9
+    latency.add_since(now_ns - 20_000_000, now_ns)
+    latency.add_since(5, 0)  # simulated time has not begun
+    assert latency.percentiles_ms() == pytest.approx((20.0, 20.0))
+    for stamp_ns in (now_ns - 3600 * 10**9, now_ns + 3600 * 10**9, 5):
+        latency.add_since(now_ns - 20_000_000, now_ns)
+        latency.add_since(stamp_ns, now_ns)
+        assert all(map(math.isnan, latency.percentiles_ms()))
+
+
 def test_rate_counts_the_last_seconds(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -242,9 +242,8 @@ class DatabaseNode(GuardedNode):
                 conversions.from_closure(closure, query.place.id, message.header)
             )
             self._closures += 1
-        now_ns = self.get_clock().now().nanoseconds
-        if now_ns:  # 0: use_sim_time is set, and there is no /clock
-            self._latency.add(now_ns - conversions.stamp_ns(message.header.stamp))
+        stamp_ns = conversions.stamp_ns(message.header.stamp)
+        self._latency.add_since(stamp_ns, self.get_clock().now().nanoseconds)
         self._query_publisher.publish(
             conversions.from_query(query, message.header, len(self._database))
         )

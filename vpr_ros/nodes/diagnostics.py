@@ -31,6 +31,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 THROTTLE_S = 5.0
 PACKAGE = f"{Path(__file__).parents[1]}/"  # a clone of the repository may be called vpr_ros, too
 CURRENT_S = 10.0  # a problem that has not come again for this long is over
+FOREIGN_S = 60.0  # a stamp that differs more from now is another clock's, e.g. of a bag
 LONGEST = 500  # characters of a text in the log and the status
 
 
@@ -167,8 +168,17 @@ class Latency:
         """Add one latency."""
         self._values_ns.append(nanoseconds)
 
+    def add_since(self, stamp_ns: int, now_ns: int) -> None:
+        """Add the time since a stamp; one of another clock makes the latency unknown."""
+        if not now_ns:  # use_sim_time is set, and there is no /clock
+            return
+        if abs(now_ns - stamp_ns) > 1e9 * FOREIGN_S:
+            self._values_ns.clear()
+        else:
+            self.add(now_ns - stamp_ns)
+
     def percentiles_ms(self) -> tuple[float, float]:
-        """Median and 95th percentile [ms]; NaN before the first latency."""
+        """Median and 95th percentile [ms]; NaN where there is none."""
         if not self._values_ns:
             return float("nan"), float("nan")
         p50, p95 = np.percentile(list(self._values_ns), (50, 95)) / 1e6

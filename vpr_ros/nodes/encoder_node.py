@@ -274,8 +274,7 @@ class EncoderNode(GuardedNode):
         if keyframe is not None:
             self._publisher.publish(conversions.from_keyframe(keyframe))
             self._keyframe_rate.tick()
-            if now_ns := self.get_clock().now().nanoseconds:  # 0: simulated time has not begun
-                self._latency.add(now_ns - frame.stamp_ns)
+            self._latency.add_since(frame.stamp_ns, self.get_clock().now().nanoseconds)
 
     def _tell_view_fault(self, fault: ViewFault | None) -> None:
         """Log when a view ceases to show a place, and when it shows one again."""
