@@ -255,7 +255,7 @@ def _write(snapshot: Snapshot, source: str, graph: Path | None = None) -> None:
     from vpr_ros.core.durable_file import absolute, write_durably
     from vpr_ros.mapping.graph_file import graph_path
 
-    size = snapshot.write()[2]
+    size = snapshot.write().size
     typer.echo(f"{snapshot.path}: {len(snapshot.places)} keyframes {source}, {size:,} bytes")
     if graph is not None:
         content = graph.read_bytes()

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from bench.map_faults import sample_map as map_of
+from vpr_ros.core import durable_file
 from vpr_ros.core.durable_file import file_stamp
 from vpr_ros.core.errors import MapError
 from vpr_ros.core.map_data import ARRAYS, MapData, unpack
@@ -52,7 +53,7 @@ def path(tmp_path):
 def test_round_trip_into_a_new_folder(tmp_path):
     path = tmp_path / "a" / "b" / "map.vprmap"
     stamp = write_map(path, OLD)
-    assert stamp == file_stamp(path) and stamp[2] == path.stat().st_size
+    assert stamp == file_stamp(path) and stamp.size == path.stat().st_size
     assert equal(read_map(path), OLD)
     write_map(path, NEW, overwrite=True)
     assert equal(read_map(path), NEW) and not equal(NEW, OLD)
@@ -63,7 +64,7 @@ def test_round_trip_into_a_new_folder(tmp_path):
 def test_a_missing_map_is_named(tmp_path, name, monkeypatch):
     with pytest.raises(MapError, match=f"Map {tmp_path / name} does not exist"):
         read_map(tmp_path / name)
-    monkeypatch.setattr(os, "lstat", MagicMock(side_effect=PermissionError))
+    monkeypatch.setattr(os, "stat", MagicMock(side_effect=PermissionError))
     with pytest.raises(MapError, match=f"{tmp_path / name} is not readable"):
         read_map(tmp_path / name)
 
@@ -192,6 +193,31 @@ def test_a_map_that_another_has_saved_meanwhile_is_not_replaced(path):
     with pytest.raises(MapError, match="or has been changed since"):
         write_map(path, OLD, mine)
     assert equal(read_map(path), NEW) and file_stamp(path) == theirs
+
+
+def test_the_same_file_with_another_inode_and_time_is_the_same(path):
+    """As on a USB stick (FAT) and some networks, once the system has forgotten the inode."""
+    known = file_stamp(path)
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (0, 0))
+    os.replace(copy, path)
+    assert file_stamp(path) == known
+    write_map(path, NEW, known)
+    assert equal(read_map(path), NEW)
+
+
+def test_a_change_in_the_middle_is_a_change(tmp_path, monkeypatch):
+    """Which only the checksums at the end of the file tell."""
+    monkeypatch.setattr(durable_file, "END_BYTES", 4096)
+    data, path = map_of(300), tmp_path / "a.vprmap"
+    middle = data.descriptors.copy()
+    middle[150] = -middle[150]
+    one = write_map(path, data)
+    before = path.read_bytes()
+    other = write_map(path, dataclasses.replace(data, descriptors=middle), one)
+    assert one.size == other.size and one != other
+    assert path.read_bytes()[:4096] == before[:4096]  # the change lies behind
 
 
 def test_two_writers_leave_one_whole_map_and_one_error(path, tmp_path):

@@ -237,6 +237,9 @@ def test_all_that_is_known_is_saved_but_over_nobody_elses_graph(tmp_path, monkey
         node._on_keyframe(keyframe(83, 0.0))
         node._save()
         assert "by another program" in node.problems.last and path.read_text() == text
+        path.write_text(text.removesuffix("# of another node\n"))  # as it was, at another time
+        node._save()
+        assert len(read_graph(path).keyframes) == 83
         node.destroy_node()
 
 

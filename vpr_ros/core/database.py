@@ -267,7 +267,7 @@ class Database:
         Raises MapError if it cannot be written, or if it would replace a file that this database
         neither saved nor loaded (unless `overwrite` is set and that file is a map).
         """
-        return self.snapshot(path, overwrite).write()[2]
+        return self.snapshot(path, overwrite).write().size
 
     def load(self, path: Path, replace: bool = False) -> int:
         """Read a map and `merge` it; if either raises MapError, the database is unchanged."""

@@ -11,15 +11,28 @@ import os
 import secrets
 import stat
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from vpr_ros.core.errors import MapError
 
 LOCK_S = 5.0  # how long to wait for others that save to the same folder
-FileStamp = tuple[int, int, int, int]  # device, inode, size and time of change [ns] of a file
+END_BYTES = 2**20
+UNSUPPORTED = errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL  # by some file systems
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class FileStamp(NamedTuple):
+    """What distinguishes a file from others of its name.
+
+    A map, which is a zip, has the checksums of all its parts at its end. Inode and time would say
+    less: on USB sticks (FAT) and some networks they change while the file does not.
+    """
+
+    size: int  # bytes
+    checksum: int  # of the first and the last END_BYTES
 
 
 def absolute(path: Path) -> Path:
@@ -33,9 +46,12 @@ def file_stamp(path: Path) -> FileStamp | None:
     Raises MapError if the name belongs to anything but a regular file, or nobody may look.
     """
     try:
-        return _stamp(path, os.lstat(path))
+        with open_regular(path) as file:
+            return _stamp(file)
     except PermissionError:
-        raise MapError(f"{path} is not readable. Change the permissions of its folder.") from None
+        raise MapError(
+            f"{path} is not readable. Change its permissions, or those of its folder."
+        ) from None
     except (OSError, ValueError):  # missing, too long, a null character
         return None
 
@@ -43,10 +59,10 @@ def file_stamp(path: Path) -> FileStamp | None:
 def open_regular(path: Path | str, folder: int | None = None) -> IO[bytes]:
     """A regular file, open for reading; raises MapError for anything else, links included."""
     status = os.stat(path, dir_fd=folder, follow_symlinks=False)
-    _stamp(path, status)  # since opening a device may do something
+    _check_regular(path, status)  # since opening a device may do something
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(os.open(path, _READ, dir_fd=folder), "rb"))
-        _stamp(path, os.fstat(file.fileno()))
+        _check_regular(path, os.fstat(file.fileno()))
         stack.pop_all()
     return file
 
@@ -74,10 +90,10 @@ def write_durably(
             write(file)
             file.flush()
             os.fsync(file.fileno())
+            stamp = _stamp(file)
             with _locked(folder):
                 _check_replaced(path, folder, check)
                 os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-                stamp = _stamp(path, os.fstat(file.fileno()))
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
@@ -85,7 +101,7 @@ def write_durably(
         try:
             os.fsync(folder)  # makes the new name survive a power cut
         except OSError as error:
-            if error.errno != errno.EINVAL:  # some file systems cannot
+            if error.errno not in UNSUPPORTED:
                 raise
     return stamp
 
@@ -93,20 +109,27 @@ def write_durably(
 def _check_replaced(path: Path, folder: int, check: Callable[[FileStamp, bytes], None]) -> None:
     try:
         with open_regular(path.name, folder) as file:
-            check(_stamp(path, os.fstat(file.fileno())), file.read(64))
+            check(_stamp(file), file.read(64))
     except FileNotFoundError:
         pass
 
 
-def _stamp(path: Path | str, status: os.stat_result) -> FileStamp:
+def _check_regular(path: Path | str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise MapError(f"{path} is not a regular file, so it is no map. Give another name.")
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _stamp(file: IO[bytes]) -> FileStamp:
+    descriptor = file.fileno()
+    size = os.fstat(descriptor).st_size
+    first = zlib.crc32(os.pread(descriptor, END_BYTES, 0))
+    last = os.pread(descriptor, END_BYTES, max(0, size - END_BYTES))
+    return FileStamp(size, zlib.crc32(last, first))
 
 
 def _new_file(name: str, folder: int) -> tuple[str, IO[bytes]]:
     """A new file beside another, locked for as long as it is open, and its name."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         temporary = f".{name}.{secrets.token_hex(4)}.tmp"
         with contextlib.suppress(FileExistsError):
@@ -152,7 +175,7 @@ def _lock(descriptor: int, operation: int) -> bool | None:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+        if error.errno not in UNSUPPORTED:
             raise
         return None
     return True

@@ -119,7 +119,7 @@ class MapKeeper:
         path, database = self._named(request.path), self._in_use().database
         self._spare(path, database)
         snapshot = database.snapshot(path, request.overwrite)
-        response.bytes = (await self._later(snapshot.write))[2]
+        response.bytes = (await self._later(snapshot.write)).size
         response.path, response.keyframes = str(path), len(snapshot.places)
         response.success = True
         response.message = f"saved {response.keyframes} keyframes to {path}"
