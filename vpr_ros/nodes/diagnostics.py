@@ -179,9 +179,10 @@ class Latency:
 
     def percentiles_ms(self) -> tuple[float, float]:
         """Median and 95th percentile [ms]; NaN where there is none."""
-        if not self._values_ns:
+        values_ns = list(self._values_ns)  # another thread may add, or clear them
+        if not values_ns:
             return float("nan"), float("nan")
-        p50, p95 = np.percentile(list(self._values_ns), (50, 95)) / 1e6
+        p50, p95 = np.percentile(values_ns, (50, 95)) / 1e6
         return float(p50), float(p95)
 
 
