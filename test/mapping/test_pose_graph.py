@@ -140,6 +140,26 @@ def test_odometry_that_starts_anew_is_put_where_two_closures_agree():
     assert result.verdicts[:, 0].tolist() == [1, 1]
 
 
+def test_a_closure_said_twice_joins_nothing(tmp_path):
+    """Two databases answer one keyframe: with the same place, or with that beside it."""
+    graph = drive(150, 0.0)
+    elsewhere(graph, 1000, 100, "of a carried robot", start=50)
+    for match in (61, 61, 62, 61):
+        assert graph.add_closure(1010, match, Pose.planar(0.0, 0.0, 0.0))
+    assert len(graph.closures) == 2
+    result = correct(*graph.snapshot(), graph.config)
+    assert not result.on_map[-1]
+    path = tmp_path / "office.vprgraph"
+    save_graph(path, graph.snapshot(), result)
+    before = read_graph(path)
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")  # twice
+    again = PoseGraph()
+    known = load_graph(tmp_path / "office.vprmap", again)
+    assert len(known.verdicts) == len(again.closures) == 2
+    assert before.closures == read_graph(path).closures[:2]
+    assert not correct(*again.snapshot(), again.config, known).on_map[-1]
+
+
 def test_rows_of_poses_as_gtsam_has_them():
     rng = np.random.default_rng(0)
     a, b = rows = rng.normal(size=(2, 50, 7))

@@ -125,6 +125,20 @@ def test_the_map_says_how_far_apart_two_views_of_a_place_are(tmp_path):
     assert map_places(tmp_path / "a.vprmap")[1] is None
 
 
+def test_a_closure_said_twice_locates_nothing():
+    """Two databases answer one keyframe: with the same place, or with that beside it."""
+    relocalizer = Relocalizer(MAP)
+    answers = drive(relocalizer, [150, None, 152])
+    next(answers)
+    for match in (150, 151, 150):
+        relocalizer.add_closure(1, match, 0.99, AHEAD)
+        assert relocalizer.localization.state == State.CANDIDATES
+    assert [a.state for a in answers] == [State.CANDIDATES, State.LOCATED]
+    before = relocalizer.localization
+    relocalizer.add_closure(3, 152, 0.99, AHEAD)
+    assert relocalizer.localization is before and before.agreeing == 2
+
+
 def test_closures_of_unknown_keyframes_are_no_sightings():
     relocalizer = Relocalizer(MAP)
     relocalizer.add_keyframe(1, 0, None, "")

@@ -101,7 +101,8 @@ def _starts(
     starts = known_starts(keyframes, before)
     trajectories = {k.trajectory for k in keyframes}
     while len(starts) < len(trajectories):
-        votes: dict[int, list[tuple[Pose, Pose]]] = {}
+        # By the keyframe that asked, since whoever answers it also finds the place beside.
+        votes: dict[int, dict[int, tuple[Pose, Pose]]] = {}
         for closure in closures:
             query, match = keyframes[closure.query], keyframes[closure.match]
             if (turn := closure.rotation) is None:
@@ -114,8 +115,9 @@ def _starts(
             pose = starts[match.trajectory].compose(match.odometry)
             if there < len(before.poses) and before.on_map[there]:
                 pose = Pose(*before.poses[there].tolist())
-            votes.setdefault(query.trajectory, []).append((pose.compose(turn), query.odometry))
-        found = {t: _most_agreed(v, config.min_agreeing) for t, v in votes.items()}
+            vote = pose.compose(turn), query.odometry
+            votes.setdefault(query.trajectory, {})[closure.query] = vote
+        found = {t: _most_agreed([*v.values()], config.min_agreeing) for t, v in votes.items()}
         joined = {t: start for t, start in found.items() if start is not None}
         if not joined:
             break

@@ -185,9 +185,10 @@ def load_graph(map_path: Path, graph: PoseGraph, frame: str = "") -> Correction:
     poses = np.full((len(graph), 7), np.nan)
     poses[: len(placed)] = placed
     graph.begin_after(max((k.trajectory for k in stored.keyframes), default=-1))
-    verdicts = []
+    verdicts: list[tuple[float, float, float]] = []
     for c in stored.closures:
-        if graph.add_closure(c.query_id, c.match_id, c.rotation):
+        graph.add_closure(c.query_id, c.match_id, c.rotation)
+        if len(graph.closures) > len(verdicts):
             known = max(graph.closures[-1].query, graph.closures[-1].match) < len(placed)
             verdicts.append((float(c.accepted) if known else math.nan, math.nan, math.nan))
     return Correction(poses, np.array(verdicts).reshape(-1, 3))

@@ -186,6 +186,7 @@ class PoseGraph:
         self.keyframes: list[GraphKeyframe] = []
         self.closures: list[GraphClosure] = []
         self._index: dict[int, int] = {}
+        self._pairs: set[tuple[int, int]] = set()  # of closures
         self._trajectory = 0
         self._frame: str | None = None
 
@@ -244,12 +245,14 @@ class PoseGraph:
         return joined
 
     def add_closure(self, query_id: int, match_id: int, rotation: Pose | None = None) -> bool:
-        """Add a closure; False if one of its keyframes is not known."""
+        """Add a closure, once; False if one of its keyframes is not known."""
         query, match = self._index.get(query_id), self._index.get(match_id)
         if query is None or match is None or query == match:
             return False
-        self.closures.append(GraphClosure(query, match, rotation and rotation.unit))
-        self.revision += 1
+        if (query, match) not in self._pairs:  # else two databases run, and both say it
+            self._pairs.add((query, match))
+            self.closures.append(GraphClosure(query, match, rotation and rotation.unit))
+            self.revision += 1
         return True
 
     def shrink(self) -> tuple[list[int], list[int]] | None:
@@ -271,6 +274,7 @@ class PoseGraph:
             dataclasses.replace(c, query=now[c.query], match=now[c.match])
             for c in (self.closures[i] for i in closures)
         ]
+        self._pairs = {(c.query, c.match) for c in self.closures}
         self.keyframes = [self.keyframes[i] for i in keyframes]
         self._index = {keyframe.id: i for i, keyframe in enumerate(self.keyframes)}
         self.revision += 1

@@ -208,6 +208,8 @@ class Relocalizer:
         if match_id not in self.poses or query_id not in self._keyframes:
             return False
         number, stamp_ns, odometry, run = self._keyframes[query_id]
+        if any(s.keyframe == number for s in self._sightings):
+            return True  # said twice, as where two databases run, is not more sure
         pose = self.poses[match_id].compose(turn) if turn is not None else self.poses[match_id]
         sighting = Sighting(number, stamp_ns, match_id, confidence, pose, odometry, run)
         self._sightings.append(sighting)

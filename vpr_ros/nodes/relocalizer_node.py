@@ -127,9 +127,8 @@ class RelocalizerNode(GuardedNode):
         found = relocalizer.localization
         self._say(message)
         news = found.state == State.MOVED or before.state not in (State.LOCATED, State.MOVED)
-        if found.state in (State.LOCATED, State.MOVED) and (
-            news or (self._config[RelocalizerConfig].repeat and found is not before)
-        ):
+        located = found.state in (State.LOCATED, State.MOVED) and found is not before
+        if located and (news or self._config[RelocalizerConfig].repeat):
             pose = PoseWithCovarianceStamped(header=message.header, pose=self._pose())
             pose.header.frame_id = self._config[RelocalizerConfig].map_frame
             self._pose_publisher.publish(pose)
