@@ -37,7 +37,7 @@ def test_as_numpy(kernels, inputs, outputs, rows, span):
 def test_largest_numbers_do_not_overflow(kernels):
     """Every product is the largest there is: where pairs are added in 16 bits, this shows."""
     x = np.ones((3, 4096), dtype=np.float32)
-    for weight_code in (-128, 127):
+    for weight_code in (-128, -65, -64, 64, 65, 127):
         weight = np.full((4096, 17), weight_code, dtype=np.int8)
         for isa in kernels.isas:
             for sign in (-1, 1):
@@ -57,9 +57,10 @@ def test_epilogue(kernels):
         np.testing.assert_allclose(y, wanted, atol=2e-5)
 
 
-def test_instruction_sets_agree(kernels):
+@pytest.mark.parametrize("largest", [64, 127], ids=["narrow", "wide"])
+def test_instruction_sets_agree(kernels, largest):
     rng = np.random.default_rng(4)
-    weight = rng.integers(-128, 128, (300, 150)).astype(np.int8)
+    weight = rng.integers(-largest, largest + 1, (300, 150)).astype(np.int8)
     scale = rng.random(150).astype(np.float32)
     x = rng.standard_normal((31, 300)).astype(np.float32)
     wanted = kernels.int8(weight, scale, x, "scalar")
@@ -67,10 +68,11 @@ def test_instruction_sets_agree(kernels):
         np.testing.assert_array_equal(kernels.int8(weight, scale, x, isa), wanted)
 
 
-def test_what_is_not_finite_stays_in_its_row(kernels):
+@pytest.mark.parametrize("weight_code", [1, 100])
+def test_what_is_not_finite_stays_in_its_row(kernels, weight_code):
     x = np.ones((4, 33), dtype=np.float32)
     x[2, 5] = np.inf
     for isa in kernels.isas:
-        y = kernels.int8(np.ones((33, 5)), np.ones(5), x, isa)
+        y = kernels.int8(np.full((33, 5), weight_code), np.ones(5), x, isa)
         assert np.isnan(y[2]).all()
-        np.testing.assert_allclose(y[[0, 1, 3]], 33)
+        np.testing.assert_allclose(y[[0, 1, 3]], 33 * weight_code)

@@ -23,6 +23,7 @@ const Backend* VPR_BACKEND(VPR_ISA)() {
         Lanes::expand_and_multiply,
         Lanes::multiply_ternary,
         Lanes::multiply_bytes,
+        Lanes::multiply_unsigned,
         finish,
         logits,
         shares,

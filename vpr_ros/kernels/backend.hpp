@@ -25,6 +25,8 @@ constexpr int PACKED_BYTES = PANEL / 4;     // 2-bit weights of one channel in a
 constexpr int STEP = 64;                    // rows of codes are padded to a multiple of this
 constexpr int TERNARY_OFFSET = 1;           // w + 1 in {0, 1, 2}
 constexpr int LEVELS = 127;                 // codes are whole numbers in [-127, 127]
+constexpr int CODE_OFFSET = 128;            // codes plus this are unsigned bytes
+constexpr int NARROW = 64;                  // 2 * 255 * 64 is a number of 16 bits
 constexpr int SHARE_LEVELS = 254;           // softmax shares are whole numbers in [0, 254]
 constexpr int SHARE_OFFSET = 127;           // subtracted from shares, which makes them codes
 constexpr int MOST_ROWS = 6;                // the most rows that `multiply_*` takes at once
@@ -85,6 +87,12 @@ struct Backend {
     void (*multiply_bytes)(const std::int8_t* codes, std::int64_t stride, int rows,
                            const std::int32_t* first, const std::uint8_t* panel,
                            std::int64_t groups, int outputs, std::int32_t* sums);
+
+    // Like `multiply_bytes`, for codes + CODE_OFFSET as unsigned bytes and a panel of signed bytes
+    // in [-NARROW, NARROW]; null where that is no faster. The caller takes the offset out.
+    void (*multiply_unsigned)(const std::int8_t* codes, std::int64_t stride, int rows,
+                              const std::int32_t* first, const std::uint8_t* panel,
+                              std::int64_t groups, int outputs, std::int32_t* sums);
 
     void (*finish)(const Finish& job);
 

@@ -19,6 +19,13 @@ struct Scratch {
 };
 thread_local Scratch scratch;
 
+// codes + CODE_OFFSET, as unsigned bytes; `count` is a multiple of STEP.
+void add_offset(std::int8_t* codes, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+        codes[i] = static_cast<std::int8_t>(codes[i] ^ CODE_OFFSET);
+    }
+}
+
 }  // namespace
 
 Int8Linear::Int8Linear(const std::int8_t* weight, const float* scale, std::int64_t inputs,
@@ -37,6 +44,9 @@ void Int8Linear::run(const float* x, std::int64_t rows, const Epilogue& epilogue
                      const Workers& workers) const {
     const ByteWeights& weights = *weights_;
     const std::int64_t stride = round_up(weights.inputs, STEP) + STEP;
+    const bool unsigned_codes = backend_->multiply_unsigned != nullptr && weights.narrow;
+    const auto multiply_panel =
+        unsigned_codes ? backend_->multiply_unsigned : backend_->multiply_bytes;
     workers.run(blocks(rows, ROWS_PER_TASK), [&](std::int64_t task) {
         const std::int64_t begin = task * ROWS_PER_TASK;
         const std::int64_t count = std::min(ROWS_PER_TASK, rows - begin);
@@ -46,6 +56,9 @@ void Int8Linear::run(const float* x, std::int64_t rows, const Epilogue& epilogue
                                                        weights.inputs, codes + row * stride);
             scratch.first[row] = -backend_->byte_offset * made.sum;
             scratch.factor[row] = made.scale;
+            if (unsigned_codes) {
+                add_offset(codes + row * stride, stride - STEP);
+            }
         }
         Epilogue own = epilogue;
         own.residual += own.residual == nullptr ? 0 : begin * weights.outputs;
@@ -54,11 +67,12 @@ void Int8Linear::run(const float* x, std::int64_t rows, const Epilogue& epilogue
             Finish finish =
                 finish_of(own, y + begin * weights.outputs, weights.outputs, panel * PANEL);
             finish.output_factor = weights.scale.data() + panel * PANEL;
+            finish.output_shift = unsigned_codes ? weights.shift.data() + panel * PANEL : nullptr;
             const auto multiply = [&](const std::int8_t* block_codes, std::int64_t row_bytes,
                                       int block, const std::int32_t* first, int outputs,
                                       std::int32_t* sums) {
-                backend_->multiply_bytes(block_codes, row_bytes, block, first,
-                                         weights.panel(panel), weights.groups, outputs, sums);
+                multiply_panel(block_codes, row_bytes, block, first, weights.panel(panel),
+                               weights.groups, outputs, sums);
             };
             multiply_rows(*backend_, multiply, code_rows, 0, count, finish);
         }

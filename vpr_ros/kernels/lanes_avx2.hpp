@@ -29,11 +29,17 @@ constexpr bool DOT_PRODUCT = false;
 inline __m256i dot_product(__m256i sum, __m256i, __m256i) { return sum; }
 #endif
 
+// Ends the products of one row before those of the next begin. Otherwise GCC loads the codes of all
+// rows first, runs out of registers and keeps sums in memory, which takes 1.7 times as long.
+inline void keep_in_registers(__m256i& a, __m256i& b) {
+    __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory");
+}
+
 struct Lanes {
     using Float = __m256;
     using Int = __m256i;
     static constexpr int WIDTH = 8;
-    static constexpr int ROW_BLOCK = DOT_PRODUCT ? 6 : 5;  // times 2 sums, of 16 registers
+    static constexpr int ROW_BLOCK = 6;  // times 2 sums, of 16 registers
     static constexpr int BYTE_OFFSET = DOT_PRODUCT ? 128 : 0;
     static constexpr std::int64_t GROUPS_IN_16_BITS = 64;  // of at most 2 * 2 * 127 each
 
@@ -127,18 +133,71 @@ struct Lanes {
                     _mm256_and_si256(_mm256_srli_epi32(second, 2 * FIELD), two_bits));
     }
 
-    // With the dot product, panel bytes are unsigned. Without it they are signed: the sign of the
-    // weight moves to the code, which is never -128, and |weight| <= 128 is unsigned.
-    static Int add_products(Int sum, Int weight, Int code) {
-        if constexpr (DOT_PRODUCT) {
-            return dot_product(sum, weight, code);
-        } else {
-            const Int pairs =
-                _mm256_maddubs_epi16(_mm256_abs_epi8(weight), _mm256_sign_epi8(code, weight));
-            return add_int(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    static Int add_products(Int sum, Int weight, Int code) { return dot_product(sum, weight, code); }
+
+    // ROWS x 16 sums without the dot product, whose first factor is unsigned. For signed codes the
+    // sign of the weight moves to the code, which is never -128, and |weight| <= 128 is that
+    // factor. UNSIGNED codes are the factor themselves, and weights are narrow.
+    template <bool UNSIGNED>
+    struct ByteTile {
+        template <int ROWS>
+        static void run(const std::int8_t* codes, std::int64_t stride, const std::int32_t* first,
+                        const std::uint8_t* panel, std::int64_t groups, std::int32_t* sums) {
+            const Int ones = _mm256_set1_epi16(1);
+            Int sum[ROWS][2];
+#pragma GCC unroll 6
+            for (int row = 0; row < ROWS; ++row) {
+                sum[row][0] = sum[row][1] = all_int(first[row]);
+            }
+            for (std::int64_t group = 0; group < groups; ++group) {
+                Int weight[2];
+                PanelWeights<Lanes, 2>{panel}.load(group, weight);
+                const Int size[2] = {_mm256_abs_epi8(weight[0]), _mm256_abs_epi8(weight[1])};
+#pragma GCC unroll 6
+                for (int row = 0; row < ROWS; ++row) {
+                    std::int32_t four;
+                    __builtin_memcpy(&four, codes + row * stride + group * GROUP, sizeof four);
+                    const Int code = all_int(four);
+#pragma GCC unroll 2
+                    for (int v = 0; v < 2; ++v) {
+                        Int pairs;
+                        if constexpr (UNSIGNED) {
+                            pairs = _mm256_maddubs_epi16(code, weight[v]);
+                        } else {
+                            pairs = _mm256_maddubs_epi16(size[v],
+                                                         _mm256_sign_epi8(code, weight[v]));
+                        }
+                        sum[row][v] = add_int(sum[row][v], _mm256_madd_epi16(pairs, ones));
+                    }
+                    keep_in_registers(sum[row][0], sum[row][1]);
+                }
+            }
+#pragma GCC unroll 6
+            for (int row = 0; row < ROWS; ++row) {
+                store_int(sums + row * PANEL, sum[row][0]);
+                store_int(sums + row * PANEL + WIDTH, sum[row][1]);
+            }
+        }
+    };
+
+    template <bool UNSIGNED, int ROWS>
+    static void multiply_pairs(const std::int8_t* codes, std::int64_t stride, int rows,
+                               const std::int32_t* first, const std::uint8_t* panel,
+                               std::int64_t groups, int outputs, std::int32_t* sums) {
+        for (int row = 0; row < rows; row += ROWS) {
+            const int count = rows - row < ROWS ? rows - row : ROWS;
+            for (int output = 0; output < outputs; output += 2 * WIDTH) {
+                with_rows<ByteTile<UNSIGNED>, ROWS>(count, codes + row * stride, stride,
+                                                    first + row, panel + output * GROUP, groups,
+                                                    sums + row * PANEL + output);
+            }
         }
     }
-    static constexpr auto multiply_bytes = multiply_tiles<Lanes, 2>;
+    // Of signed codes, more rows would not leave registers for the sizes of the weights.
+    static constexpr auto multiply_bytes =
+        DOT_PRODUCT ? multiply_tiles<Lanes, 2> : multiply_pairs<false, 3>;
+    static constexpr decltype(Backend::multiply_unsigned) multiply_unsigned =
+        DOT_PRODUCT ? nullptr : multiply_pairs<true, 6>;
 
     // ROWS x 16 sums of ternary weights without the dot product. The 32-bit sums stay in memory,
     // because 16 registers only hold the 16-bit ones.
@@ -171,6 +230,7 @@ struct Lanes {
                             pairs[row][v] = _mm256_add_epi16(
                                 pairs[row][v], _mm256_maddubs_epi16(weight[v], code));
                         }
+                        keep_in_registers(pairs[row][0], pairs[row][1]);
                     }
                 }
                 const Int ones = _mm256_set1_epi16(1);

@@ -115,6 +115,7 @@ struct Lanes {
     }
     static constexpr auto multiply_bytes = multiply_tiles<Lanes, 4>;
     static constexpr auto multiply_ternary = multiply_bytes;
+    static constexpr decltype(Backend::multiply_unsigned) multiply_unsigned = nullptr;
 
     // Expanding waits for stores, products do not: both at once cost little more than one of them.
     static void expand_and_multiply(const std::uint8_t* packed, const std::int32_t* channels,

@@ -89,6 +89,7 @@ struct Lanes {
     }
     static constexpr auto multiply_bytes = multiply_tiles<Lanes, 4>;
     static constexpr auto multiply_ternary = multiply_bytes;
+    static constexpr decltype(Backend::multiply_unsigned) multiply_unsigned = nullptr;
 
     static constexpr auto expand_and_multiply = expand_then_multiply<Lanes>;
 };

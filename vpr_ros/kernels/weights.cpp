@@ -51,7 +51,10 @@ TernaryWeights::TernaryWeights(const std::uint8_t* packed, std::int64_t inputs_,
 
 ByteWeights::ByteWeights(const std::int8_t* weight, const float* scale_, std::int64_t inputs_,
                          std::int64_t outputs_, int offset)
-    : WeightSizes(inputs_, outputs_), scale(scale_, scale_ + outputs_) {
+    : WeightSizes(inputs_, outputs_),
+      scale(scale_, scale_ + outputs_),
+      narrow(true),
+      shift(static_cast<std::size_t>(outputs_), 0) {
     const std::int64_t size = panels * groups * GROUP_BYTES;
     std::fill_n(bytes.room(size), size, static_cast<std::uint8_t>(offset));
     for (std::int64_t channel = 0; channel < inputs; ++channel) {
@@ -59,8 +62,10 @@ ByteWeights::ByteWeights(const std::int8_t* weight, const float* scale_, std::in
             const std::int64_t group = output / PANEL * groups + channel / GROUP;
             const std::int64_t place =
                 group * GROUP_BYTES + output % PANEL * GROUP + channel % GROUP;
-            bytes.data()[place] =
-                static_cast<std::uint8_t>(weight[channel * outputs + output] + offset);
+            const int value = weight[channel * outputs + output];
+            bytes.data()[place] = static_cast<std::uint8_t>(value + offset);
+            narrow = narrow && value >= -NARROW && value <= NARROW;
+            shift[static_cast<std::size_t>(output)] -= CODE_OFFSET * value;
         }
     }
 }

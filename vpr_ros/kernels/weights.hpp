@@ -36,13 +36,15 @@ struct TernaryWeights : WeightSizes {
     }
 };
 
-// 8 bits per weight: whole panels for `Backend::multiply_bytes`, offset included.
+// 8 bits per weight: whole panels for `Backend::multiply_bytes`, `offset` included.
 struct ByteWeights : WeightSizes {
     ByteWeights(const std::int8_t* weight, const float* scale, std::int64_t inputs,
                 std::int64_t outputs, int offset);
 
     Buffer<std::uint8_t> bytes;
     std::vector<float> scale;
+    bool narrow;                      // all are in [-NARROW, NARROW]
+    std::vector<std::int32_t> shift;  // (outputs), takes CODE_OFFSET out of sums
 
     const std::uint8_t* panel(std::int64_t number) const {
         return bytes.data() + number * groups * GROUP_BYTES;
