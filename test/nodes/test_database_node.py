@@ -7,6 +7,7 @@ import os
 import signal
 
 import messages
+import pytest
 from robot import read_errors
 from sensor_msgs.msg import Image
 
@@ -163,6 +164,18 @@ def test_another_models_map_and_keyframes_are_refused(robot, tmp_path):
     assert robot.status["database"]["keyframes"] == "3"
     robot.node.destroy_publisher(publisher)  # the encoder with that model ends
     robot.wait(lambda: robot.status["database"]["level"] == b"\0", "an end of the complaint")
+
+
+@pytest.mark.parametrize("mode", ["refuse", "new"])
+def test_encoders_of_other_models_that_take_turns_do_not_flood_the_log(robot, mode):
+    robot.start("database", map_mismatch=mode)
+    _, publisher, queries = fill(robot, 3)
+    for number in range(3, 33):
+        publisher.publish(keyframe(robot, number, model=("one", "another")[number % 2]))
+    robot.wait(lambda: len(queries) == 33, "all answers")
+    lines = robot.told("Keyframes come from model")
+    robot.spin(1.0)
+    assert 1 <= len(lines) <= len(robot.told("Keyframes come from model")) <= 3
 
 
 def hostile_keyframes(robot):

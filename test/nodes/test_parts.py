@@ -97,6 +97,14 @@ def test_a_complaint_about_messages_ends_when_they_cease(monkeypatch):
     notices.say("battery", "")
     notices.say("model", "")
     assert notices.current == ""
+    logged.clear()
+    for _ in range(50):  # one that comes and goes, ten times a second
+        notices.say("camera", "wrong size")
+        notices.say("camera", "")
+        now[0] += 0.1
+    assert logged == ["wrong size"]
+    notices.say("camera", "wrong size")
+    assert len(logged) == 2
 
 
 class SlowEncoder:

@@ -110,6 +110,17 @@ def test_a_view_without_a_place_is_named_while_it_lasts(robot, picture, kind, od
     assert len(robot.told("surroundings again")) == 1
 
 
+def test_a_camera_that_alternates_its_exposure_does_not_flood_the_log(robot, picture):
+    drive = Drive(robot)
+    for number in range(12):
+        drive.see(picture(number))
+        drive.see(FAULTS["black"](number), place=False)
+    assert len(drive.made) == 12
+    robot.told("surroundings again")
+    for words in ("No keyframes are made", "surroundings again"):
+        assert len(robot.told(words)) <= 3  # every five seconds, on a slow machine
+
+
 def test_a_frozen_camera_is_named_while_odometry_goes_on(robot, picture):
     drive = Drive(robot)
     for number in range(30):

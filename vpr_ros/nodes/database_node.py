@@ -32,6 +32,7 @@ from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
     ERROR,
     OK,
+    THROTTLE_S,
     WARN,
     Diagnostics,
     Latency,
@@ -161,7 +162,7 @@ class DatabaseNode(GuardedNode):
             "set map_mismatch to new."
         )
         if mismatch != self._mismatch:
-            self.get_logger().error(mismatch)
+            self.get_logger().error(mismatch, throttle_duration_sec=THROTTLE_S)
         self._mismatch = mismatch
         return False
 
@@ -176,7 +177,8 @@ class DatabaseNode(GuardedNode):
         self.get_logger().warning(
             f"Keyframes come from model '{model_text(model, digest)}' now; they are kept in a "
             f"database of their own, with {len(self._database)} keyframes so far. The "
-            f"{len(left)} of '{left.model_text}' stay in memory until their model runs again."
+            f"{len(left)} of '{left.model_text}' stay in memory until their model runs again.",
+            throttle_duration_sec=THROTTLE_S,  # two encoders may take turns
         )
 
     def _refuse(self, message: Keyframe, reason: int, text: str) -> None:
@@ -206,7 +208,7 @@ class DatabaseNode(GuardedNode):
             else ""
         )
         if foreign and foreign != self._foreign:
-            self.get_logger().warning(foreign)
+            self.get_logger().warning(foreign, throttle_duration_sec=THROTTLE_S)
         self._foreign = foreign
 
     def _leave_out(self, message: Keyframe) -> None:

@@ -33,6 +33,7 @@ from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import (
     ERROR,
     OK,
+    THROTTLE_S,
     WARN,
     Diagnostics,
     Latency,
@@ -94,6 +95,7 @@ class EncoderNode(GuardedNode):
         self._sparsity, self._sparsity_mode = 0.0, ""  # in force
         self._encoding = threading.Lock()  # held for a whole frame, so that nothing changes in it
         self._view_fault: ViewFault | None = None  # logged last
+        self._view_told_s = -math.inf  # when a fault was, monotonic
         self._decoder = ImageDecoder()
         self._values = ValueRange()
         self._config = Parameters(
@@ -277,13 +279,18 @@ class EncoderNode(GuardedNode):
             self._latency.add_since(frame.stamp_ns, self.get_clock().now().nanoseconds)
 
     def _tell_view_fault(self, fault: ViewFault | None) -> None:
-        """Log when a view ceases to show a place, and when it shows one again."""
-        if fault is self._view_fault:
+        """Log when a view ceases to show a place, and when it shows one again.
+
+        Seldom: a camera that alternates its exposure does both with every second image.
+        """
+        now_s = time.monotonic()
+        if fault is self._view_fault or (fault and now_s - self._view_told_s < THROTTLE_S):
             return
         self._view_fault = fault
         if fault is None:
             self.get_logger().info("The camera shows the surroundings again")
         else:
+            self._view_told_s = now_s
             self.get_logger().warning(f"No keyframes are made: {fault.value}")
 
     def _to_frame(self, image: Image | CompressedImage) -> Frame:

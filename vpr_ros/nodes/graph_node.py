@@ -147,7 +147,8 @@ class GraphNode(GuardedNode):
         if not joined and not anchored:
             self.get_logger().warning(
                 "The odometry jumped or started anew: a new trajectory begins, which is not on "
-                f"the map until {self._config[GraphConfig].min_agreeing} closures agree on it."
+                f"the map until {self._config[GraphConfig].min_agreeing} closures agree on it.",
+                throttle_duration_sec=5.0,  # two encoders may take turns
             )
 
     def _on_closure(self, message: LoopClosure) -> None:
@@ -309,13 +310,8 @@ class GraphNode(GuardedNode):
     ) -> None:
         holds, offset_m, turn_deg = verdict.tolist()
         query, match = keyframes[closure.query], keyframes[closure.match]
-        message = ClosureVerdict(
-            query_id=query.id,
-            match_id=match.id,
-            accepted=holds == 1.0,
-            offset_m=offset_m,
-            turn_deg=turn_deg,
-        )
+        message = ClosureVerdict(query_id=query.id, match_id=match.id, accepted=holds == 1.0)
+        message.offset_m, message.turn_deg = offset_m, turn_deg
         message.header.stamp = conversions.to_time(query.stamp_ns)
         message.header.frame_id = self._config[GraphNodeConfig].map_frame
         if not message.accepted:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
+from vpr_ros.nodes.diagnostics import THROTTLE_S
 from vpr_ros.nodes.guarded_node import GuardedNode
 
 PATIENCE_S = 3.0  # publishers and clocks take this long to be found
@@ -50,13 +51,14 @@ class Notices:
 
         So does `for_s` without a repetition: who complains of messages hears no end of them.
         """
+        lasts = kind in self._current
         if not text:
-            if self._current.pop(kind, None):
-                self._logged.pop(kind, None)
+            self._current.pop(kind, None)
             return
-        self._current[kind] = text, time.monotonic() + for_s
         now = time.monotonic()
-        if now - self._logged.get(kind, -REPEAT_S) >= REPEAT_S:
+        self._current[kind] = text, now + for_s
+        # One that comes and goes with every image or so is seldom said, too.
+        if now - self._logged.get(kind, -math.inf) >= (REPEAT_S if lasts else THROTTLE_S):
             self._logged[kind] = now
             self._logger.warning(text)
 
