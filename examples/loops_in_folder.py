@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vpr_ros.core.database import Database, DatabaseConfig
 from vpr_ros.core.encoder import Encoder
+from vpr_ros.core.errors import ImageError
 from vpr_ros.core.feature_extractor import FeatureConfig, FeatureExtractor
 from vpr_ros.core.frontend import Frame, Frontend
 from vpr_ros.core.gate import GateConfig, KeyframeGate
@@ -41,7 +42,11 @@ def main() -> None:
     names = {}
     for number, file in enumerate(files, start=1):
         frame = Frame(number * SECOND_NS, partial(read_image, file))
-        keyframe = frontend.process(frame, sparsity=0.0)
+        try:
+            keyframe = frontend.process(frame, sparsity=0.0)
+        except ImageError as error:
+            print(error)
+            continue
         if keyframe is None:  # too similar to the last one
             continue
         names[keyframe.id] = file.name

@@ -4,6 +4,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,6 +145,13 @@ def test_an_outbox_survives_and_is_bounded(tmp_path):
     assert len(outbox) == 0 and "it is kept as" in outbox.note
     assert path.with_name("red.outbox.0").read_bytes().startswith(b"no outbox")
     outbox.close()
+
+
+def test_an_outbox_that_cannot_be_made_says_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path, tmp_path / "file" / "red.outbox", Path("/proc/red.outbox")):
+        with pytest.raises(FleetError, match=r"cannot be used.*Set fleet.outbox to another file"):
+            Outbox(path, 10)
 
 
 def test_what_cannot_be_kept_is_refused():

@@ -216,6 +216,17 @@ def test_an_example_ends_in_silence_whenever_it_is_stopped(name, when, number):
     assert (done.returncode, done.stdout + done.stderr) == (status, "")
 
 
+def test_an_example_leaves_a_damaged_image_out(tmp_path, picture):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))
+    whole = (tmp_path / "1.jpg").read_bytes()
+    (tmp_path / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    command = [sys.executable, ROOT / "examples" / "loops_in_folder.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 2 and "1.jpg" in said[0] and said[1] == "2 keyframes of 3 images"
+
+
 def test_rosdep_knows_every_dependency(repository, tmp_path):
     """The README's line with --simulate: it names what apt and pip would install."""
     line = own_line("rosdep")

@@ -157,11 +157,10 @@ class Outbox:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            full = any(word in str(error) for word in ("is full", "No space", "I/O error"))
             way = (
-                "Set fleet.outbox to another file."
-                if "locked" in str(error)
-                else (
-                    "Make room there; what the fleet missed can be sent by `vpr map push` later."
-                )
+                "Make room there; what the fleet missed can be sent by `vpr map push` later."
+                if full
+                else "Set fleet.outbox to another file."
             )
             raise FleetError(f"The outbox {self.path} cannot be used: {error}. {way}") from None
