@@ -109,6 +109,19 @@ def test_what_is_wrong_in_the_fleet_is_told_once(world, others, text):
     assert len(world.said) == 1 and text in "".join(world.courier.notices.values())
 
 
+def test_a_clock_that_is_set_right_is_not_complained_of_any_more(world, monkeypatch):
+    monkeypatch.setattr("vpr_ros.fleet.courier.SURVEY_S", 0.1)
+    ahead = item(1, "blue", run=OTHER, stamp_ns=60 * 10**9)
+    world.fleet.put([ahead])
+    world.drive([1])
+    world.wait(lambda: world.courier.notices)
+    time.sleep(0.5)
+    assert world.courier.notices, "the keyframe is ahead still"
+    world.drive([2], stamp_ns=80 * 10**9)
+    world.wait(lambda: not world.courier.notices)
+    assert len(world.said) == 1
+
+
 def test_an_outbox_survives_and_is_bounded(tmp_path):
     path = tmp_path / "sub" / "red.outbox"
     outbox = Outbox(path, 1)

@@ -28,6 +28,7 @@ MAX_ASKED = 50  # keyframes of which places are asked at once; older ones are no
 MORE_FOUND = 3  # times loop.candidates are searched for: a rival may lie behind many laps
 LONGEST_PAUSE_S = 30.0  # between attempts to reach the fleet
 SURVEY_S = 30.0  # between looks at what else is in the fleet
+CLOCK = "clock of"  # kind of notice
 SKEW_S = 5.0  # a clock that is further ahead is told
 
 
@@ -244,16 +245,20 @@ class Courier:
 
     def _check_clocks(self, found: list[Found]) -> None:
         """Against now, as the question may have waited for an outage to end."""
-        stamp_ns, heard_s = self._newest
-        now_ns = stamp_ns + (time.monotonic() - heard_s) * NS_PER_S
+        now_ns = self._now_ns()
         for other in (f.entry for f in found):
             ahead_s = (other.stamp_ns - now_ns) / NS_PER_S
             if ahead_s > SKEW_S and other.robot != self.robot:
                 self._notice(
-                    f"clock of {other.robot}",
+                    f"{CLOCK} {other.robot}",
                     f"The clock of robot '{other.robot}' is at least {ahead_s:.0f} s ahead of "
                     "this robot's, so their stamps cannot be compared. Synchronise the clocks.",
                 )
+
+    def _now_ns(self) -> int:
+        """Now, by the clock of this robot's stamps."""
+        stamp_ns, heard_s = self._newest
+        return stamp_ns + int((time.monotonic() - heard_s) * NS_PER_S)
 
     def _survey(self) -> None:
         """Look at what else is there, of what model, and for another robot of this name."""
@@ -284,6 +289,14 @@ class Courier:
                 f"{twins} keyframes in the fleet are of a robot '{self.robot}' but not of this "
                 "one: another robot has its name. Give each a name of its own (fleet.robot).",
             )
+
+        clocks = [kind for kind in self.notices if kind.startswith(CLOCK)]
+        ahead = Where(
+            fleet.map, without_sessions=own, since_ns=self._now_ns() + int(SKEW_S * NS_PER_S)
+        )
+        if clocks and not count(ahead):  # mended, or long enough ago
+            for kind in clocks:
+                del self.notices[kind]
 
     def _notice(self, kind: str, text: str) -> None:
         if kind not in self.notices:
