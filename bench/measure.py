@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.processes import end_with_parent
 from vpr_ros.core.encoder import Encoder
 
 Call = Callable[[], object]
@@ -49,8 +50,14 @@ def measure(runs: dict[str, Call], rounds: int) -> dict[str, Cost]:
 
 def resident_mb(model: Path, compiled: bool = True) -> float:
     """What a model adds to the memory of a fresh process, loaded and after three images."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_resident_mb, model, compiled).result()
+    with fresh_process() as process:
+        return process.submit(_resident_mb, model, compiled).result()
+
+
+def fresh_process() -> ProcessPoolExecutor:
+    """Runs calls in a process of its own, which ends with this one, also if that is killed."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, spawn, initializer=exec, initargs=(end_with_parent(),))
 
 
 def _resident_mb(model: Path, compiled: bool) -> float:

@@ -72,6 +72,8 @@ STARTS = {
     "demo": "from demo.processes import Processes; "
     "Processes(folder, os.environ).start('child', [child])",
     "bench": "from bench.nodes import begin; begin(f'os.execv({child!r}, [{child!r}])')",
+    "measure": "from bench.measure import fresh_process; "
+    "process = fresh_process(); process.submit(os.execv, child, [child])",
     "server": "from tools import milvus_server; from tools.milvus_server import MilvusServer; "
     "milvus_server.install = MilvusServer.configure = lambda *_: None; "
     "MilvusServer(folder, 19940).start()",
