@@ -21,8 +21,8 @@
 namespace vpr_ros::kernels {
 namespace {
 
-constexpr int LANES = 16;
-constexpr int CHAINS = 4;  // independent sums, which the processor adds at the same time
+constexpr int LANES = 8;   // GCC 12 keeps wider vectors in memory where the set has none as wide
+constexpr int CHAINS = 8;  // independent sums, which the processor adds at the same time
 constexpr int BLOCK = LANES * CHAINS;
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
@@ -30,7 +30,9 @@ typedef Vector Stored __attribute__((aligned(4), may_alias));  // arrays need no
 
 // The sum of all lanes of all chains.
 inline __attribute__((always_inline)) float total(const Vector (&chains)[CHAINS]) {
-    const Vector sum = (chains[0] + chains[1]) + (chains[2] + chains[3]);
+    const Vector even = (chains[0] + chains[2]) + (chains[4] + chains[6]);
+    const Vector odd = (chains[1] + chains[3]) + (chains[5] + chains[7]);
+    const Vector sum = even + odd;
     float lanes[LANES];
     std::memcpy(lanes, &sum, sizeof lanes);
     for (int half = LANES / 2; half > 0; half /= 2) {
