@@ -30,6 +30,16 @@ def test_a_folder_in_the_place_of_the_link_is_left_alone(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and not list((tmp_path / "latest").iterdir())
 
 
+def test_a_disk_without_modes_costs_no_results(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with run_folder(tmp_path) as folder:
+        (folder / "a.txt").write_text("hours")
+    assert (latest(tmp_path) / "a.txt").read_text() == "hours"
+
+
 def test_a_link_that_cannot_be_renewed_does_not_name_an_earlier_run(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")

@@ -43,8 +43,8 @@ def test_closures_reach_the_other_side(robot, monkeypatch, tmp_path, to):
         robot.spin(1.0)
         for bad, _ in hostile_closures(closure(128.2, 104.9)):
             closures.publish(bad)
-        for query_s, match_s in ((128.2, 104.9), (128.3, 105.1), (128.0, 42.0)):
-            closures.publish(closure(query_s, match_s))
+        for query_s, match_s in ((128.2, 104.9), (128.2, 104.9), (128.3, 105.1), (128.0, 42.0)):
+            closures.publish(closure(query_s, match_s))  # the first comes from two databases
         sent = {"rtabmap": ("1", "1"), "hydra": ("3", "0")}[to]
         robot.wait(
             lambda: (robot.status["bridge"]["sent"], robot.status["bridge"]["dropped"]) == sent,

@@ -42,7 +42,8 @@ def run_folder(root: Path = RESULTS) -> Iterator[Path]:
     before = [signal.signal(number, signal.default_int_handler) for number in signals]
     try:
         yield unfinished
-        unfinished.chmod(0o755)
+        with contextlib.suppress(OSError):  # USB sticks and some shared folders refuse it
+            unfinished.chmod(0o755)
         final, number = root / time.strftime("%Y-%m-%d_%H-%M-%S"), 1
         while final.exists():  # two runs in one second get a number each
             number += 1

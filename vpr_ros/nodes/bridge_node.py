@@ -27,6 +27,7 @@ from vpr_ros.nodes.parameters import Parameters
 
 USER_CLOSURE = 4  # rtabmap::Link::kUserClosure
 MOST_NODES, MOST_WAITING = 1_000_000, 100
+MOST_LINKED = 10_000  # pairs that are remembered; a pair comes again at once or never
 INFO_QOS = QoSProfile(depth=100)  # reliable, as rtabmap sends it: a node missed is a closure lost
 UNKNOWN_RAD = math.pi  # standard deviation of a rotation that is not known
 
@@ -77,7 +78,7 @@ class BridgeNode(GuardedNode):
         self._sent = self._dropped = 0
         self._stamps: list[int] = []  # of rtabmap's nodes, rising [ns]
         self._ids: list[int] = []  # of the same nodes
-        self._linked: set[tuple[int, int]] = set()
+        self._linked: set[tuple[int, int]] = set()  # nodes of rtabmap, or stamps
         self._waiting: list[LoopClosure] = []
         self._asked: deque[Any] = deque(maxlen=MOST_WAITING)  # futures of the last links
         self._to = self._config[BridgeConfig].to
@@ -104,6 +105,15 @@ class BridgeNode(GuardedNode):
             self._waiting = self._waiting[-MOST_WAITING:]
             self._add_links()
 
+    def _is_new(self, query: int, match: int) -> bool:
+        """Whether these two have not been linked; two databases, where they run, say it twice."""
+        if (query, match) in self._linked:
+            return False
+        if len(self._linked) == MOST_LINKED:
+            self._linked.clear()
+        self._linked.add((query, match))
+        return True
+
     def _measured(self, message: LoopClosure) -> tuple[Pose, list[float]]:
         """The pose of the query in the match, and variances of x y z roll pitch yaw."""
         config = self._config[BridgeConfig]
@@ -114,12 +124,16 @@ class BridgeNode(GuardedNode):
 
     def _publish_edge(self, message: LoopClosure) -> None:
         """Hydra looks for its nodes by stamps, which stand where other edges have keys."""
+        query_ns = conversions.stamp_ns(message.header.stamp)
+        match_ns = conversions.stamp_ns(message.match_stamp)
+        if not self._is_new(query_ns, match_ns):
+            return
         pose, variances = self._measured(message)
         robot = self._config[BridgeConfig].robot_id
         edge = self._edge(
             header=message.header,
-            key_from=conversions.stamp_ns(message.header.stamp),
-            key_to=conversions.stamp_ns(message.match_stamp),
+            key_from=query_ns,
+            key_to=match_ns,
             robot_from=robot,
             robot_to=robot,
             type=self._edge.LOOPCLOSE,
@@ -157,8 +171,7 @@ class BridgeNode(GuardedNode):
             query, match = (self._node_at(stamp, apart_ns) for stamp in stamps)
             if query is None or match is None or query == match:
                 self._dropped += 1
-            elif (query, match) not in self._linked:
-                self._linked.add((query, match))
+            elif self._is_new(query, match):
                 self._add_link(message, query, match)
 
     def _node_at(self, stamp_ns: int, apart_ns: float) -> int | None:
