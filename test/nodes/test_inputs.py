@@ -54,6 +54,20 @@ def test_a_silent_publisher_loses_to_the_other_transport(robot, picture):
     robot.wait(lambda: keyframes, "a keyframe")
 
 
+def test_a_camera_whose_transports_are_both_silent_is_not_well(robot):
+    """As image_transport leaves them when the camera stalls: each is tried, in turns."""
+    robot.start("encoder")
+    robot.publisher(Image, "image")
+    compressed = robot.node.create_publisher(CompressedImage, "image/compressed", 10)
+    robot.wait(lambda: compressed.get_subscription_count() > 0, "the encoder to change over")
+    robot.wait(lambda: robot.status["encoder"]["level"] == WARN, "a warning")
+    for _ in range(80):
+        robot.spin(0.1)
+        assert robot.status["encoder"]["level"] == WARN
+        assert "no image for" in robot.status["encoder"]["message"]
+    assert len(robot.told("Subscribed to")) == 2
+
+
 BAD = {
     "encoding": (dict(encoding="16UC1"), "'16UC1' is not supported"),
     "size": (dict(height=4000), "The message was cut short or its size is wrong"),

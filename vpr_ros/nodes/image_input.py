@@ -14,6 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from vpr_ros.core import images
@@ -53,9 +54,10 @@ class ImageInput:
         self._callback = callback
         self._subscription: Subscription | None = None
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._silent_since = self._clock.now()
+        self._silent_since = self._tried_since = self._clock.now()
         self.transport = ""
         self.received = 0
+        self._told: set[str] = set()  # transports that were said since the last image
         if transport == "auto":
             self._choose()
             node.create_timer(0.5, self._choose, clock=self._clock)
@@ -71,15 +73,20 @@ class ImageInput:
 
     @property
     def silent_s(self) -> float:
-        """Time since the last image, or since the subscription [s]."""
-        return float((self._clock.now() - self._silent_since).nanoseconds * 1e-9)
+        """Time since the last image, or since the first subscription [s]."""
+        return self._since(self._silent_since)
+
+    def _since(self, then: Time) -> float:
+        return float((self._clock.now() - then).nanoseconds * 1e-9)
 
     def _choose(self) -> None:
         published = [t for t, (topic, _) in TOPICS.items() if self._has_publisher(topic)]
+        # A camera that publishes neither counts as silent all along, whichever is being tried.
+        waited_s = min(self.silent_s, self._since(self._tried_since))
         if not self.transport:
             if published:
                 self._subscribe(published[0])
-        elif self.silent_s > PATIENCE_S and published and published != [self.transport]:
+        elif waited_s > PATIENCE_S and published and published != [self.transport]:
             self._subscribe(next(t for t in published if t != self.transport))
 
     def _has_publisher(self, topic: str) -> bool:
@@ -98,13 +105,17 @@ class ImageInput:
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self.transport = transport
-        self._silent_since = self._clock.now()
-        self._node.get_logger().info(f"Subscribed to {self.topic}")
+        if not self.transport:
+            self._silent_since = self._clock.now()
+        self.transport, self._tried_since = transport, self._clock.now()
+        if transport not in self._told:  # a camera may rest for hours
+            self._node.get_logger().info(f"Subscribed to {self.topic}")
+        self._told.add(transport)
 
     def _receive(self, message: Image | CompressedImage) -> None:
         self._silent_since = self._clock.now()
         self.received += 1
+        self._told.clear()
         self._callback(message)
 
 
