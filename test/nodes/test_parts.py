@@ -4,6 +4,7 @@
 
 import dataclasses
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -17,13 +18,22 @@ import messages
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from robot import nodes_here
 
 from vpr_ros.core.encoder import Encoder
 from vpr_ros.core.map_file import read_map
 from vpr_ros.core.model_files import DEFAULT_MODEL, find_model
-from vpr_ros.nodes import database_node, encoder_node, model_choice, robot_inputs
+from vpr_ros.nodes import (
+    database_node,
+    diagnostics,
+    encoder_node,
+    graph_node,
+    map_keeper,
+    model_choice,
+    robot_inputs,
+)
 from vpr_ros.nodes.diagnostics import Latency, Rate
 from vpr_ros.nodes.image_input import LatestImage
 from vpr_ros.nodes.notices import Notices
@@ -149,6 +159,66 @@ def test_a_model_change_waits_for_the_frame_being_encoded(monkeypatch):
     assert keyframe.model == DEFAULT_MODEL
     assert keyframe.model_digest == f"weights of {DEFAULT_MODEL}"
     assert list(keyframe.descriptor) == [len(DEFAULT_MODEL)] * 2
+
+
+def test_a_model_that_hangs_is_told(monkeypatch):
+    now, go_on = [100.0], threading.Event()
+    with nodes_here():
+        node = encoder_node.EncoderNode()
+
+        def process(*_):
+            assert go_on.wait(30)
+
+        monkeypatch.setattr(node._frontend, "process", process)
+        monkeypatch.setattr(diagnostics.time, "monotonic", lambda: now[0])
+        picture = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
+        node._input.transport = "raw"
+        for number in range(2):
+            node._input._receive(messages.raw(picture, Time(sec=1 + number)))
+            while not node._rate.total:
+                time.sleep(0.01)
+        assert node._report()[0] == diagnostics.OK
+        now[0] += 6.0
+        level, text, _ = node._report()
+        assert level == diagnostics.WARN and "hangs" in text
+        go_on.set()
+        while node._images._image is not None:
+            time.sleep(0.01)
+        assert node._report()[0] == diagnostics.OK
+        node.destroy_node()
+
+
+def test_a_save_that_does_not_end_is_told(monkeypatch, tmp_path):
+    """As on a network folder that is gone."""
+    pytest.importorskip("gtsam")
+    go_on, fsync = threading.Event(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: go_on.wait(30) and fsync(file))
+    monkeypatch.setattr(map_keeper, "SLOW_S", 0.2)
+    with nodes_here(f"map:={tmp_path}/a.vprmap", "map_save_interval_s:=0.01"):
+        database, graph = database_node.DatabaseNode(), graph_node.GraphNode()
+        keyframe = messages.keyframe(1, Time(sec=1))
+        keyframe.has_pose = True
+        database._on_keyframe(keyframe)
+        graph._on_keyframe(keyframe)
+        assert [n._report()[0] for n in (database, graph)] == [diagnostics.OK] * 2
+        executor = SingleThreadedExecutor()
+        executor.add_node(database)
+        while database._maps._saving == math.inf:
+            executor.spin_once(0.1)
+        saving = threading.Thread(target=graph._save)
+        saving.start()
+        time.sleep(0.4)
+        for node, name in ((database, "a.vprmap"), (graph, "a.vprgraph")):
+            level, text, _ = node._report()
+            assert level == diagnostics.WARN and f"{tmp_path}/{name} has taken" in text
+        go_on.set()
+        saving.join()
+        while database._maps._saving < math.inf:
+            executor.spin_once(0.1)
+        assert [n._report()[0] for n in (database, graph)] == [diagnostics.OK] * 2
+        for node in (database, graph):
+            node.finish()
+            node.destroy_node()
 
 
 def test_odometry_that_comes_while_a_pose_is_looked_up_waits():

@@ -49,6 +49,10 @@ from vpr_ros.nodes.parameters import Configs, Parameters
 from vpr_ros.nodes.robot_inputs import INPUTS, RobotInputs
 
 BATTERY_SILENT_S = 60.0  # drivers send seldom
+HANGS = (
+    "Images arrive, but none was taken for 5 s: the model hangs, or is too slow here. If so with "
+    "another provider than cpu, start the node again with cpu."
+)
 SILENT_S = 3.0  # without an image for this long, the diagnostics warn
 
 
@@ -350,6 +354,8 @@ class EncoderNode(GuardedNode):
             level, summary = ERROR, self._no_model
         elif silence:
             level, summary = WARN, silence
+        elif self._input.received and not self._rate.per_second():
+            level, summary = WARN, HANGS
         elif self.problems.current:
             level, summary = WARN, self.problems.current
         elif frontend.view_fault is not None:

@@ -35,7 +35,7 @@ from vpr_ros.nodes import conversions
 from vpr_ros.nodes.diagnostics import OK, WARN, Diagnostics, Latency, Report, memory_mb
 from vpr_ros.nodes.graph_view import GraphView
 from vpr_ros.nodes.guarded_node import GuardedNode
-from vpr_ros.nodes.map_keeper import MapConfig
+from vpr_ros.nodes.map_keeper import MapConfig, slow_save
 from vpr_ros.nodes.parameters import Parameters
 
 OTHER_AUTHORITY_S = 10.0  # how long others are listened to for the same transform
@@ -92,6 +92,7 @@ class GraphNode(GuardedNode):
         self._stamp: FileStamp | None = None  # of the graph's file, as it was read or written here
         self._other = ""  # warning about another publisher of the transform
         self._saved_at, self._changed, self._saved = time.monotonic(), False, 0
+        self._saving = math.inf  # since when, monotonic
         self._load()
 
         self._solver = GraphSolver(self.problems.add)
@@ -362,8 +363,10 @@ class GraphNode(GuardedNode):
         if self._map is not None and not self._unsaved and revision != self._saved:
             with self.problems.caught():
                 path, frame = graph_path(self._map), self._config[GraphNodeConfig].map_frame
+                self._saving = self._saved_at
                 self._stamp = save_graph(path, snapshot, correction, frame, self._stamp, False)
                 self._saved = revision
+            self._saving = math.inf
 
     def _report(self) -> Report:
         p50_ms, p95_ms = self._latency.percentiles_ms()
@@ -371,7 +374,8 @@ class GraphNode(GuardedNode):
             holds = self._correction.verdicts[:, 0]
             accepted, rejected = int((holds == 1).sum()), int((holds == 0).sum())
             count, joined = len(self._graph), self._joined
-        problem = self.problems.current or self._unsaved or self._other or self._frames
+        problem = slow_save(self._map and graph_path(self._map), self._saving)
+        problem = problem or self.problems.current or self._unsaved or self._other or self._frames
         if not problem and self._without_pose and not count:
             problem = "Keyframes carry no pose: the graph needs odometry at the encoder."
         if not problem and count and not joined:

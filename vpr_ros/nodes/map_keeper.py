@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from vpr_ros.core.map_file import LoadedMap, map_path
 from vpr_ros.nodes.guarded_node import GuardedNode
 
 MAX_WAITING = 4  # saves and loads
+SLOW_S = 60.0  # a save that takes longer is told
 LEAST_PAUSE = 10  # between saves to slow storage, by the time that one takes
 
 
@@ -94,16 +96,21 @@ class MapKeeper:
         self._thread = ThreadPoolExecutor(1, "maps")
         self._waiting = 0
         self._path = config().own_map
-        self._saving = False
+        self._saving = math.inf  # since when, monotonic
         self._pause_s = 0.0
         self._tried_s = time.monotonic()
-        self.trouble = ""  # why the map of the node is not loaded or not saved
+        self._trouble = ""
         self._load_at_start()
         group = ReentrantCallbackGroup()  # so that keyframes are handled during a save
         node.create_service(SaveMap, "save_map", self._save_map, callback_group=group)
         node.create_service(LoadMap, "load_map", self._load_map, callback_group=group)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(0.5, self._save_in_time, callback_group=group, clock=steady)
+
+    @property
+    def trouble(self) -> str:
+        """Why the map of the node is not loaded or not saved; empty if all is well."""
+        return slow_save(self._path, self._saving) or self._trouble
 
     def finish(self) -> None:
         """Wait for saves in progress, then save the map of the node if anything has changed."""
@@ -143,20 +150,20 @@ class MapKeeper:
         """Save the map of the node if it is time, and if there is anything to save."""
         now, interval_s = time.monotonic(), self._config().map_save_interval_s
         waited = now - self._tried_s > max(interval_s, self._pause_s)
-        if self._path is None or self._saving or not interval_s or not waited:
+        if self._path is None or self._saving < math.inf or not interval_s or not waited:
             return
         database = self._owner()
         if database.is_saved(self._path):
             return
-        self._saving = True
+        self._saving = now
         try:
             await self._later(database.snapshot(self._path).write)
-            self.trouble = ""
+            self._trouble = ""
         except MapError as error:
-            self.trouble = str(error)
+            self._trouble = str(error)
             raise
         finally:
-            self._saving, self._tried_s = False, time.monotonic()
+            self._saving, self._tried_s = math.inf, time.monotonic()
             self._pause_s = LEAST_PAUSE * (self._tried_s - now)
 
     def _load_at_start(self) -> None:
@@ -169,7 +176,7 @@ class MapKeeper:
                 return
             count = database.load(self._path)
         except MapError as error:
-            self.trouble = str(error)
+            self._trouble = str(error)
             self._node.problems.add(error)
             return
         self._log(self._loaded(self._path, count, database))
@@ -222,7 +229,7 @@ class MapKeeper:
 
     def _succeeded(self, path: Path, message: str) -> None:
         if path == self._path:
-            self.trouble = ""
+            self._trouble = ""
         self._log(message)
 
     def _loaded(self, path: Path, count: int, database: Database, evicted: int = 0) -> str:
@@ -238,3 +245,11 @@ class MapKeeper:
 
     def _log(self, text: str) -> None:
         self._node.get_logger().info(text)
+
+
+def slow_save(path: Path | None, since: float) -> str:
+    """What to say of a save that has gone on since then (monotonic); "" if that is not long."""
+    taken_s = time.monotonic() - since
+    if taken_s < SLOW_S:
+        return ""
+    return f"The save of {path} has taken {taken_s:.0f} s so far. Is its disk still there?"
