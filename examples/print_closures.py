@@ -26,7 +26,9 @@ def main() -> None:
     """Subscribe to the closures and print them as they arrive."""
     # rclpy's own handlers end its context at once, even while the node is being created, which
     # then fails; and rclpy.spin() may wait for ever if they wake it before the context has ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A program started in the background ignores SIGINT unless it asks for it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = rclpy.create_node("print_closures")

@@ -183,6 +183,7 @@ def test_nodes_and_examples_of_the_workspace_close_loops(workspace, picture):
 
 STOPPED = """
 import os, runpy, signal, sys, threading, time, rclpy
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background
 create = rclpy.create_node
 def early(name, number):
     os.kill(os.getpid(), number)
