@@ -15,10 +15,12 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -43,12 +45,15 @@ MATRICES = {
 POSITIONS = {"tat-vpr": "backbone.positions", "efficientvpr": "backbone.backbone.positions"}
 
 
-def restored(path: Path) -> nn.Module:
-    """The network in the model file at `path`, with its weights.
+def restored(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network in the model file at `path` with its weights, and the notes of a checkpoint.
 
-    ModelError if the file has no weight of the network's name and shape.
+    ModelError if it is no ONNX file, or has no weight of the network's name and shape.
     """
-    model = onnx.load(path)
+    try:
+        model = onnx.load(path)
+    except DecodeError:
+        raise ModelError(f"{path} is not an ONNX file. Give a model of this package.") from None
     contract = Contract.from_metadata({e.key: e.value for e in model.metadata_props}, str(path))
     if not (RECIPES / f"{contract.name}.yaml").is_file():
         raise ModelError(
@@ -63,8 +68,11 @@ def restored(path: Path) -> nn.Module:
     found = {k: torch.ones_like(v) for k, v in own.items() if k.endswith(LAYER_SCALES)}
     try:
         found |= weights_of(model.graph) | folded_weights(model.graph, recipe.network)
-    except KeyError as error:
-        raise ModelError(f"{path} has no weight {error}. Export it again.") from None
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{path} does not have the weights of recipe {contract.name} ({error}). Give a model "
+            "that was exported from it, or its checkpoint."
+        ) from None
     state = {}
     for name, tensor in own.items():
         weight = found.get(name, torch.empty(0))
@@ -78,7 +86,9 @@ def restored(path: Path) -> nn.Module:
             weight = weight.reshape(outputs, *kernel, channels).permute(0, 3, 1, 2)
         state[name] = weight.reshape(tensor.shape)
     network.load_state_dict(state, strict=True)
-    return network.eval()
+    # What the licence asks for must be in whatever is trained from these weights, too.
+    kept = ("name", "version", "training_data", "licence")
+    return network.eval(), {key: getattr(contract, key) for key in kept}
 
 
 def initialisers(graph: onnx.GraphProto) -> dict[str, Tensor]:
@@ -150,8 +160,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="file to write")
     options = parser.parse_args(arguments)
     try:
-        path = find_model(options.model)
-        save_checkpoint(options.checkpoint, restored(path), {"name": path.stem})
+        network, notes = restored(find_model(options.model))
+        options.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(options.checkpoint, network, notes)
     except (VprError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

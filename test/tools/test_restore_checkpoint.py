@@ -22,8 +22,9 @@ from vpr_ros.training.initial_network import taught_head  # noqa: E402
 def test_gives_the_descriptors_of_the_model(name, sparsities, tmp_path):
     assert main([name, str(tmp_path / "restored.pt")]) == 0
     network, notes = load_checkpoint(tmp_path / "restored.pt")
-    assert notes["name"] == name
     encoder = Encoder(find_model(name))
+    for key in ("name", "version", "training_data", "licence"):
+        assert notes[key] == getattr(encoder.contract, key)
     image = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
     pixels = preprocess(image.repeat(20, axis=0).repeat(20, axis=1), encoder.contract)
     for sparsity in sparsities:
@@ -40,7 +41,7 @@ def test_serves_as_backbone_of_recipe_efficientvpr_s(tmp_path):
 
 
 def test_codes_and_steps_are_those_of_the_file():
-    network = restored(find_model("tat-vpr-s"))
+    network, _ = restored(find_model("tat-vpr-s"))
     layer = network.backbone.blocks[0].attention.qkv
     codes, delta = layer.ternary()
     assert set(codes.unique().tolist()) == {-1.0, 0.0, 1.0}
@@ -64,8 +65,20 @@ def test_a_file_without_a_weight_is_refused(removed, tmp_path, capsys):
     model.graph.initializer.extend(kept)
     onnx.save(model, tmp_path / "broken.onnx")
     assert main([str(tmp_path / "broken.onnx"), str(tmp_path / "out.pt")]) == 1
-    assert "has no weight '" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the weights of recipe tat-vpr-s" in said or "has no weight '" in said
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_what_is_no_model_is_refused(tmp_path, capsys):
+    (tmp_path / "text.onnx").write_text("hello")
+    assert main([str(tmp_path / "text.onnx"), str(tmp_path / "out.pt")]) == 1
+    assert "text.onnx is not an ONNX file" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_made(tmp_path):
+    assert main(["tat-vpr-s", str(tmp_path / "data" / "tat-vpr-s.pt")]) == 0
+    assert (tmp_path / "data" / "tat-vpr-s.pt").is_file()
 
 
 def test_a_model_without_a_recipe_is_refused(tmp_path, capsys):
